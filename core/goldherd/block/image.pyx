@@ -1,0 +1,238 @@
+"""The base class of everything that holds sectors: a Python door and a C door, each the default of the other.
+
+A plain Python backend derives from Image and overrides read_into (and write, flush, discard if it can).
+A compiled backend derives from NativeImage and overrides the `cdef` methods of image.pxd.
+Knows no file, no format and no protocol. Start reading at image.pxd.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.errno cimport EIO, ENOSPC, EROFS
+
+import errno
+import sys
+
+from goldherd.errors import ImageError, StorageFullError, raise_for_errno
+from goldherd.limits import IMAGE_BYTES_MAX
+
+cdef extern from "Python.h":
+    int PyBUF_READ
+    int PyBUF_WRITE
+
+ABI = IMAGE_ABI
+
+
+cdef int report(object image, str doing) except? 0:
+    """Logs the exception being handled and gives the errno for it, below zero."""
+    kind, value, _ = sys.exc_info()
+    import structlog
+    structlog.get_logger("goldherd.image").error(
+        "a backend failed", image=repr(image), doing=doing, exc_info=True)
+    if isinstance(value, StorageFullError):
+        return -ENOSPC
+    if isinstance(value, OSError) and value.errno:
+        return -<int>value.errno
+    return -EIO
+
+
+cdef class Image:
+    """A disk: `size_bytes` bytes that can be read and perhaps written.
+
+    Args:
+        size_bytes: the size of the disk, a multiple of 512, above 0.
+        read_only: whether write and discard are refused.
+        path: the file it came from, for messages.
+    """
+
+    def __init__(self, size_bytes: int, *, read_only: bool = False, path: str = "") -> None:
+        if not 0 < size_bytes <= IMAGE_BYTES_MAX or size_bytes % 512:
+            raise ImageError(
+                f"The disk {path or type(self).__name__} has {size_bytes} bytes; a disk needs a positive multiple "
+                "of 512.", path=path)
+        self.size_bytes = size_bytes
+        self.read_only = read_only
+        self.path = path
+        self.flags = IMAGE_PYTHON | IMAGE_STORE_BLOCKS
+
+    # --- the Python door ---
+
+    def read_into(self, offset_bytes: int, target: memoryview) -> None:
+        """Fills target with the bytes from offset_bytes on. Every backend must have it."""
+        raise ImageError(f"The backend {type(self).__name__} can't read.", path=self.path)
+
+    def write(self, offset_bytes: int, data: memoryview) -> None:
+        """Takes data; reads see it at once, stable storage after flush()."""
+        raise ImageError(f"The backend {type(self).__name__} can't write.", path=self.path)
+
+    def flush(self) -> None:
+        """Returns when everything written before is on stable storage."""
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        """Makes the range read as zeros; the default writes them."""
+        step = 1 << 20
+        zeros = memoryview(bytes(min(step, length_bytes)))
+        end = offset_bytes + length_bytes
+        while offset_bytes < end:
+            part = min(step, end - offset_bytes)
+            self.write(offset_bytes, zeros[:part])
+            offset_bytes += part
+
+    def extent_at(self, offset_bytes: int, length_bytes: int) -> tuple[int, bool]:
+        """(length of the run at offset_bytes, whether it is a hole); the default knows no holes."""
+        return length_bytes, False
+
+    def close(self) -> None:
+        """Flushes and lets go of everything; called once, when nobody uses the image any more."""
+
+    # --- conveniences over the Python door ---
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        """The bytes of a range that lies inside the disk, or ImageError."""
+        self.check_range(offset_bytes, length_bytes)
+        target = bytearray(length_bytes)
+        if length_bytes:
+            self.read_into(offset_bytes, memoryview(target))
+        return bytes(target)
+
+    def check_range(self, offset_bytes: int, length_bytes: int) -> None:
+        """Raises ImageError unless the range lies inside the disk."""
+        if offset_bytes < 0 or length_bytes < 0 or offset_bytes + length_bytes > self.size_bytes:
+            raise ImageError(
+                f"Bytes {offset_bytes} to {offset_bytes + length_bytes} lie outside the disk {self.path}, which has "
+                f"{self.size_bytes}.", path=self.path, offset=offset_bytes)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path or '-'} {self.size_bytes} bytes>"
+
+    # --- the C door, by way of the Python door ---
+
+    cdef int plan(self, uint64_t offset, uint64_t length, Run* runs, int runs_max) noexcept nogil:
+        return PLAN_BLOCKING
+
+    cdef int load(self, uint64_t offset, uint64_t length, char* target) noexcept nogil:
+        with gil:
+            try:
+                self.read_into(offset, PyMemoryView_FromMemory(target, <Py_ssize_t>length, PyBUF_WRITE))
+                return 0
+            except BaseException:
+                return report(self, "read")
+
+    cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
+        if self.read_only:
+            return -EROFS
+        with gil:
+            try:
+                self.write(offset, PyMemoryView_FromMemory(<char*>source, <Py_ssize_t>length, PyBUF_READ))
+                return 0
+            except BaseException:
+                return report(self, "write")
+
+    cdef int persist(self) noexcept nogil:
+        with gil:
+            try:
+                self.flush()
+                return 0
+            except BaseException:
+                return report(self, "flush")
+
+    cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil:
+        if self.read_only:
+            return -EROFS
+        with gil:
+            try:
+                self.discard(offset, length)
+                return 0
+            except BaseException:
+                return report(self, "discard")
+
+    cdef int64_t extent(self, uint64_t offset, uint64_t length, int* state) noexcept nogil:
+        with gil:
+            try:
+                run, hole = self.extent_at(offset, length)
+                state[0] = EXTENT_HOLE if hole else EXTENT_MAPPED
+                return min(max(<int64_t>run, 1), <int64_t>length)
+            except BaseException:
+                return report(self, "look up")
+
+
+cdef class NativeImage(Image):
+    """An image with a compiled C door; the Python door goes through it, checked."""
+
+    def __init__(self, size_bytes: int, *, read_only: bool = False, path: str = "") -> None:
+        super().__init__(size_bytes, read_only=read_only, path=path)
+        self.flags = 0
+
+    def read_into(self, offset_bytes: int, target: memoryview) -> None:
+        cdef Py_buffer view
+        cdef uint64_t offset
+        cdef int result
+        PyObject_GetBuffer(target, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            self.check_range(offset_bytes, view.len)
+            offset = offset_bytes
+            if view.len:
+                with nogil:
+                    result = self.load(offset, <uint64_t>view.len, <char*>view.buf)
+                raise_for_errno(result, self.path, "read data")
+        finally:
+            PyBuffer_Release(&view)
+
+    def write(self, offset_bytes: int, data: memoryview) -> None:
+        cdef Py_buffer view
+        cdef uint64_t offset
+        cdef int result
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.check_range(offset_bytes, view.len)
+            offset = offset_bytes
+            if view.len:
+                with nogil:
+                    result = self.store(offset, <uint64_t>view.len, <const char*>view.buf)
+                raise_for_errno(result, self.path, "write data")
+        finally:
+            PyBuffer_Release(&view)
+
+    def flush(self) -> None:
+        cdef int result
+        with nogil:
+            result = self.persist()
+        raise_for_errno(result, self.path, "flush data")
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        cdef uint64_t offset
+        cdef uint64_t length
+        cdef int result
+        self.check_range(offset_bytes, length_bytes)
+        offset, length = offset_bytes, length_bytes
+        if length:
+            with nogil:
+                result = self.erase(offset, length)
+            raise_for_errno(result, self.path, "discard data")
+
+    def extent_at(self, offset_bytes: int, length_bytes: int) -> tuple[int, bool]:
+        cdef uint64_t offset
+        cdef uint64_t length
+        cdef int64_t result
+        cdef int state = EXTENT_MAPPED
+        self.check_range(offset_bytes, length_bytes)
+        offset, length = offset_bytes, length_bytes
+        with nogil:
+            result = self.extent(offset, length, &state)
+        if result < 0:
+            raise_for_errno(<int>result, self.path, "look up extents")
+        return result, state == EXTENT_HOLE
+
+    def plan_of(self, offset_bytes: int, length_bytes: int) -> list[tuple[str, int, int]] | str:
+        """The plan of a range for people and tests: (kind, length, position or 0) per run, or what plan() said."""
+        cdef Run runs[64]
+        cdef int count
+        self.check_range(offset_bytes, length_bytes)
+        count = self.plan(offset_bytes, length_bytes, runs, 64)
+        if count == PLAN_BLOCKING:
+            return "blocking"
+        if count == PLAN_COLD:
+            return "cold"
+        raise_for_errno(count, self.path, "plan a read")
+        names = {RUN_MEMORY: "memory", RUN_FILE: "file", RUN_ZERO: "zero"}
+        return [(names[runs[i].kind], runs[i].length, runs[i].position if runs[i].kind == RUN_FILE else 0)
+                for i in range(count)]

@@ -1,0 +1,33 @@
+"""Threads that may sleep, and the bell that they ring; all without the GIL.
+
+The data plane gives a Job to a pool when something may wait for a disk (or for the GIL, in the pool for Python).
+Whoever planned a cold range registers as Listener: when any fetch has come, all waiting listeners are woken.
+"""
+
+from libc.stdint cimport uint64_t
+
+cdef struct Job:
+    Job* next                               # owned by the pool while queued
+    void (*run)(Job* job) noexcept nogil    # called once on a pool thread, which forgets the job before the call
+
+cdef struct Listener:
+    int eventfd             # written with 1 when a fetch has come
+    int waiting             # > 0 while the listener has parked work; set before planning a second time
+    uint64_t epoch          # 0 while outside a batch, else the cache epoch seen at its start (block/golden.pxd)
+    Listener* next
+
+cdef class Pool:
+    cdef void* queue        # mutex, condition, list
+    cdef readonly int thread_count
+    cdef readonly str name
+    cdef void submit(self, Job* job) noexcept nogil
+
+cdef void listen(Listener* listener) noexcept nogil      # from now on it is woken; it must live until unlisten
+cdef void unlisten(Listener* listener) noexcept nogil
+cdef void ring() noexcept nogil                          # wakes every listener with waiting > 0
+cdef Listener* first_listener() noexcept nogil           # for golden.pyx; hold the bell's lock
+cdef void lock_bell() noexcept nogil
+cdef void unlock_bell() noexcept nogil
+
+cdef Pool storage_pool()     # the process's pool for disks
+cdef Pool python_pool()      # the process's pool for Python backends

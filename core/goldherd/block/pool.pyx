@@ -1,0 +1,157 @@
+"""The small thread pools for whatever may sleep, and the bell that tells the data plane that cold data has come.
+
+Two pools per process: one for disks, one for backends written in Python, so that a slow plugin delays plugins
+only. Threads are plain pthreads; they take the GIL only inside an image's Python door. They live as long as the
+process: a job is never abandoned.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free
+from posix.unistd cimport write
+
+from goldherd import limits
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_cond_t:
+        pass
+    ctypedef unsigned long pthread_t
+    ctypedef struct pthread_attr_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t*, void*)
+    int pthread_mutex_lock(pthread_mutex_t*)
+    int pthread_mutex_unlock(pthread_mutex_t*)
+    int pthread_cond_init(pthread_cond_t*, void*)
+    int pthread_cond_wait(pthread_cond_t*, pthread_mutex_t*)
+    int pthread_cond_signal(pthread_cond_t*)
+    int pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*) noexcept nogil, void*)
+    int pthread_detach(pthread_t)
+
+cdef extern from * nogil:
+    int load_int "__atomic_load_n"(int*, int)
+    int __ATOMIC_SEQ_CST
+
+cdef struct Queue:
+    pthread_mutex_t mutex
+    pthread_cond_t condition
+    Job* head
+    Job* tail
+
+
+cdef void* work(void* argument) noexcept nogil:
+    cdef Queue* queue = <Queue*>argument
+    cdef Job* job
+    while True:
+        pthread_mutex_lock(&queue.mutex)
+        while queue.head == NULL:
+            pthread_cond_wait(&queue.condition, &queue.mutex)
+        job = queue.head
+        queue.head = job.next
+        if queue.head == NULL:
+            queue.tail = NULL
+        pthread_mutex_unlock(&queue.mutex)
+        job.run(job)
+    return NULL
+
+
+cdef class Pool:
+    """A fixed number of threads over one queue; first come, first served."""
+
+    def __cinit__(self, str name, int thread_count) -> None:
+        cdef pthread_t thread
+        cdef int i
+        cdef Queue* queue = <Queue*>calloc(1, sizeof(Queue))
+        if queue == NULL:
+            raise MemoryError
+        pthread_mutex_init(&queue.mutex, NULL)
+        pthread_cond_init(&queue.condition, NULL)
+        self.queue = queue      # never freed: detached threads wait on it until the process ends
+        self.name = name
+        self.thread_count = thread_count
+        for i in range(thread_count):
+            if pthread_create(&thread, NULL, work, queue):
+                raise MemoryError(f"could not start thread {i} of the pool {name}")
+            pthread_detach(thread)
+
+    cdef void submit(self, Job* job) noexcept nogil:
+        cdef Queue* queue = <Queue*>self.queue
+        job.next = NULL
+        pthread_mutex_lock(&queue.mutex)
+        if queue.tail == NULL:
+            queue.head = job
+        else:
+            queue.tail.next = job
+        queue.tail = job
+        pthread_cond_signal(&queue.condition)
+        pthread_mutex_unlock(&queue.mutex)
+
+
+cdef Pool _storage = None
+cdef Pool _python = None
+
+
+cdef Pool storage_pool():
+    global _storage
+    if _storage is None:
+        _storage = Pool("storage", limits.STORAGE_THREADS)
+    return _storage
+
+
+cdef Pool python_pool():
+    global _python
+    if _python is None:
+        _python = Pool("python", limits.PYTHON_THREADS)
+    return _python
+
+
+# --- the bell ---
+
+cdef pthread_mutex_t bell
+cdef Listener* listeners = NULL
+pthread_mutex_init(&bell, NULL)
+
+
+cdef void lock_bell() noexcept nogil:
+    pthread_mutex_lock(&bell)
+
+
+cdef void unlock_bell() noexcept nogil:
+    pthread_mutex_unlock(&bell)
+
+
+cdef Listener* first_listener() noexcept nogil:
+    return listeners
+
+
+cdef void listen(Listener* listener) noexcept nogil:
+    global listeners
+    pthread_mutex_lock(&bell)
+    listener.next = listeners
+    listeners = listener
+    pthread_mutex_unlock(&bell)
+
+
+cdef void unlisten(Listener* listener) noexcept nogil:
+    global listeners
+    cdef Listener** place
+    pthread_mutex_lock(&bell)
+    place = &listeners
+    while place[0] != NULL:
+        if place[0] == listener:
+            place[0] = listener.next
+            break
+        place = &place[0].next
+    pthread_mutex_unlock(&bell)
+
+
+cdef void ring() noexcept nogil:
+    cdef uint64_t one = 1
+    cdef Listener* listener
+    pthread_mutex_lock(&bell)
+    listener = listeners
+    while listener != NULL:
+        if load_int(&listener.waiting, __ATOMIC_SEQ_CST) > 0:
+            write(listener.eventfd, &one, 8)
+        listener = listener.next
+    pthread_mutex_unlock(&bell)

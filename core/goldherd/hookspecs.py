@@ -1,0 +1,161 @@
+"""Every hook a plugin may implement, in the order in which a machine meets them.
+
+A plugin is a module (or object) registered under the entry point group `goldherd`; it marks its functions with
+`@goldherd.hookimpl` and may leave out trailing parameters that it does not need. Hooks that answer a question
+return the first answer that is not None; hooks that notify return nothing. No hook is ever called per command:
+the data plane holds what the hook returned.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pluggy
+
+from goldherd.block.image import Image
+
+PROJECT = "goldherd"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Opener(Protocol):
+    """What a backend may ask of the house while it opens an image.
+
+    `parent` is the parent the administrator named, or None to search for it; `search` are the folders in which
+    parents may be looked for besides the child's own; `chs_size` asks for the size by geometry.
+    """
+
+    parent: Path | None
+    search: Sequence[Path]
+
+    def open_parent(self, path: Path, format_name: str) -> Image:
+        """The sealed image at path, opened once for everybody; ImageError if it can't be a parent
+        (missing, changed since it was sealed, outside the allowed folders, a loop)."""
+        ...
+
+
+class AuthExchange(Protocol):
+    """One authentication on one connection, without I/O: texts in, texts out (RFC 7143 12.1)."""
+
+    method: str
+    """The AuthMethod value this exchange speaks, e.g. "CHAP"."""
+
+    def step(self, keys: dict[str, str]) -> dict[str, str]:
+        """Takes the peer's keys of one login request, gives ours for the response.
+
+        Raises ProtocolError with its login status when the peer fails.
+        """
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the peer has proved who it is, and we to it if it asked."""
+        ...
+
+
+class TargetRecord(Protocol):
+    """One target that a discovery answer may name."""
+
+    name: str
+    alias: str
+
+
+@hookspec
+def list_targets(initiator: str, portal: str, targets: Sequence[TargetRecord]) -> Iterable[str] | None:
+    """Narrows or reorders what SendTargets=All shows to one initiator (RFC 7143 appendix C).
+
+    Args:
+        initiator: the initiator's iSCSI name, normalised.
+        portal: "host:port" it reached us by.
+        targets: the targets that its rules let it see; a plugin may hide some, never add others.
+
+    Returns: the names to show, in order; None to leave the decision to the next plugin. All answers are asked in
+    registration order, last registered first, and the first that is not None counts.
+    """
+
+
+@hookspec(firstresult=True)
+def start_login(initiator: str, target: str | None, credentials: "Credentials | None") -> AuthExchange | None:
+    """Answers how a login must prove itself.
+
+    Args:
+        initiator: the initiator's iSCSI name, normalised.
+        target: the target's name; None for a discovery session.
+        credentials: what the target's configuration asks for; None when it asks for nothing.
+
+    Returns: an exchange to run, or None to leave it to the next plugin. When nobody answers and credentials are
+    set, the login is refused.
+    """
+
+
+class Credentials(Protocol):
+    """User names and secrets of one target, as its configuration gives them."""
+
+    user: str
+    secret: bytes
+    mutual_user: str | None
+    mutual_secret: bytes | None
+
+
+@hookspec(firstresult=True)
+def probe_image(path: Path, head: bytes, tail: bytes) -> str | None:
+    """Names the format of a file, or None when it is not the plugin's.
+
+    Args:
+        path: the file; a plugin may open it for a closer look, read-only.
+        head: its first 4096 bytes (fewer if shorter). On a raw or fixed disk a guest wrote them: never decide
+            for a format by the head alone when the same bytes could be a guest's.
+        tail: its last 4096 bytes.
+    """
+
+
+@hookspec(firstresult=True)
+def open_image(url: str, mode: str, opener: Opener) -> Image | None:
+    """Opens a disk image.
+
+    Args:
+        url: "format:path", e.g. "vhd:/images/golden.vhd".
+        mode: "r" (nothing is ever written to the file) or "rw".
+        opener: parents and folders.
+
+    Returns: the image, or None when the format is not the plugin's. Raises ImageError with one clear sentence.
+    """
+
+
+@hookspec(firstresult=True)
+def create_image(url: str, size_bytes: int, parent: Path | None) -> bool | None:
+    """Makes a new, empty image file: whole or not at all (temporary name, fsync, rename).
+
+    Args:
+        url: "format:path"; the file must not exist.
+        size_bytes: the disk's size; that of the parent if there is one.
+        parent: for a differencing image, the sealed parent's file.
+
+    Returns: True when made, None when the format is not the plugin's (or it can't have a parent).
+    """
+
+
+class SessionRecord(Protocol):
+    """What notifications tell about a session."""
+
+    initiator: str
+    target: str
+    isid: bytes
+    tsih: int
+    address: str
+
+
+@hookspec
+def session_opened(session: SessionRecord) -> None:
+    """A normal session reached the full feature phase. Called on the control thread: be quick."""
+
+
+@hookspec
+def session_closed(session: SessionRecord, reason: str) -> None:
+    """A session ended, by logout, reinstatement, error or loss of its connection."""
+
+
+@hookspec
+def node_booted(node: str, session: SessionRecord) -> None:
+    """A node's operating system took its disk over: the first session of a boot that is not the loader's."""

@@ -1,0 +1,64 @@
+"""Where each field of a PDU header lies, read and written in place (RFC 7143 section 11). Big endian.
+
+The offsets are bytes from the start of the 48-byte basic header segment.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int32_t
+
+cdef extern from * nogil:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    static inline uint16_t gh_get16(const void *p) { uint16_t v; memcpy(&v, p, 2); return __builtin_bswap16(v); }
+    static inline uint32_t gh_get32(const void *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }
+    static inline uint64_t gh_get64(const void *p) { uint64_t v; memcpy(&v, p, 8); return __builtin_bswap64(v); }
+    static inline void gh_put16(void *p, uint16_t v) { v = __builtin_bswap16(v); memcpy(p, &v, 2); }
+    static inline void gh_put32(void *p, uint32_t v) { v = __builtin_bswap32(v); memcpy(p, &v, 4); }
+    static inline void gh_put64(void *p, uint64_t v) { v = __builtin_bswap64(v); memcpy(p, &v, 8); }
+    """
+    uint16_t get16 "gh_get16"(const void* place)
+    uint32_t get32 "gh_get32"(const void* place)
+    uint64_t get64 "gh_get64"(const void* place)
+    void put16 "gh_put16"(void* place, uint16_t value)
+    void put32 "gh_put32"(void* place, uint32_t value)
+    void put64 "gh_put64"(void* place, uint64_t value)
+
+cdef enum Field:
+    OPCODE = 0
+    FLAGS = 1
+    RESPONSE = 2            # SCSI Response, TMF Response, Logout Response, Reject: reason
+    STATUS = 3              # SCSI Response, Data-In with S
+    AHS_LENGTH = 4          # TotalAHSLength in words
+    DATA_LENGTH = 5         # DataSegmentLength, 24 bits; get32(header + 4) & 0xFFFFFF
+    LUN = 8
+    ISID = 8
+    TSIH = 14
+    ITT = 16                # Initiator Task Tag
+    TTT = 20                # Target Transfer Tag
+    EDTL = 20               # Expected Data Transfer Length, SCSI Command
+    CID = 20
+    REFERENCED_TAG = 20     # TMF request
+    CMD_SN = 24             # towards the target
+    EXP_STAT_SN = 28
+    STAT_SN = 24            # towards the initiator
+    EXP_CMD_SN = 28
+    MAX_CMD_SN = 32
+    CDB = 32
+    REF_CMD_SN = 32         # TMF request
+    DATA_SN = 36            # Data-In, Data-Out, R2T (R2TSN), SCSI Response (ExpDataSN)
+    BUFFER_OFFSET = 40      # Data-In, Data-Out, R2T
+    RESIDUAL = 44           # SCSI Response, Data-In
+    DESIRED_LENGTH = 44     # R2T
+    LOGIN_STATUS = 36
+
+cdef inline uint32_t data_length(const uint8_t* header) noexcept nogil:
+    """DataSegmentLength in bytes, without padding and digest."""
+    return get32(header + 4) & <uint32_t>0xFFFFFF
+
+cdef inline uint32_t padded(uint32_t length) noexcept nogil:
+    """The length with its padding to a multiple of 4."""
+    return (length + 3) & ~<uint32_t>3
+
+cdef inline bint before(uint32_t a, uint32_t b) noexcept nogil:
+    """Serial number comparison a < b (RFC 1982, as RFC 7143 4.2.2.1 asks)."""
+    return <int32_t>(a - b) < 0
