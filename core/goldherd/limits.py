@@ -25,3 +25,45 @@ DATA_SEGMENT_BYTES_MAX: Final = 262144
 """The MaxRecvDataSegmentLength we declare after login."""
 LOGIN_DATA_SEGMENT_BYTES_MAX: Final = 8192
 """RFC 7143 13.12: the default holds for the whole login."""
+
+# --- session ----------------------------------------------------------------------------------------------
+LUNS_MAX: Final = 256
+"""LUNs per target; single-level addressing in one byte, as every boot client uses."""
+COMMAND_WINDOW: Final = 128
+"""Commands a session may have under way: open-iscsi's queue (cmds_max) is 128."""
+
+# --- reactor ----------------------------------------------------------------------------------------------
+RECEIVE_BYTES: Final = 65536
+"""Asked of one recv: measured best for writes, without effect on reads."""
+BATCH_IOVECS: Final = 1024
+"""IOV_MAX of Linux: what one sendmsg takes."""
+BATCH_BYTES_MAX: Final = 524288
+"""Bytes after which a batch is sent before anything is added to it."""
+TURN_BYTES_MAX: Final = 1048576
+"""Bytes one connection may send before the others of its reactor have their turn."""
+BATCH_CONTROL_BYTES: Final = 131072
+"""Room for the headers of one batch: more than BATCH_IOVECS / 2 headers with digests need."""
+BATCH_DATA_BYTES: Final = 1048576
+"""Room for payload that has to be copied once (cold files, Python backends, replies)."""
+PLAN_RUNS_MAX: Final = 32
+"""Runs of one plan; a more fragmented range is sent in several Data-In PDUs."""
+EMIT_BYTES_MAX: Final = 262144
+"""Longest Data-In, whatever the initiator would take: bounds the copy of a read that is not in memory."""
+WRITE_CHUNK_BYTES_MAX: Final = 1048576
+"""Longest burst asked for by one R2T, and the most memory one write holds."""
+WRITE_INLINE_BYTES_MAX: Final = 131072
+"""Longest write a reactor hands to the page cache itself; longer ones would delay its other sessions."""
+WRITE_BUFFER_BYTES_MAX: Final = 67108864
+"""Write buffers of one reactor; when they are taken, R2Ts wait and unsolicited writes get TASK SET FULL."""
+PARAMETER_BYTES_MAX: Final = 8388608
+"""Data-Out of a command that Python carries out (VERIFY, COMPARE AND WRITE, parameter lists...)."""
+COLD_PLANS_MAX: Final = 3
+"""Times a read is planned again after a fetch before it is read by the pool (a cache smaller than its work)."""
+TASKS_MAX: Final = 1048576
+"""Tasks of one reactor: 20 bits of the Target Transfer Tag."""
+SEND_STUCK_SECONDS: Final = 60
+"""A peer that takes no byte for so long is gone: its connection is closed."""
+PING_IDLE_SECONDS: Final = 15
+"""Silence after which a NOP-In is sent."""
+PING_ANSWER_SECONDS: Final = 30
+"""How long an initiator that has answered a ping before may take for the next one."""
