@@ -17,7 +17,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.uio cimport iovec
 from posix.unistd cimport close
 
-from goldherd.block.pool cimport Listener, listen, python_pool, storage_pool, unlisten
+from goldherd.block.pool cimport begin_step, end_step, listen, python_pool, storage_pool, unlisten
 from goldherd.limits cimport (
     BATCH_IOVECS, LUNS_MAX, PING_ANSWER_SECONDS, PING_IDLE_SECONDS, RECEIVE_BYTES, SEND_STUCK_SECONDS, TURN_BYTES_MAX)
 from goldherd.reactor.core cimport (
@@ -316,9 +316,9 @@ cdef class Reactor:
         cdef uint64_t before = core.now_ms
         if core.running_first != NULL:
             timeout_ms = 0
-        core.listener.epoch = 0             # nothing of the golden cache is pointed at while we sleep
         count = epoll_wait(self.epoll, events, EVENTS, timeout_ms)
         core.now_ms = clock_ms()
+        begin_step(&core.listener)          # cached memory we see from here on stays where it is
         for i in range(count):
             if events[i].data.u32 == <uint32_t>INBOX:
                 self.read_letters()
@@ -338,6 +338,7 @@ cdef class Reactor:
             c = following
         if core.now_ms / TICK_MS != before / TICK_MS:
             self.tick()
+        end_step(&core.listener)
         return core.running_first != NULL
 
     cdef void turn(self, Connection* c, bint readable) noexcept nogil:
