@@ -38,6 +38,9 @@ BUILTIN: Final[dict[str, str]] = {
 }
 """The entry points of pyproject.toml, for running from a source tree that is not installed."""
 
+NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_booted"})
+"""Hooks that only tell: a plugin that fails there harms nobody."""
+
 FALLBACK_FORMAT: Final = "raw"
 """What a file is when no plugin knows better."""
 
@@ -88,6 +91,9 @@ class Hooks:
 
     def register(self, plugin: object, name: str) -> bool:
         """Registers a module or object with hook functions; whether it was taken."""
+        if self._manager.has_plugin(name):
+            self._decline(name, "another plugin has that name. Rename one of the two.")
+            return False
         try:
             abi = getattr(plugin, "goldherd_abi", None)
             if abi is not None and abi != ABI:
@@ -163,23 +169,15 @@ class Hooks:
 
     def session_opened(self, session: SessionRecord) -> None:
         """Tells that a normal session reached the full feature phase."""
-        self._tell("session_opened", session=session)
+        self._manager.hook.session_opened(session=session)
 
     def session_closed(self, session: SessionRecord, reason: str) -> None:
         """Tells that a session ended."""
-        self._tell("session_closed", session=session, reason=reason)
+        self._manager.hook.session_closed(session=session, reason=reason)
 
     def node_booted(self, node: str, session: SessionRecord) -> None:
         """Tells that a node's operating system took its disk over."""
-        self._tell("node_booted", node=node, session=session)
-
-    def _tell(self, hook: str, **arguments: object) -> None:
-        """A notification: each plugin hears of it, whatever another one does with it."""
-        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
-            try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
-            except GoldherdError as failure:
-                log.error("a plugin failed at a notification", hook=hook, reason=str(failure))
+        self._manager.hook.node_booted(node=node, session=session)
 
 
 def installed() -> list[tuple[str, str]]:
@@ -197,7 +195,8 @@ def _imported(module: str) -> object:
 
 
 class _Guarded:
-    """A plugin's hook functions, each guarded, under their own names: what pluggy gets to see of the plugin."""
+    """A plugin's hook functions, each guarded, under their own names: what pluggy gets to see of the
+    plugin."""
 
     def __init__(self, plugin: object, name: str) -> None:
         for attribute in dir(plugin):
@@ -211,16 +210,21 @@ class _Guarded:
 
 
 def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[..., object]:
-    """The function, its surprises turned into a PluginError that names the plugin."""
+    """The function, its surprises turned into a PluginError that names the plugin; logged only at a
+    notification, so that the other plugins hear of it too."""
 
     @functools.wraps(function)
     def guarded(*arguments: object) -> object:
         try:
             return function(*arguments)
-        except GoldherdError:
-            raise
         except Exception as failure:
-            log.error("a plugin failed", plugin=plugin, hook=hook, exc_info=True)
+            known = isinstance(failure, GoldherdError)
+            if not known or hook in NOTIFICATIONS:
+                log.error("a plugin failed", plugin=plugin, hook=hook, reason=str(failure), exc_info=not known)
+            if hook in NOTIFICATIONS:
+                return None
+            if known:
+                raise
             raise PluginError(
                 f"The plugin {plugin} failed in {hook} ({type(failure).__name__}: {failure}). "
                 "Update or remove it."
