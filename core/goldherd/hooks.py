@@ -195,8 +195,7 @@ def _imported(module: str) -> object:
 
 
 class _Guarded:
-    """A plugin's hook functions, each guarded, under their own names: what pluggy gets to see of the
-    plugin."""
+    """What pluggy gets to see of a plugin: its hook functions under their own names, each guarded."""
 
     def __init__(self, plugin: object, name: str) -> None:
         for attribute in dir(plugin):
@@ -210,8 +209,10 @@ class _Guarded:
 
 
 def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[..., object]:
-    """The function, its surprises turned into a PluginError that names the plugin; logged only at a
-    notification, so that the other plugins hear of it too."""
+    """The function, its surprises turned into a PluginError that names the plugin.
+
+    At a notification they are only logged, so that the other plugins hear of it too.
+    """
 
     @functools.wraps(function)
     def guarded(*arguments: object) -> object:

@@ -1,4 +1,4 @@
-"""The initiator's side of a login, and a host with real plugins and real target records behind the target's side."""
+"""The initiator's side of a login, and a host with real plugins and target records for the other side."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""The login phase: stages, text over several PDUs, identity, sessions, and every refusal (RFC 7143 section 6)."""
+"""The login phase: stages, text over several PDUs, identity, sessions, every refusal (RFC 7143 section 6)."""
 
 import dataclasses
 

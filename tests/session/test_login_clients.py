@@ -23,13 +23,14 @@ ISCSID = ISCSISTART | {"HeaderDigest": "None,CRC32C", "DataDigest": "None,CRC32C
 LIBISCSI = {
     "HeaderDigest": "None,CRC32C", "DataDigest": "None", "InitialR2T": "No", "ImmediateData": "Yes",
     "MaxBurstLength": "262144", "FirstBurstLength": "262144", "MaxRecvDataSegmentLength": "262144",
-    "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes", "DefaultTime2Wait": "2", "DefaultTime2Retain": "20",
+    "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes", "DefaultTime2Wait": "2",
+    "DefaultTime2Retain": "20",
     "IFMarker": "No", "OFMarker": "No", "MaxConnections": "1", "MaxOutstandingR2T": "1",
     "ErrorRecoveryLevel": "0", "X-reduce": "1",
 }  # fmt: skip
 WINDOWS = {
-    "HeaderDigest": "None,CRC32C", "DataDigest": "None,CRC32C", "ErrorRecoveryLevel": "2", "InitialR2T": "No",
-    "ImmediateData": "Yes", "MaxRecvDataSegmentLength": "65536", "MaxBurstLength": "262144",
+    "HeaderDigest": "None,CRC32C", "DataDigest": "None,CRC32C", "ErrorRecoveryLevel": "2",
+    "InitialR2T": "No", "ImmediateData": "Yes", "MaxRecvDataSegmentLength": "65536", "MaxBurstLength": "262144",
     "FirstBurstLength": "65536", "MaxConnections": "32", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes",
     "DefaultTime2Wait": "0", "DefaultTime2Retain": "60", "MaxOutstandingR2T": "16",
 }  # fmt: skip
