@@ -1,7 +1,7 @@
 """Every bound of goldherd in one place, each with its unit and its reason.
 
-Constants that compiled code needs too are repeated as `enum` values in `limits.pxd`; tests/test_limits.py holds
-the two lists equal.
+Constants that compiled code needs too are repeated as `enum` values in `limits.pxd`; tests/test_limits.py
+holds the two lists equal.
 """
 
 from typing import Final
@@ -18,7 +18,11 @@ CHAIN_DEPTH_MAX: Final = 64
 STORAGE_THREADS: Final = 4
 """Threads that may sleep in a disk: fetches, flushes, cold reads."""
 PYTHON_THREADS: Final = 4
-"""Threads that run Python backends; apart from the storage threads, so that a slow plugin delays plugins only."""
+"""Threads that run Python backends; apart from the storage threads, so that a slow plugin delays plugins
+only."""
+PROBE_BYTES: Final = 4096
+"""What a format is guessed from at each end of a file: VHD needs 512 at the end, VHDX and others 4096 at
+most."""
 
 # --- wire -------------------------------------------------------------------------------------------------
 DATA_SEGMENT_BYTES_MAX: Final = 262144
@@ -67,3 +71,31 @@ PING_IDLE_SECONDS: Final = 15
 """Silence after which a NOP-In is sent."""
 PING_ANSWER_SECONDS: Final = 30
 """How long an initiator that has answered a ping before may take for the next one."""
+
+TEXT_BYTES_MAX: Final = 65536
+"""Text collected over C-bit PDUs; the longest sensible login is under 4 KiB."""
+TEXT_PAIRS_MAX: Final = 256
+"""Keys in one text; RFC 7143 knows about 40."""
+TEXT_KEY_BYTES_MAX: Final = 63
+"""RFC 7143 6.1, standard-label."""
+TEXT_VALUE_BYTES_MAX: Final = 255
+"""RFC 7143 6.1, unless a key says otherwise."""
+NAME_BYTES_MAX: Final = 223
+"""RFC 7143 4.2.7.1: an iSCSI name."""
+CHAP_BINARY_BYTES_MAX: Final = 1024
+"""RFC 7143 12.1.3: CHAP_C and CHAP_R, decoded."""
+CHAP_SECRET_BYTES_MAX: Final = 255
+"""The longest secret we take; RFC 1994 names no limit, and Windows takes 16."""
+
+# --- session ----------------------------------------------------------------------------------------------
+LOGIN_ROUNDS_MAX: Final = 32
+"""Requests in one login; mutual CHAP with every stage takes 5."""
+TEXT_ROUNDS_MAX: Final = 1024
+"""Requests in one Text exchange; enough for 65,536 bytes in, and for any list of targets in 8 KiB pieces
+out."""
+MAX_BURST_BYTES: Final = 1 << 20
+"""The most data one R2T asks for or one Data-In sequence carries (MaxBurstLength)."""
+FIRST_BURST_BYTES: Final = 262144
+"""The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
+OUTSTANDING_R2T_MAX: Final = 1
+"""R2Ts open at a time per command; the queue depth supplies the parallelism."""
