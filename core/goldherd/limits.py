@@ -99,3 +99,36 @@ FIRST_BURST_BYTES: Final = 262144
 """The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
 OUTSTANDING_R2T_MAX: Final = 1
 """R2Ts open at a time per command; the queue depth supplies the parallelism."""
+
+# --- scsi -------------------------------------------------------------------------------------------------
+UNIT_ATTENTIONS_MAX: Final = 16
+"""Unit attentions waiting on one nexus; equal ones collapse, and beyond this the oldest goes."""
+KNOWN_PORTS_MAX: Final = 4096
+"""Initiator ports a logical unit remembers having met since start; a forgotten one sees 29/00 again."""
+TRANSFER_BYTES_MAX: Final = 32 << 20
+"""MAXIMUM TRANSFER LENGTH of VPD B0 in bytes: above the 18.4 MiB that firmware reads in one command, low enough
+to bound what one command can make the control plane hold."""
+STEP_BYTES: Final = 1 << 20
+"""The pieces in which long commands (WRITE SAME, VERIFY, EXTENDED COPY, SANITIZE) work, and may be aborted."""
+COMPARE_AND_WRITE_BLOCKS_MAX: Final = 255
+"""MAXIMUM COMPARE AND WRITE LENGTH; the CDB's field has one byte."""
+ATOMIC_BYTES_MAX: Final = 1 << 20
+"""MAXIMUM ATOMIC TRANSFER LENGTH of VPD B0 in bytes."""
+UNMAP_BLOCKS_MAX: Final = 1 << 25
+"""MAXIMUM UNMAP LBA COUNT: 16 GiB of 512-byte blocks in one command."""
+UNMAP_DESCRIPTORS_MAX: Final = 256
+"""MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT: bounds the parameter list to about 4 KiB."""
+LBA_STATUS_DESCRIPTORS_MAX: Final = 256
+"""Descriptors in one GET LBA STATUS answer; a client asks again from where it ended."""
+PARAMETER_LIST_BYTES_MAX: Final = 65536
+"""The longest parameter list of any command that carries one."""
+REGISTRATIONS_MAX: Final = 1024
+"""Persistent reservation keys per logical unit: a few times the nodes of a large cluster."""
+COPY_CSCD_DESCRIPTORS_MAX: Final = 16
+"""Sources and destinations one EXTENDED COPY may name."""
+COPY_SEGMENTS_MAX: Final = 64
+"""Segments of one EXTENDED COPY."""
+COPY_SEGMENT_BYTES_MAX: Final = 256 << 20
+"""MAXIMUM SEGMENT LENGTH of RECEIVE COPY RESULTS."""
+COPY_RESULTS_MAX: Final = 16
+"""Finished EXTENDED COPY commands whose status is held per nexus."""
