@@ -23,11 +23,14 @@ class Opener(Protocol):
     """What a backend may ask of the house while it opens an image.
 
     `parent` is the parent the administrator named, or None to search for it; `search` are the folders in which
-    parents may be looked for besides the child's own; `chs_size` asks for the size by geometry.
+    parents may be looked for besides the child's own; `chs_size` asks for the size by geometry; `longer_child`
+    lets a child be longer than its parent (it was resized: zeros past the parent's end).
     """
 
     parent: Path | None
     search: Sequence[Path]
+    chs_size: bool
+    longer_child: bool
 
     def open_parent(self, path: Path, format_name: str) -> Image:
         """The sealed image at path, opened once for everybody; ImageError if it can't be a parent

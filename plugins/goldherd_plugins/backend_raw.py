@@ -69,5 +69,6 @@ def check_size(size_bytes: int, path: str) -> None:
     else:
         advice = f"Pad it with truncate -s +{-size_bytes % 512}"
     raise ImageError(
-        f"The raw disk {path} has {size_bytes} bytes, and a disk is made of whole sectors of 512. {advice}.", path=path
+        f"The raw disk {path} has {size_bytes} bytes, and a disk is made of whole sectors of 512. {advice}.",
+        path=path,
     )

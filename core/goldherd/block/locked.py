@@ -22,7 +22,8 @@ def refusal(error: OSError, path: str | Path, doing: str) -> ImageError:
     """The one sentence for an operating system error; `doing` is a verb: "open", "create"."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFullError(
-            f"Could not {doing} {path}: the file system is full. Free some space and try again.", path=str(path)
+            f"Could not {doing} {path}: the file system is full. Free some space and try again.",
+            path=str(path),
         )
     return ImageError(f"Could not {doing} {path}: {error.strerror or error}.", path=str(path))
 
