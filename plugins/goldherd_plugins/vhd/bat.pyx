@@ -38,7 +38,7 @@ cdef class BlockTable:
         """The block's first byte in the file, or None."""
         if not 0 <= block < self.entries:
             raise IndexError(block)
-        return self.slots[<uint64_t>block] * 512 or None
+        return place_of(self.slots, block) or None
 
     def sector(self, index: int) -> bytes:
         """One sector of the table as the file has it."""
