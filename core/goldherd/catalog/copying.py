@@ -18,7 +18,16 @@ from goldherd.limits import COPY_CHUNK_BYTES, READ_CHUNK_BYTES
 _FICLONE: Final = 0x40049409
 # What a file system answers when it does not know one of the better ways.
 _NOT_THIS_WAY: Final = frozenset(
-    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY, errno.EBADF, errno.EPERM, errno.ETXTBSY}
+    {
+        errno.EXDEV,
+        errno.EINVAL,
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+        errno.ENOTTY,
+        errno.EBADF,
+        errno.EPERM,
+        errno.ETXTBSY,
+    }
 )
 
 

@@ -62,13 +62,16 @@ def sweep(catalog: Catalog) -> None:
 
 def _sweep(catalog: Catalog) -> None:
     for listing in catalog.changes.glob("*.list"):
-        descriptor = os.open(listing, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(listing, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its command ended just now
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                _finish(catalog, listing)
         except BlockingIOError:
             continue  # its command is alive
-        else:
-            _finish(catalog, listing)
         finally:
             os.close(descriptor)
 
@@ -91,7 +94,9 @@ def _unknown(catalog: Catalog, paths: list[Path]) -> list[Path]:
     with catalog.read() as connection:
         golden = {catalog.data / path for path in connection.execute(select(versions.c.path)).scalars()}
         node_names = set(connection.execute(select(nodes.c.name)).scalars())
-        secret_names = set(connection.execute(select(nodes.c.name).where(nodes.c.chap_user.is_not(None))).scalars())
+        secret_names = set(
+            connection.execute(select(nodes.c.name).where(nodes.c.chap_user.is_not(None))).scalars()
+        )
         rows = connection.execute(
             select(images.c.name, versions.c.number).join(images, and_(images.c.id == versions.c.image_id))
         )

@@ -26,7 +26,9 @@ _IMAGE: Final = re.compile(rf"[a-z0-9](?:[a-z0-9._-]{{0,{IMAGE_NAME_CHARACTERS_M
 _ISCSI: Final = re.compile(
     r"iqn\.\d{4}-\d{2}(\.[^\s:,]+)(:\S+)?|eui\.[0-9a-f]{16}|naa\.(?:[0-9a-f]{16}|[0-9a-f]{32})"
 )
-_MAC: Final = re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{12}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}")
+_MAC: Final = re.compile(
+    r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{12}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}"
+)
 _RANGE: Final = re.compile(r"(\d+)(?:-(\d+)(?:/(\d+))?)?")
 
 
@@ -90,17 +92,24 @@ def _count(text: str) -> int:
     return total - 1
 
 
-def normalise_initiator(text: str) -> str:
-    """An initiator's iSCSI name as RFC 3722 compares it, or `any`."""
+def normalise_iscsi_name(text: str, what: str = "a target") -> str:
+    """An iSCSI name as RFC 3722 compares it (RFC 7143 4.2.7): folded, at most 223 bytes."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    if folded == ANY_INITIATOR:
-        return folded
-    if not _ISCSI.fullmatch(folded) or len(folded.encode()) > ISCSI_NAME_BYTES_MAX or not folded.isprintable():
+    if (
+        not _ISCSI.fullmatch(folded)
+        or len(folded.encode()) > ISCSI_NAME_BYTES_MAX
+        or not folded.isprintable()
+    ):
         raise CatalogError(
-            f"'{text}' is not an initiator name: write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 hexadecimal digits, "
-            "naa. and 16 or 32, or the word any."
+            f"'{text}' can't name {what}: write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 hexadecimal digits, or naa. "
+            "and 16 or 32."
         )
     return folded
+
+
+def normalise_initiator(text: str) -> str:
+    """An initiator's iSCSI name, folded; or `any`, which stands for all of them."""
+    return ANY_INITIATOR if text.lower() == ANY_INITIATOR else normalise_iscsi_name(text, "an initiator")
 
 
 def normalise_mac(text: str) -> str:
@@ -110,5 +119,7 @@ def normalise_mac(text: str) -> str:
         raise CatalogError(f"'{text}' is not a MAC address: write six pairs such as 52:54:00:12:34:56.")
     digits = re.sub(r"[^0-9a-f]", "", folded)
     if int(digits[:2], 16) & 1:
-        raise CatalogError(f"'{text}' is a group address: a network card has one of its own; check the digits.")
+        raise CatalogError(
+            f"'{text}' is a group address: a network card has one of its own; check the digits."
+        )
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))

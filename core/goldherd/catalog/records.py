@@ -6,7 +6,7 @@ Secrets are in none of them. Paths are absolute; times are UTC in ISO 8601.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 State = Literal["draft", "sealed", "active", "retired"]
 Policy = Literal["keep", "reset"]
@@ -112,7 +112,7 @@ class Formats(Protocol):
         """The format of a file."""
         ...
 
-    def open(self, url: str, mode: str, opener: "object") -> OpenedImage:
+    def open(self, url: str, mode: str, opener: Any) -> OpenedImage:
         """Opens "format:path"."""
         ...
 

@@ -10,6 +10,7 @@ Transactions are short: nothing is copied, created or waited for inside one, so 
 queue behind a command for long.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from goldherd.catalog.migrations import migrate
-from goldherd.errors import CatalogError, GoldherdError, StorageFullError
+from goldherd.errors import CatalogError, GoldherdError, PluginError, StorageFullError, raise_for_errno
 from goldherd.limits import CATALOG_BUSY_MILLISECONDS
 
 _PRAGMAS = (
@@ -54,6 +55,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def explained(path: Path, doing: str) -> Iterator[None]:
+    """Turns what the system refused, to us or to a plugin, into a sentence: "Could not {doing} of {path}"."""
+    try:
+        yield
+    except (OSError, PluginError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError):
+            raise_for_errno(-(cause.errno or errno.EIO), str(cause.filename or path), doing)
+        raise
 
 
 class Catalog:
@@ -141,7 +154,9 @@ class Catalog:
             for part, sentence in _FAILURES:
                 if part in text:
                     raise CatalogError(sentence.format(path=self.path)) from error
-            raise CatalogError(f"The catalog {self.path} failed ({text}): see the log, then try again.") from error
+            raise CatalogError(
+                f"The catalog {self.path} failed ({text}): see the log, then try again."
+            ) from error
 
 
 def _connected(connection: Any, _record: object) -> None:

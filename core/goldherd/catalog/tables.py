@@ -22,7 +22,12 @@ def _number(name: str, *, primary_key: bool = False) -> Column[int]:
 
 
 images: Final = Table(
-    "images", metadata, _number("id", primary_key=True), _text("name"), _number("next_number"), _text("created_at")
+    "images",
+    metadata,
+    _number("id", primary_key=True),
+    _text("name"),
+    _number("next_number"),
+    _text("created_at"),
 )
 versions: Final = Table(
     "versions",
