@@ -1,6 +1,7 @@
 """`goldherd export`: disk files as one iSCSI target, until Ctrl-C."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,7 +25,7 @@ from goldherd.cli.options import (
 )
 from goldherd.cli.output import complain
 from goldherd.errors import ImageError, SettingsError
-from goldherd.settings import ISCSI_PORT, ExportSettings, server_settings
+from goldherd.settings import ISCSI_PORT, ExportSettings, ServerSettings, server_settings
 from goldherd.targets import ChapCredentials, LunConfig, TargetConfig
 
 LISTEN_DEFAULT: Final = f"127.0.0.1:{ISCSI_PORT}"
@@ -62,28 +63,46 @@ def export(
     cache: CacheOption = None,
 ) -> None:
     """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
-    luns = [parse_lun(text, number) for number, text in enumerate(files)]
-    catalog = context_of(context).existing_catalog()
-    if overlay is not None:
-        if len(luns) != 1:
-            raise typer.BadParameter("--overlay goes with exactly one FILE.")
-        luns = [_over(luns[0], overlay, catalog)]
-    else:
-        luns = [_protected(lun, catalog) for lun in luns]
-    if catalog is not None:
-        catalog.close()
-    if listen is None and "GOLDHERD_LISTEN" not in os.environ:
-        listen = [LISTEN_DEFAULT]
-    server = server_settings(listen=listen, reactors=reactors, cache=cache)
-    config = TargetConfig(
-        name=normalise_iscsi_name(target if target is not None else server.target_name("export")),
-        luns=tuple(luns),
+    settings = export_settings(
+        context_of(context).existing_catalog(),
+        luns=[parse_lun(text, number) for number, text in enumerate(files)],
+        overlay=overlay,
+        target=target,
         credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
+        server=server_settings(listen=_listen(listen), reactors=reactors, cache=cache),
     )
     from goldherd import app
 
     logs.speak()
-    raise typer.Exit(app.export(ExportSettings(config, server)))
+    raise typer.Exit(app.export(settings))
+
+
+def export_settings(
+    catalog: Catalog | None,
+    *,
+    luns: Sequence[LunConfig],
+    overlay: Path | None,
+    target: str | None,
+    credentials: ChapCredentials | None,
+    server: ServerSettings,
+) -> ExportSettings:
+    """What app.export gets; no sealed image is ever in it for writing.
+
+    Raises typer.BadParameter for wrong usage, ImageError for files that can't be served this way.
+    """
+    if overlay is None:
+        luns = [_protected(lun, catalog) for lun in luns]
+    elif len(luns) == 1:
+        luns = [_over(luns[0], overlay, catalog)]
+    else:
+        raise typer.BadParameter("--overlay goes with exactly one FILE.")
+    name = normalise_iscsi_name(server.target_name("export") if target is None else target)
+    return ExportSettings(TargetConfig(name, tuple(luns), credentials=credentials), server)
+
+
+def _listen(addresses: list[str] | None) -> list[str] | None:
+    """A file is shown to this machine only, unless the user says otherwise."""
+    return addresses if addresses or "GOLDHERD_LISTEN" in os.environ else [LISTEN_DEFAULT]
 
 
 def _credentials(
