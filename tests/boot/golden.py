@@ -1,7 +1,7 @@
-"""The golden disk of the boot tests: a small Linux that boots from it over iSCSI, made without root or loop devices.
+"""The golden disk of the boot tests: a small Linux that boots over iSCSI, made without root or loop devices.
 
-Layout: a master boot record, a FAT partition from which syslinux loads kernel and initramfs through INT 13, and an
-ext4 partition that becomes the root once iscsistart has logged in.
+Layout: a master boot record, a FAT partition from which syslinux loads kernel and initramfs through INT 13,
+and an ext4 partition that becomes the root once iscsistart has logged in.
 """
 
 import hashlib
@@ -46,7 +46,11 @@ class Golden:
 def run(*command: str | Path, **environment: str) -> None:
     """Runs a tool; its output is shown only when it fails."""
     done = subprocess.run(
-        command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment}, capture_output=True, text=True, check=False
+        command,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed: {done.stdout}{done.stderr}")
@@ -56,7 +60,9 @@ def partition_entry(*, active: bool, kind: int, start: int, length: int) -> byte
     """One entry of the partition table; CHS fields say "see the LBA"."""
     chs = b"\xfe\xff\xff"
     flag = b"\x80" if active else b"\0"
-    return flag + chs + bytes([kind]) + chs + struct.pack("<II", start // SECTOR_BYTES, length // SECTOR_BYTES)
+    return (
+        flag + chs + bytes([kind]) + chs + struct.pack("<II", start // SECTOR_BYTES, length // SECTOR_BYTES)
+    )
 
 
 def master_boot_record() -> bytes:
@@ -111,7 +117,18 @@ def make_golden(folder: Path, kernel: Kernel) -> None:
             disk.write(part.read_bytes())
         disk.truncate(DISK_BYTES)
     run("fallocate", "--dig-holes", golden.raw)
-    run("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "subformat=dynamic,force_size=on", golden.raw, golden.vhd)
+    run(
+        "qemu-img",
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "vpc",
+        "-o",
+        "subformat=dynamic,force_size=on",
+        golden.raw,
+        golden.vhd,
+    )
     shutil.rmtree(work)
     for form in (golden.raw, golden.vhd):
         form.chmod(0o444)

@@ -1,7 +1,7 @@
 """The first root of the guest: busybox, iscsistart and the modules between them and the iSCSI disk.
 
-The archive is the "newc" cpio of the kernel's Documentation/driver-api/early-userspace/buffer-format.rst, written
-here so that no file needs an owner or a device node on the machine that runs the tests.
+The archive is the "newc" cpio of the kernel's Documentation/driver-api/early-userspace/buffer-format.rst,
+written here so that no file needs an owner or a device node on the machine that runs the tests.
 """
 
 import gzip
@@ -27,7 +27,10 @@ class Archive:
         self._entries = 0
 
     def add(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
-        """One entry; name and data are each padded to four bytes. `device` is (major, minor) of a device node."""
+        """One entry; name and data are each padded to four bytes.
+
+        `device` is (major, minor) of a device node.
+        """
         self._entries += 1
         path = name.encode() + b"\0"
         fields = (self._entries, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(path), 0)

@@ -1,7 +1,7 @@
 """One diskless machine: QEMU with an empty bus, whose network card's iPXE gets a script by DHCP and TFTP.
 
-The pitfalls this file steps around are real: a /dev/kvm that is there and can't run a guest (so it is probed), a
-clock that goes wrong under emulation and load (so `tsc=unstable`, in guest/syslinux.cfg, and -cpu Nehalem).
+The pitfalls this file steps around are real: a /dev/kvm that is there and can't run a guest (so it is probed),
+a clock that goes wrong under emulation and load (so `tsc=unstable`, in guest/syslinux.cfg, and -cpu Nehalem).
 """
 
 import functools
@@ -20,14 +20,20 @@ HOST = "10.0.2.2"
 
 @functools.cache
 def accelerator(kernel: Kernel) -> str:
-    """"kvm" if a kernel really boots with it here, else "tcg".
+    """ "kvm" if a kernel really boots with it here, else "tcg".
 
     The probe boots the kernel without any root: it says its version, panics and leaves.
     """
     with tempfile.TemporaryDirectory() as folder:
         serial = Path(folder) / "serial"
         command = [
-            *qemu("kvm", serial), "-kernel", str(kernel.image), "-append", "console=ttyS0 panic=-1", "-nic", "none",
+            *qemu("kvm", serial),
+            "-kernel",
+            str(kernel.image),
+            "-append",
+            "console=ttyS0 panic=-1",
+            "-nic",
+            "none",
         ]
         try:
             subprocess.run(command, capture_output=True, timeout=KVM_PROBE_SECONDS, check=True)
@@ -41,7 +47,8 @@ def qemu(accel: str, serial: Path) -> list[str]:
     cpu = "host" if accel == "kvm" else "Nehalem"
     return [
         "qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", "1", "-m", str(MEMORY_MIB), "-nodefaults",
-        "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc,graphics=off", "-serial", f"file:{serial}",
+        "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc,graphics=off",
+        "-serial", f"file:{serial}",
     ]  # fmt: skip
 
 
@@ -57,14 +64,14 @@ def ipxe_script(port: int, target: str, initiator: str, lun: int) -> str:
     )
 
 
-class BootFailed(AssertionError):
+class BootError(AssertionError):
     """A machine that did not come up, with the end of its serial console."""
 
 
 def boot(folder: Path, accel: str, script: str, mac: str) -> list[str]:
     """Boots one machine to its power-off and gives what its own system said, line by line.
 
-    The whole serial console stays in folder/serial.log. Raises BootFailed with its end if the machine hangs,
+    The whole serial console stays in folder/serial.log. Raises BootError with its end if the machine hangs,
     QEMU fails or the guest says "failed".
     """
     tftp = folder / "tftp"
@@ -87,5 +94,5 @@ def boot(folder: Path, accel: str, script: str, mac: str) -> list[str]:
     said = [line.partition("guest: ")[2].strip() for line in console.splitlines() if "guest: " in line]
     failures = [line for line in said if line.startswith("failed")]
     if trouble or failures or "clean" not in said:
-        raise BootFailed(f"{trouble} {failures} The console ({serial}) ends with:\n{console[-6000:]}")
+        raise BootError(f"{trouble} {failures} The console ({serial}) ends with:\n{console[-6000:]}")
     return said

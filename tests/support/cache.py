@@ -1,7 +1,7 @@
 """A folder for what is dear to make: keyed by content, so that whatever is in it is right or absent.
 
-Tests that need a kernel or a bootable disk ask here first. GOLDHERD_TEST_CACHE names the folder; removing it is
-always safe.
+Tests that need a kernel or a bootable disk ask here first. GOLDHERD_TEST_CACHE names the folder; removing it
+is always safe.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ def cache_folder() -> Path:
 
 
 def content_key(ingredients: Iterable[Path | str]) -> str:
-    """Sixteen hex digits that change with any ingredient: a file counts with its content, a text with itself."""
+    """Sixteen hex digits that change with any ingredient: a file counts by its content."""
     digest = hashlib.sha256()
     for ingredient in ingredients:
         data = ingredient.read_bytes() if isinstance(ingredient, Path) else ingredient.encode()
@@ -32,8 +32,8 @@ def content_key(ingredients: Iterable[Path | str]) -> str:
 def cached(name: str, make: Callable[[Path], None]) -> Path:
     """The folder `name` of the cache, filled by make() if it isn't there; whole or not at all.
 
-    make() gets an empty folder, which takes its name only when make() returns. Two test runs at once both make
-    it and one wins.
+    make() gets an empty folder, which takes its name only when make() returns. Two runs at once both make it
+    and one wins.
     """
     place = cache_folder() / name
     if not place.exists():

@@ -1,4 +1,4 @@
-"""Programs that run beside a test: started apart from the shell, waited for by what they print, ended for certain."""
+"""Programs beside a test: started apart from the shell, waited for by what they print, surely ended."""
 
 import contextlib
 import os
@@ -94,7 +94,7 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, process: Process, seconds_max: float = 30) -> None:
-    """Returns when something accepts connections at 127.0.0.1:port; RuntimeError if the process ends before."""
+    """Returns when 127.0.0.1:port accepts connections; RuntimeError if the process ends first."""
     deadline = time.monotonic() + seconds_max
     while process.running and time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -1,11 +1,12 @@
 """iSCSI targets to test with, all behind one face: ours, and tgtd to prove a test by a second one.
 
-A test says which disks it wants served; GOLDHERD_TEST_TARGET=tgt runs it against tgtd, so that a failure against
-both is the test's and a failure against one is the target's.
+A test says which disks it wants served; GOLDHERD_TEST_TARGET=tgt runs it against tgtd, so that a failure
+against both is the test's and a failure against one is the target's.
 """
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,7 +37,7 @@ class Portal:
 class Served:
     """A running target; ends with the `with` block."""
 
-    process: Process
+    process: Process | None = None
     portal: Portal
 
     def __enter__(self) -> Self:
@@ -50,11 +51,13 @@ class Served:
     @property
     def pid(self) -> int:
         """The process whose CPU and memory are the target's."""
+        assert self.process is not None, "not served yet"
         return self.process.pid
 
     def stop(self) -> int:
-        """Ends it in good order; its exit status."""
-        return self.process.stop()
+        """Ends it in good order; its exit status, 0 when it was not running."""
+        process, self.process = self.process, None
+        return process.stop() if process else 0
 
 
 class Export(Served):
@@ -68,7 +71,16 @@ class Export(Served):
 
 
 class Herd(Served):
-    """Nodes over one golden disk: each has a target of its own that only its own initiator name may use."""
+    """Nodes over one golden disk: each has a target of its own that only its own initiator name may use.
+
+    Made, but not served before serve(); may be stopped and served again.
+    """
+
+    lun = 0
+
+    def serve(self) -> None:
+        """Starts the daemon; returns when it accepts logins. The portal may be another one each time."""
+        raise NotImplementedError
 
     def iqn(self, node: str) -> str:
         """The target name of a node."""
@@ -80,14 +92,30 @@ class Herd(Served):
 
     def url(self, node: str) -> str:
         """The URL of a node's disk."""
-        return self.portal.url(self.iqn(node))
+        return self.portal.url(self.iqn(node), self.lun)
 
 
 class GoldherdExport(Export):
     """`goldherd export FILE...`"""
 
-    def __init__(self, disks: Sequence[Path | str], folder: Path, *, options: Sequence[str] = (), cpu: int | None = None) -> None:
-        command = [*GOLDHERD, "--data", folder / "data", "export", *disks, "--listen", "127.0.0.1:0", *options]
+    def __init__(
+        self,
+        disks: Sequence[Path | str],
+        folder: Path,
+        *,
+        options: Sequence[str] = (),
+        cpu: int | None = None,
+    ) -> None:
+        command = [
+            *GOLDHERD,
+            "--data",
+            folder / "data",
+            "export",
+            *disks,
+            "--listen",
+            "127.0.0.1:0",
+            *options,
+        ]
         self.process = Process(command, folder / "goldherd.log", cpu=cpu)
         place = self.process.read_line("ready iscsi://").removeprefix("ready iscsi://").split("/")[0]
         host, _, port = place.rpartition(":")
@@ -99,27 +127,35 @@ class GoldherdHerd(Herd):
 
     def __init__(self, golden: Path, nodes: str, folder: Path, *, cpu: int | None = None) -> None:
         self.data = folder / "data"
+        self._log, self._cpu = folder / "goldherd.log", cpu
         self.command("image", "import", golden, "--name", "lab")
         self.command("node", "add", nodes, "--image", "lab")
+
+    def serve(self) -> None:
+        """`goldherd serve` on a free port."""
         serve = [*GOLDHERD, "--data", self.data, "serve", "--listen", "127.0.0.1:0"]
-        self.process = Process(serve, folder / "goldherd.log", cpu=cpu)
+        self.process = Process(serve, self._log, cpu=self._cpu)
         host, _, port = self.process.read_line("ready ").removeprefix("ready ").rpartition(":")
         self.portal = Portal(host, int(port))
 
     def command(self, *words: str | Path) -> str:
         """Runs one goldherd command on this herd's data; RuntimeError with its sentence if it refuses."""
-        done = subprocess.run([*GOLDHERD, "--data", self.data, *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*GOLDHERD, "--data", self.data, *words], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"goldherd {' '.join(map(str, words))} failed: {done.stderr}")
         return done.stdout
 
 
 class Tgtd:
-    """A private tgtd: own control socket, own portal, nothing shared with one that may run on this machine."""
+    """A private tgtd: own control socket and portal, nothing shared with one that may run on this machine."""
 
     def __init__(self, folder: Path, *, cpu: int | None = None) -> None:
         self.portal = Portal("127.0.0.1", free_port())
-        self.control = str(self.portal.port % 32000)  # names the control socket; tgtd takes no more than a short
+        self.control = str(
+            self.portal.port % 32000
+        )  # names the control socket; tgtd takes no more than a short
         portal = f"portal={self.portal.host}:{self.portal.port}"
         self.process = Process(
             ["tgtd", "-f", "-C", self.control, "--iscsi", portal], folder / "tgtd.log", cpu=cpu
@@ -143,12 +179,25 @@ class Tgtd:
         tid = str(self._targets)
         self.admin("--mode", "target", "--op", "new", "--tid", tid, "-T", name)
         for lun, disk in enumerate(disks, 1):
-            self.admin("--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", str(lun), "-b", str(disk))
+            self.admin(
+                "--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", str(lun), "-b", str(disk)
+            )
         allow = ("-Q", initiator) if initiator else ("-I", "ALL")
         self.admin("--mode", "target", "--op", "bind", "--tid", tid, *allow)
 
 
-class TgtExport(Export):
+class ServedByTgtd(Served):
+    """What tgtd does its own way: with targets configured it ignores SIGTERM, so it is killed."""
+
+    def stop(self) -> int:
+        """Ends it; 0, for its status says nothing."""
+        process, self.process = self.process, None
+        if process:
+            process.stop(signal.SIGKILL)
+        return 0
+
+
+class TgtExport(ServedByTgtd, Export):
     """The same disks served by tgtd; raw files only."""
 
     def __init__(self, disks: Sequence[Path], folder: Path, *, cpu: int | None = None) -> None:
@@ -161,21 +210,24 @@ class TgtExport(Export):
         return self.portal.url(self.iqn, lun + 1)
 
 
-class TgtHerd(Herd):
+class TgtHerd(ServedByTgtd, Herd):
     """A copy of the whole disk per node, which is what one does without goldherd."""
 
+    lun = 1
+
     def __init__(self, golden: Path, nodes: Sequence[str], folder: Path) -> None:
-        tgtd = Tgtd(folder)
-        self.process, self.portal = tgtd.process, tgtd.portal
-        for node in nodes:
-            disk = folder / f"{node}.raw"
+        self._folder = folder
+        self._disks = {node: folder / f"{node}.raw" for node in nodes}
+        for disk in self._disks.values():
             shutil.copy(golden, disk)
             disk.chmod(0o644)
-            tgtd.add_target(self.iqn(node), [disk], self.initiator(node))
 
-    def url(self, node: str) -> str:
-        """tgtd's disks begin at LUN 1."""
-        return self.portal.url(self.iqn(node), 1)
+    def serve(self) -> None:
+        """A new tgtd over the same copies."""
+        tgtd = Tgtd(self._folder)
+        self.process, self.portal = tgtd.process, tgtd.portal
+        for node, disk in self._disks.items():
+            tgtd.add_target(self.iqn(node), [disk], self.initiator(node))
 
 
 class ExportMaker(Protocol):
