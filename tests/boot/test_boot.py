@@ -1,4 +1,4 @@
-"""Two diskless machines boot from one golden VHD: iPXE, then Linux that takes over from the iBFT, ext4 root."""
+"""Two diskless machines boot from one golden VHD: iPXE, then Linux that takes over from the iBFT."""
 
 import pytest
 
