@@ -3,25 +3,20 @@
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension
-from setuptools.dist import Distribution
+from setuptools import Extension  # type: ignore[import-untyped]
+from setuptools.dist import Distribution  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
+DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
 
 
 def build() -> None:
     """Compiles bench/loadgen.pyx against core's .pxd files; does nothing when it is up to date."""
-    extension = Extension("bench.loadgen", [str(HERE / "loadgen.pyx")], extra_compile_args=["-O2"])
-    modules = cythonize(
-        [extension],
+    modules = cythonize(  # type: ignore[no-untyped-call]
+        [Extension("bench.loadgen", [str(HERE / "loadgen.pyx")], extra_compile_args=["-O2"])],
         include_path=[str(HERE.parent / "core"), str(HERE.parent)],
         build_dir=str(HERE.parent / "build" / "cython"),
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-        },
+        compiler_directives=DIRECTIVES,
         quiet=True,
     )
     command = Distribution({"ext_modules": modules}).get_command_obj("build_ext")

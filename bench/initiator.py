@@ -1,6 +1,6 @@
 """A small initiator that logs in, asks for the size and logs out; what comes between is loadgen's.
 
-Written without goldherd's own session code, so that a mistake there is not made twice (RFC 7143 11, SPC-4, SBC-3).
+Written without goldherd's own session code, so that a mistake there is not made twice (RFC 7143 11, SBC-3).
 """
 
 import itertools

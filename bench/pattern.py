@@ -1,4 +1,4 @@
-"""Images in which each 8-byte word, little endian, holds its own offset: any byte that is out of place shows."""
+"""Images in which each 8-byte word, little endian, holds its own offset: a byte out of place shows."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """One diskless machine: QEMU with an empty bus, whose network card's iPXE gets a script by DHCP and TFTP.
 
-The pitfalls this file steps around are real: a /dev/kvm that can't run a guest (so it is probed), a clock that goes wrong under emulation and load (so `tsc=unstable`, in guest/syslinux.cfg, and -cpu Nehalem).
+The pitfalls this file steps around are real: a /dev/kvm that can't run a guest (so it is probed), a clock
+that goes wrong under emulation and load (so `tsc=unstable`, in guest/syslinux.cfg, and -cpu Nehalem).
 """
 
 import functools

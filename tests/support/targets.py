@@ -106,16 +106,8 @@ class GoldherdExport(Export):
         options: Sequence[str] = (),
         cpu: int | None = None,
     ) -> None:
-        command = [
-            *GOLDHERD,
-            "--data",
-            folder / "data",
-            "export",
-            *disks,
-            "--listen",
-            "127.0.0.1:0",
-            *options,
-        ]
+        where = ("--data", folder / "data", "export", *disks, "--listen", "127.0.0.1:0")
+        command: list[str | Path] = [*GOLDHERD, *where, *options]
         self.process = Process(command, folder / "goldherd.log", cpu=cpu)
         place = self.process.read_line("ready iscsi://").removeprefix("ready iscsi://").split("/")[0]
         host, _, port = place.rpartition(":")
