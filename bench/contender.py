@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.accounting import cpu_seconds
 from bench.initiator import Session, log_in
 from tests.support.targets import Export, GoldherdExport, TgtExport
+
+if TYPE_CHECKING:
+    from bench.loadgen import Result  # compiled when a measurement begins
 
 TARGET_CPU = 0
 
@@ -95,25 +98,27 @@ class Contender:
 
     def window(self, case: Case, seconds: float) -> Window:
         """Loads the target for that long, after a tenth of it to warm up."""
-        from bench.loadgen import Load, Result
+        self.run(case, seconds=seconds / 10)
+        before = cpu_seconds(self.export.pid)
+        result = self.run(case, seconds=seconds)
+        spent = cpu_seconds(self.export.pid) - before
+        return Window(result.commands / result.seconds, spent / result.commands * 1e6, result.p50_us)
+
+    def run(self, case: Case, *, seconds: float = 0, count_max: int = 0) -> "Result":
+        """The case's load until the time is over or every session did its commands."""
+        from bench.loadgen import Load
 
         load = Load(self._sessions)
-
-        def run(lasting: float) -> Result:
-            return load.run(
-                block_bytes=case.block_bytes,
-                depth=case.depth,
-                write=case.write,
-                sequential=case.sequential,
-                seconds=lasting,
-            )
-
-        run(seconds / 10)
-        before = cpu_seconds(self.export.pid)
-        result = run(seconds)
-        spent = cpu_seconds(self.export.pid) - before
+        result = load.run(
+            block_bytes=case.block_bytes,
+            depth=case.depth,
+            write=case.write,
+            sequential=case.sequential,
+            seconds=seconds,
+            count_max=count_max,
+        )
         load.close()
-        return Window(result.commands / result.seconds, spent / result.commands * 1e6, result.p50_us)
+        return result
 
     def logins(self, count: int) -> Window:
         """Logins one after another, each with TEST UNIT READY, READ CAPACITY and a logout."""

@@ -51,12 +51,14 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef enum:
     RECEIVE_BYTES = 262144
     EVENTS_MAX = 256
+    LASTING_SECONDS_MAX = 3600  # of a run whose end is a number of commands
     BUCKETS = 1024              # of the latency histogram: 16 per power of two of nanoseconds
     BLOCK_BYTES = 512           # of the logical unit
     OPCODE_READ_10 = 0x28
     OPCODE_WRITE_10 = 0x2A
     ANY_OPCODE = 0x3F
-    DRAIN_SECONDS_MAX = 30
+
+cdef uint64_t DRAIN_NS_MAX = 30 * <uint64_t>1000000000   # how long the last answers may take
 
 cdef enum Trouble:
     # why a run was given up; told in words by WORDS
@@ -219,6 +221,7 @@ cdef class Load:
     cdef uint8_t* buffer
     cdef int epoll
     cdef Plan plan
+    cdef uint64_t outstanding   # commands of all sessions
     cdef list sessions          # keeps the sockets open
 
     def __cinit__(self, sessions: Sequence[Session]) -> None:
@@ -293,7 +296,7 @@ cdef class Load:
                 raise MemoryError
         with nogil:
             counts.first = now()
-            self.plan.until = counts.first + <uint64_t>(seconds * 1e9) if seconds else <uint64_t>-1
+            self.plan.until = counts.first + <uint64_t>((seconds or LASTING_SECONDS_MAX) * 1e9)
             self.drive(&counts)
         self.raise_for(&counts)
         return Result(
@@ -322,35 +325,25 @@ cdef class Load:
         """Runs the plan on every session and returns when nothing is outstanding any more."""
         cdef epoll_event events[EVENTS_MAX]
         cdef uint64_t time = counts.first
-        cdef uint64_t inflight
         cdef int ready, i
         cdef uint32_t index
         for index in range(self.count):
             self.refill(&self.streams[index], time)
             if self.flush(&self.streams[index], counts):
                 return
-        while True:
-            inflight = 0
-            for index in range(self.count):
-                inflight += self.streams[index].inflight
-            if inflight == 0:
+        while self.outstanding:
+            ready = epoll_wait(self.epoll, events, EVENTS_MAX, 1000)
+            time = now()
+            if ready < 0 and errno != EINTR:
+                counts.system_error = errno
+                fail(counts, SYSTEM)
                 return
-            # Between two looks at all sessions, serve as many wake-ups as there are sessions.
-            for index in range(self.count + 1):
-                ready = epoll_wait(self.epoll, events, EVENTS_MAX, 1000)
-                time = now()
-                if ready < 0 and errno != EINTR:
-                    counts.system_error = errno
-                    fail(counts, SYSTEM)
+            if ready <= 0 and time > self.plan.until and time - self.plan.until > DRAIN_NS_MAX:
+                fail(counts, STUCK, self.outstanding)
+                return
+            for i in range(ready):
+                if self.serve(&self.streams[events[i].data.u32], counts, time):
                     return
-                if ready <= 0:
-                    if time > self.plan.until and time - self.plan.until > <uint64_t>DRAIN_SECONDS_MAX * 1000000000:
-                        fail(counts, STUCK, inflight)
-                        return
-                    break
-                for i in range(ready):
-                    if self.serve(&self.streams[events[i].data.u32], counts, time):
-                        return
 
     cdef int serve(self, Stream* stream, Counts* counts, uint64_t time) noexcept nogil:
         """One wake-up of one session."""
@@ -456,6 +449,7 @@ cdef class Load:
             return fail(counts, BAD_LENGTH, self.plan.block, task.received)
         task.outstanding = False
         stream.inflight -= 1
+        self.outstanding -= 1
         if time <= self.plan.until:
             counts.done += 1
             counts.last = time
@@ -518,6 +512,7 @@ cdef class Load:
         stream.out_end += BHS_BYTES + immediate
         stream.cmd_sn += 1
         stream.inflight += 1
+        self.outstanding += 1
         stream.issued += 1
 
     cdef int send_burst(self, Stream* stream, Task* task, uint32_t tag) noexcept nogil:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import sys
@@ -145,6 +146,12 @@ def measure_all(options: argparse.Namespace, folder: Path, tmpfs: Path) -> list[
     return verdicts
 
 
+def cpu_model() -> str:
+    """The processor's own name."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
 def parse(words: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.paired", description="Two targets side by side.")
@@ -169,12 +176,8 @@ def main(words: list[str]) -> int:
     tmpfs = Path(tempfile.mkdtemp(prefix="goldherd-bench-", dir=SHARED_MEMORY))
     try:
         load = os.getloadavg()[0]
-        print(
-            f"{options.base} (base) and {options.other} (other), {options.rounds} rounds of {options.seconds} s,"
-        )
-        print(
-            f"{platform.processor() or platform.machine()}, Linux {platform.release()}, load average {load:.2f}\n"
-        )
+        print(f"{options.base}, then {options.other}; {options.rounds} rounds of {options.seconds} s")
+        print(f"{cpu_model()}, Linux {platform.release()}, load average {load:.2f}\n")
         print(line(COLUMNS))
         verdicts = measure_all(options, folder, tmpfs)
     finally:

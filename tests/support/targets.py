@@ -125,7 +125,7 @@ class GoldherdHerd(Herd):
 
     def serve(self) -> None:
         """`goldherd serve` on a free port."""
-        serve = [*GOLDHERD, "--data", self.data, "serve", "--listen", "127.0.0.1:0"]
+        serve = (*GOLDHERD, "--data", self.data, "serve", "--listen", "127.0.0.1:0")
         self.process = Process(serve, self._log, cpu=self._cpu)
         host, _, port = self.process.read_line("ready ").removeprefix("ready ").rpartition(":")
         self.portal = Portal(host, int(port))
