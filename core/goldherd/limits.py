@@ -166,5 +166,29 @@ READ_CHUNK_BYTES: Final = 1 << 20
 """One step of plain reading and hashing."""
 CONTROL_REPLY_BYTES_MAX: Final = 64 << 20
 """What a daemon may answer to `status`: 10,000 sessions fit ten times over."""
+CONTROL_REQUEST_BYTES_MAX: Final = 4096
+"""One line of JSON from the command line."""
 CONTROL_SECONDS_MAX: Final = 10
 """How long `status` waits for a daemon that took the connection."""
+
+# --- server -----------------------------------------------------------------------------------------------
+SESSIONS_MAX: Final = 16384
+"""Sessions of one server; a TSIH has 16 bits, and none may be used twice at once."""
+LOGINS_MAX: Final = 16384
+"""Connections in their login at once; one that says nothing costs a descriptor and about 10 KiB."""
+LOGIN_RECEIVE_BYTES: Final = 16384
+"""Asked of one recv during login; what comes behind the last request goes to the reactor."""
+BACKLOG: Final = 4096
+"""Connections that wait to be accepted: a whole site powers on at once."""
+SEND_BUFFER_BYTES: Final = 1048576
+"""Socket send buffer: caps the kernel memory of a slow reader; more is no faster."""
+KEEPALIVE_IDLE_SECONDS: Final = 120
+KEEPALIVE_INTERVAL_SECONDS: Final = 30
+KEEPALIVE_PROBES: Final = 10
+"""Patient, because a boot loader's TCP stands still between two calls of the firmware."""
+LINGER_SECONDS: Final = 10.0
+"""How long a target stays open after its last session: loader and operating system find the same disk."""
+CLOSE_SECONDS: Final = 5.0
+"""How long we wait for a dropped session's I/O before going on without it."""
+CONTROL_THREADS: Final = 16
+"""Threads of the control plane that may sleep: opening disks, rare commands, flushes."""

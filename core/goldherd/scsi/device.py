@@ -198,6 +198,11 @@ class LogicalUnit:
             flags |= Flag.WRITE_THROUGH
         nexus.set_flags(int(flags))
 
+    def inherit(self, before: "LogicalUnit") -> None:
+        """Takes over what outlives the disk being closed: registrations, and which ports were met before."""
+        self.reservations = before.reservations
+        self._known_ports = before._known_ports
+
     def reset(self) -> None:
         """What a reset of any kind does to the unit; persistent reservations and a SANITIZE go on."""
         with self.lock:
