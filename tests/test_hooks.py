@@ -28,6 +28,7 @@ class Opener:
     parent = None
     search = ()
     chs_size = False
+    longer_child = False
 
     def open_parent(self, path, format_name):
         raise ImageError(f"{path} can't be a parent.")

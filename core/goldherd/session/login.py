@@ -108,8 +108,7 @@ class Login:
     # --- the form of a request ---
 
     def _stray(self, raw_header: bytes) -> list[bytes]:
-        """Something that is no Login Request. Before the first one it is not answered at all (RFC 7143
-        6.3)."""
+        """Something that is no Login Request; not answered at all before the first one (RFC 7143 6.3)."""
         first = self._first
         opcode = f"opcode 0x{header.opcode_of(raw_header):02x}" if raw_header else "an empty header"
         message = f"The initiator sent {opcode} during login."
@@ -261,8 +260,7 @@ class Login:
     def _prove(
         self, request: header.LoginRequest, pairs: dict[str, str], answers: list[text.Pair]
     ) -> dict[str, str]:
-        """The security stage: agrees on a method and runs its exchange. Gives the keys that are not about
-        that."""
+        """The security stage: agrees on a method and runs its exchange. Gives the keys that remain."""
         remaining = dict(pairs)
         offer = remaining.pop("AuthMethod", None)
         if offer is not None:
@@ -296,8 +294,8 @@ class Login:
     def _find_session(self, request: header.LoginRequest) -> tuple[SessionAction, int | None]:
         """What this login does to the sessions that exist, and the TSIH of the one it met.
 
-        Asked only once the initiator has proved itself: early, so that a login that can't succeed ends soon, and
-        again at the end, because another login of the same initiator may have been quicker.
+        Asked only once the initiator has proved itself: early, so that a login that can't succeed ends soon,
+        and again at the end, because another login of the same initiator may have been quicker.
         """
         target = self._target.name if self._target else None
         known = self._host.find_session(self._initiator, request.isid, target)
