@@ -194,7 +194,7 @@ def test_list_targets():
 def test_start_login():
     assert hooks_with().start_login("i", "t", None).method == "None"
     assert hooks_with().start_login("i", None, CREDENTIALS).method == "CHAP"
-    special = SimpleNamespace(method="X-badge", prefix="X-badge_", finished=False)
+    special = SimpleNamespace(method="Z-badge", prefix="X-badge.", finished=False)
     hooks = hooks_with(hook("start_login", lambda initiator: special if initiator == "i" else None))
     assert hooks.start_login("i", "t", CREDENTIALS) is special
     assert hooks.start_login("j", "t", CREDENTIALS).method == "CHAP"

@@ -92,7 +92,7 @@ class LoginPolicy:
     """The MaxRecvDataSegmentLength we declare, bytes."""
     connections_max: int = 1
     """Connections of one session (MaxConnections)."""
-    command_window: int = 1
+    command_window: int = limits.COMMAND_WINDOW
     """Commands the initiator may send at once after login: MaxCmdSN - ExpCmdSN + 1 of our responses. It can't
     shrink afterwards, so it must not exceed the session's window."""
     text_bytes_max: int = limits.TEXT_BYTES_MAX
