@@ -39,7 +39,7 @@ class Opener(Protocol):
 
     @property
     def longer_child(self) -> bool:
-        """Whether a child may be longer than its parent (it was resized): zeros past the parent's end."""
+        """Whether a child may be longer than its parent (it was resized: zeros past the parent's end)."""
         ...
 
     def open_parent(self, path: Path, format_name: str) -> Image:

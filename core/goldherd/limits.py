@@ -29,12 +29,30 @@ DATA_SEGMENT_BYTES_MAX: Final = 262144
 """The MaxRecvDataSegmentLength we declare after login."""
 LOGIN_DATA_SEGMENT_BYTES_MAX: Final = 8192
 """RFC 7143 13.12: the default holds for the whole login."""
+TEXT_BYTES_MAX: Final = 65536
+"""Text collected over C-bit PDUs; the longest sensible login is under 4 KiB."""
+TEXT_PAIRS_MAX: Final = 256
+"""Keys in one text; RFC 7143 knows about 40."""
+TEXT_KEY_BYTES_MAX: Final = 63
+"""RFC 7143 6.1, standard-label."""
+TEXT_VALUE_BYTES_MAX: Final = 255
+"""RFC 7143 6.1, unless a key says otherwise."""
+CHAP_BINARY_BYTES_MAX: Final = 1024
+"""RFC 7143 12.1.3: CHAP_C and CHAP_R, decoded."""
 
 # --- session ----------------------------------------------------------------------------------------------
 LUNS_MAX: Final = 256
 """LUNs per target; single-level addressing in one byte, as every boot client uses."""
 COMMAND_WINDOW: Final = 128
 """Commands a session may have under way: open-iscsi's queue (cmds_max) is 128."""
+LOGIN_ROUNDS_MAX: Final = 32
+"""Requests in one login; mutual CHAP with every stage takes 5."""
+TEXT_ROUNDS_MAX: Final = 1024
+"""Requests in one Text exchange; enough for 64 KiB in, and for any list of targets in 8 KiB pieces out."""
+FIRST_BURST_BYTES_MAX: Final = 262144
+"""The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
+OUTSTANDING_R2T_MAX: Final = 1
+"""R2Ts open at a time per command; the queue depth supplies the parallelism."""
 
 # --- reactor ----------------------------------------------------------------------------------------------
 RECEIVE_BYTES: Final = 65536
@@ -71,34 +89,6 @@ PING_IDLE_SECONDS: Final = 15
 """Silence after which a NOP-In is sent."""
 PING_ANSWER_SECONDS: Final = 30
 """How long an initiator that has answered a ping before may take for the next one."""
-
-TEXT_BYTES_MAX: Final = 65536
-"""Text collected over C-bit PDUs; the longest sensible login is under 4 KiB."""
-TEXT_PAIRS_MAX: Final = 256
-"""Keys in one text; RFC 7143 knows about 40."""
-TEXT_KEY_BYTES_MAX: Final = 63
-"""RFC 7143 6.1, standard-label."""
-TEXT_VALUE_BYTES_MAX: Final = 255
-"""RFC 7143 6.1, unless a key says otherwise."""
-NAME_BYTES_MAX: Final = 223
-"""RFC 7143 4.2.7.1: an iSCSI name."""
-CHAP_BINARY_BYTES_MAX: Final = 1024
-"""RFC 7143 12.1.3: CHAP_C and CHAP_R, decoded."""
-CHAP_SECRET_BYTES_MAX: Final = 255
-"""The longest secret we take; RFC 1994 names no limit, and Windows takes 16."""
-
-# --- session ----------------------------------------------------------------------------------------------
-LOGIN_ROUNDS_MAX: Final = 32
-"""Requests in one login; mutual CHAP with every stage takes 5."""
-TEXT_ROUNDS_MAX: Final = 1024
-"""Requests in one Text exchange; enough for 65,536 bytes in, and for any list of targets in 8 KiB pieces
-out."""
-MAX_BURST_BYTES: Final = 1 << 20
-"""The most data one R2T asks for or one Data-In sequence carries (MaxBurstLength)."""
-FIRST_BURST_BYTES: Final = 262144
-"""The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
-OUTSTANDING_R2T_MAX: Final = 1
-"""R2Ts open at a time per command; the queue depth supplies the parallelism."""
 
 # --- scsi -------------------------------------------------------------------------------------------------
 UNIT_ATTENTIONS_MAX: Final = 16
