@@ -31,7 +31,11 @@ class ToyImage:
         self.size_bytes = size_bytes
         self._descriptor = os.open(path, os.O_RDWR if mode == "rw" else os.O_RDONLY)
         kind = fcntl.F_WRLCK if mode == "rw" else fcntl.F_RDLCK
-        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, 0, 0, 0, 0))
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, 0, 0, 0, 0))
+        except BlockingIOError:
+            self.close()
+            raise ImageError(f"{path} is in use: stop what uses it.", path=str(path)) from None
 
     def close(self) -> None:
         os.close(self._descriptor)

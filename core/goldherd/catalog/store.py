@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from goldherd.catalog.migrations import migrate
 from goldherd.errors import CatalogError, GoldherdError, PluginError, StorageFullError, raise_for_errno
@@ -39,6 +39,11 @@ _FAILURES = (
     ("readonly", "The catalog {path} may not be written: run this as the user who owns it."),
     ("unable to open", "The catalog {path} can't be opened: run this as the user who owns it."),
     ("malformed", "The catalog {path} is damaged: restore it from a backup."),
+    (
+        "macs.mac",
+        "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that node first.",
+    ),
+    ("constraint failed", "Another command changed the same entries of {path}: try again."),
     ("not a database", "The file {path} is not a catalog: move it away, or name another folder with --data."),
 )
 
@@ -141,8 +146,6 @@ class Catalog:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
-            raise
         except DBAPIError as error:
             text = str(error.orig)
             if "is full" in text:
