@@ -2,7 +2,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from goldherd.errors import SettingsError
 from goldherd.settings import (
     Address,

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
 from goldherd.catalog import Catalog, VersionRecord
 from goldherd.catalog.importing import import_image
 

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from goldherd.catalog import copying
 from goldherd.catalog.copying import copy_bytes, data_ranges, hash_file
 

@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from goldherd.catalog import Catalog, CatalogDirectory, ImageRef, NodeWishes, VersionRecord, images, nodes
 from goldherd.errors import ImageError
 from goldherd.targets import Directory

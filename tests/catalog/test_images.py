@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from goldherd.catalog import Catalog, ImageRef, NodeWishes, VersionRecord, images, nodes
 from goldherd.catalog.sealing import verify_sealed
 from goldherd.errors import CatalogError, ImageError

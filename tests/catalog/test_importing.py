@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from goldherd.catalog import Catalog, VersionRecord
 from goldherd.catalog.images import list_versions
 from goldherd.catalog.importing import import_image

@@ -2,14 +2,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
-
 from goldherd.catalog import Catalog
 from goldherd.catalog.images import list_versions
 from goldherd.catalog.migrations import STEPS, Step, migrate, schema_number
 from goldherd.catalog.nodes import list_nodes
 from goldherd.catalog.tables import metadata
 from goldherd.errors import CatalogError
+from sqlalchemy import inspect
 
 VERSION_1 = Path(__file__).with_name("version1.sql")
 """A catalog as it was written with the first schema: never changed, so that it opens for ever."""

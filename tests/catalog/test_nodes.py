@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from goldherd.catalog import Catalog, ImageRef, NodeWishes, VersionRecord, images, nodes
 from goldherd.catalog.leftovers import sweep
 from goldherd.errors import CatalogError, ImageError, StorageFullError

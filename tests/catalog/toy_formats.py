@@ -1,8 +1,9 @@
 """Image formats for the catalog's tests: small, honest and on disk.
 
-The catalog must not know any format, so its tests bring one of their own through the same hooks. A toy VHD ends
-like a real one in 512 bytes that begin with "conectix"; a differencing one names its parent by file and identity.
-Run as a program, this file is the command line with these formats in place of the installed plugins.
+The catalog must not know any format, so its tests bring one of their own through the same hooks. A toy VHD
+ends like a real one in 512 bytes that begin with "conectix"; a differencing one names its parent by file and
+identity. Run as a program, this file is the command line with these formats in place of the installed
+plugins.
 """
 
 import fcntl
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pluggy
-
 from goldherd import hookspecs
 from goldherd.errors import ImageError
 from goldherd.hookspecs import hookimpl

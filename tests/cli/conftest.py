@@ -1,4 +1,4 @@
-"""Runs the command line in this process, on a data folder of its own, with the toy formats of tests/catalog."""
+"""Runs the command line in this process, on a data folder of its own, with tests/catalog's toy formats."""
 
 import importlib.util
 import json
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from goldherd.cli import image, logs, main, node
 
 TOYS = Path(__file__).parent.parent / "catalog" / "toy_formats.py"
@@ -57,7 +56,7 @@ def run(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         return Ended(int(ended.value.code or 0), captured.out, captured.err)
 
     yield do
-    logs.configure(Path("/nonexistent"))
+    logs.configure(None)
 
 
 @pytest.fixture

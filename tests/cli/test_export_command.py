@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import typer
-
 from goldherd.catalog import Catalog
 from goldherd.cli.export import export_settings
 from goldherd.cli.luns import parse_lun

@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import goldherd
+import pytest
 from goldherd.cli import node
 
 

@@ -34,8 +34,8 @@ PLAIN_FORMATS: Final = ("raw", "sparse")
 class SealedOpener:
     """Opens parents for a plugin, and only such as this catalog has sealed.
 
-    Implements goldherd.hookspecs.Opener. A parent that is a copy of a sealed version (same size, same headers and
-    footer) is replaced by that version, so that a chain can be imported one file after the other.
+    Implements goldherd.hookspecs.Opener. A parent that is a copy of a sealed version (same size, same headers
+    and footer) is replaced by that version, so that a chain can be imported one file after the other.
     """
 
     def __init__(self, catalog: Catalog, formats: Formats, parent: Path | None = None) -> None:
@@ -135,14 +135,14 @@ def _check_source(source: Path, format_name: str, in_place: bool) -> int:
     if format_name in PLAIN_FORMATS:
         if in_place:
             raise ImageError(
-                f"{source} is a {format_name} disk, which can't be a parent as it is: leave out --in-place, and a "
-                "copy with a VHD footer is made.",
+                f"{source} is a {format_name} disk, which can't be a parent as it is: leave out "
+                "--in-place, and a copy with a VHD footer is made.",
                 path=str(source),
             )
     elif format_name != GOLDEN_FORMAT:
         raise ImageError(
-            f"{source} is of the format {format_name}, which can't be the parent of differencing VHDs: convert it "
-            "to a raw disk or to VHD and import that.",
+            f"{source} is of the format {format_name}, which can't be the parent of differencing VHDs: "
+            "convert it to a raw disk or to VHD and import that.",
             path=str(source),
         )
     if in_place and kind != stat.S_IFREG:
@@ -205,8 +205,8 @@ def _check_copy(
     ):
         if image.size_bytes != size_bytes:
             raise ImageError(
-                f"The copy {staged} has {image.size_bytes} bytes where the disk has {size_bytes}: import it again, "
-                "and report this if it stays so.",
+                f"The copy {staged} has {image.size_bytes} bytes where the disk has {size_bytes}: import "
+                "it again, and report this if it stays so.",
                 path=str(staged),
             )
 

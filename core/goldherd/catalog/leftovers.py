@@ -1,9 +1,9 @@
 """Nothing half-made stays behind: the files of a change are written down before they are touched.
 
-A command that makes or removes files keeps a list of them in DATA/changes, under a lock that dies with it. When
-the change ends, well or badly, every listed file that the catalog does not know is removed; and when the
-command was killed, the next one that changes something does the same in its stead. So a file exists if and only if
-the catalog knows it, and which of the two came first never matters.
+A command that makes or removes files keeps a list of them in DATA/changes, under a lock that dies with it.
+When the change ends, well or badly, every listed file that the catalog does not know is removed; and when the
+command was killed, the next one that changes something does the same in its stead. So a file exists if and
+only if the catalog knows it, and which of the two came first never matters.
 
 Only listed files are ever removed: a file that somebody put into the folders by hand is left alone.
 """

@@ -87,8 +87,8 @@ def migrate(connection: Connection, path: object, steps: Sequence[Step] = STEPS)
     number = schema_number(connection)
     if number > len(steps):
         raise CatalogError(
-            f"The catalog {path} was written by a later goldherd (schema {number}; this one knows {len(steps)}): "
-            "install that version again, or restore the catalog from a backup."
+            f"The catalog {path} was written by a later goldherd (schema {number}; this one knows "
+            f"{len(steps)}): install that version again, or restore the catalog from a backup."
         )
     for step in steps[number:]:
         for statement in step.statements:

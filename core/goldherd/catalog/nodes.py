@@ -85,7 +85,8 @@ def add(
         for name in names:
             if name in existing and (difference := _difference(catalog, existing[name], wishes)):
                 raise CatalogError(
-                    f"{name} exists with another {difference}: change it with 'goldherd node set', or leave it out."
+                    f"{name} exists with another {difference}: change it with 'goldherd node set', or "
+                    "leave it out."
                 )
         if new:
             verify_sealed(version)
@@ -152,7 +153,8 @@ def reset(catalog: Catalog, formats: Formats, names: Sequence[str]) -> int:
         for node in existing:
             if node.version is None:
                 raise CatalogError(
-                    f"{node.name} can't be reset: its image {node.image} has no active version; activate one first."
+                    f"{node.name} can't be reset: its image {node.image} has no active version; activate "
+                    "one first."
                 )
         for reference in sorted({(node.image, node.version) for node in existing}):
             version = get_version(catalog, ImageRef(*reference))
@@ -194,7 +196,8 @@ def _wished_image(wishes: NodeWishes) -> ImageRef:
 def _refuse_shared_mac(names: Sequence[str], wishes: NodeWishes) -> None:
     if wishes.macs and len(names) > 1:
         raise CatalogError(
-            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by itself."
+            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by "
+            "itself."
         )
 
 

@@ -41,7 +41,8 @@ _FAILURES = (
     ("malformed", "The catalog {path} is damaged: restore it from a backup."),
     (
         "macs.mac",
-        "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that node first.",
+        "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that "
+        "node first.",
     ),
     ("constraint failed", "Another command changed the same entries of {path}: try again."),
     ("not a database", "The file {path} is not a catalog: move it away, or name another folder with --data."),
@@ -177,6 +178,6 @@ def _begin(connection: Connection) -> None:
 
 def _folder_error(data: Path, error: OSError) -> GoldherdError:
     return CatalogError(
-        f"The data folder {data} can't be used ({error.strerror}): name another with --data, or run this as the "
-        "user who owns it."
+        f"The data folder {data} can't be used ({error.strerror}): name another with --data, or run this "
+        "as the user who owns it."
     )

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs, sentences on stderr, a bar for what takes long."""
+"""What commands print: tables for people, JSON for programs, sentences on stderr, a bar for long work."""
 
 import json
 import sys
