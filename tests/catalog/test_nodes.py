@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from goldherd.catalog import Catalog, ImageRef, NodeWishes, VersionRecord, images, nodes
+from goldherd.catalog.importing import SealedOpener
 from goldherd.catalog.leftovers import sweep
 from goldherd.errors import CatalogError, ImageError, StorageFullError
 
@@ -39,7 +40,11 @@ def test_node_gets_a_disk_and_an_access_rule(catalog: Catalog, formats: Any, sea
     assert node.initiators == (initiator("pc-1"),)
     assert node.overlay == catalog.overlays / "pc-1.lab@1.vhd"
     assert node.overlay is not None and node.overlay.exists()
-    assert str(version.path) in node.overlay.read_text(errors="replace")
+    opener = SealedOpener(catalog, formats, version.path)
+    disk = formats.open(f"vhd:{node.overlay}", "r", opener)
+    assert disk.read(0, version.size_bytes) == version.path.read_bytes()[: version.size_bytes]
+    disk.close()
+    opener.close()
 
 
 def test_second_run_changes_nothing(catalog: Catalog, formats: Any, seal: Sealer) -> None:
@@ -123,28 +128,24 @@ def test_failure_in_the_middle_leaves_no_disk_and_no_node(
 
 
 KILLED_ADD = """
-import importlib.util, os, signal, sys
+import os, signal, sys
 from pathlib import Path
 from goldherd.catalog import Catalog, ImageRef, NodeWishes, nodes
-data, toys = sys.argv[1:]
-specification = importlib.util.spec_from_file_location("toys", toys)
-module = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(module)
-class Killing(module.ToyFormats):
+from goldherd.hooks import Hooks
+class Killing(Hooks):
     def create(self, url, size_bytes, parent):
         super().create(url, size_bytes, parent)
         if "pc-5." in url:
             os.kill(os.getpid(), signal.SIGKILL)
 names = [f"pc-{number}" for number in range(10)]
 wishes = NodeWishes(image=ImageRef("lab", None), chap_user="u", chap_secret=b"secret-secret")
-nodes.add(Catalog(Path(data)), Killing(), names, wishes, lambda node: "any")
+nodes.add(Catalog(Path(sys.argv[1])), Killing(), names, wishes, lambda node: "any")
 """
 
 
 def test_killed_add_leaves_nothing_and_can_be_run_again(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
-    toys = Path(__file__).with_name("toy_formats.py")
-    ended = subprocess.run([sys.executable, "-c", KILLED_ADD, str(catalog.data), str(toys)], check=False)
+    ended = subprocess.run([sys.executable, "-c", KILLED_ADD, str(catalog.data)], check=False)
     assert ended.returncode == -9
     assert nodes.list_nodes(catalog) == []
     assert overlays(catalog) != []
@@ -162,17 +163,9 @@ def test_file_in_the_way_is_neither_used_nor_removed(catalog: Catalog, formats: 
     assert stranger.read_bytes() == b"somebody's"
 
 
-TWO_ADDERS = """
-import runpy, sys
-toys, *sys.argv[1:] = sys.argv[1:]
-runpy.run_path(toys, run_name="__main__")
-"""
-
-
 def test_two_processes_add_nodes_at_the_same_time(catalog: Catalog, seal: Sealer) -> None:
     seal()
-    toys = str(Path(__file__).with_name("toy_formats.py"))
-    command = [sys.executable, "-c", TWO_ADDERS, toys, "--data", str(catalog.data), "node", "add"]
+    command = [sys.executable, "-m", "goldherd.cli.main", "--data", str(catalog.data), "node", "add"]
     adders = [
         subprocess.Popen([*command, names, "--image", "lab"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for names in ("pc-[001-120]", "pc-[081-200]")
@@ -249,7 +242,7 @@ def test_disk_in_use_is_left_alone(catalog: Catalog, formats: Any, seal: Sealer,
     add(catalog, formats, ["pc-1", "pc-2"])
     disk = catalog.overlays / "pc-2.lab@1.vhd"
     before = disk.read_bytes()
-    opener = type("Opener", (), {"parent": None, "open_parent": lambda *_: None})()
+    opener = SealedOpener(catalog, formats)
     running = formats.open(f"vhd:{disk}", "rw", opener)
     try:
         with pytest.raises(CatalogError, match="its disk is in use"):
@@ -262,6 +255,7 @@ def test_disk_in_use_is_left_alone(catalog: Catalog, formats: Any, seal: Sealer,
                 nodes.change(catalog, formats, ["pc-1", "pc-2"], other)
     finally:
         running.close()
+        opener.close()
     assert disk.read_bytes() == before
     assert [node.image for node in nodes.list_nodes(catalog)] == ["lab", "lab"]
 

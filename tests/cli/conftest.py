@@ -1,6 +1,5 @@
-"""Runs the command line in this process, on a data folder of its own, with tests/catalog's toy formats."""
+"""Runs the command line in this process, on a data folder of its own with the installed plugins."""
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -9,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from goldherd.cli import image, logs, main, node
-
-TOYS = Path(__file__).parent.parent / "catalog" / "toy_formats.py"
+from goldherd.cli import logs, main
 
 
 @dataclass
@@ -40,12 +37,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs `goldherd --data DATA ARGUMENTS...`."""
-    specification = importlib.util.spec_from_file_location("toy_formats", TOYS)
-    assert specification is not None and specification.loader is not None
-    toys = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(toys)
-    monkeypatch.setattr(image, "load_formats", toys.ToyFormats)
-    monkeypatch.setattr(node, "load_formats", toys.ToyFormats)
 
     def do(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["goldherd", "--data", str(data), *map(str, arguments)])

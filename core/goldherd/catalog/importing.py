@@ -22,6 +22,7 @@ from goldherd.catalog.records import Formats, ImageRef, OpenedImage, Progress, V
 from goldherd.catalog.store import Catalog, explained, now, sync_folder
 from goldherd.catalog.tables import images, versions
 from goldherd.errors import CatalogError, ImageError
+from goldherd.limits import READ_CHUNK_BYTES
 
 GOLDEN_FORMAT: Final = "vhd"
 """The format that may be a parent of differencing children."""
@@ -41,6 +42,8 @@ class SealedOpener:
     def __init__(self, catalog: Catalog, formats: Formats, parent: Path | None = None) -> None:
         self.parent = parent
         self.search: Sequence[Path] = (catalog.images,)
+        self.chs_size = False
+        self.longer_child = False
         self.first: VersionRecord | None = None
         """The leaf's own parent, once the plugin has asked for it."""
         self._catalog = catalog
@@ -176,9 +179,13 @@ def _copy(source: Path, staged: Path, kind: int, disk_bytes: int | None, progres
         length = length_of(from_file) if disk_bytes is None else disk_bytes
         to_file = os.open(staged, flags, 0o600)
         try:
-            if disk_bytes is None:
-                os.ftruncate(to_file, length)
+            # What stands behind the disk's bytes in a prepared container is kept; the space set aside for
+            # them is given back, because a sealed file is never written and may keep its holes.
+            behind = os.pread(to_file, READ_CHUNK_BYTES, length)
+            os.ftruncate(to_file, 0)
+            os.ftruncate(to_file, length)
             copy_bytes(from_file, to_file, length, progress)
+            os.pwrite(to_file, behind, length)
             os.fsync(to_file)
         finally:
             os.close(to_file)

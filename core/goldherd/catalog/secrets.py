@@ -6,6 +6,7 @@ who helps. A secret never becomes part of a record, a message or a log line.
 """
 
 import os
+import secrets as randomness
 from pathlib import Path
 
 from goldherd.catalog.store import Catalog, sync_folder
@@ -40,7 +41,7 @@ def secret_path(catalog: Catalog, node: str) -> Path:
 def save_secret(catalog: Catalog, node: str, secret: bytes) -> None:
     """Writes a node's secret, whole or not at all."""
     path = secret_path(catalog, node)
-    temporary = catalog.secrets / f".{node}.new"
+    temporary = catalog.secrets / f".{node}.{randomness.token_hex(4)}.new"
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
     )
