@@ -2,7 +2,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from goldherd.catalog import Catalog, VersionRecord
 from goldherd.catalog.leftovers import change, sweep
 

@@ -79,6 +79,11 @@ def schema_number(connection: Connection) -> int:
     return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
+def is_current(connection: Connection) -> bool:
+    """Whether every step was taken and none is unknown: then there is nothing to migrate."""
+    return schema_number(connection) == len(STEPS)
+
+
 def migrate(connection: Connection, path: object, steps: Sequence[Step] = STEPS) -> int:
     """Takes the steps that are missing, within the caller's transaction; gives how many there were.
 

@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from goldherd.catalog.migrations import migrate
+from goldherd.catalog.migrations import is_current, migrate
 from goldherd.errors import CatalogError, GoldherdError, PluginError, StorageFullError, raise_for_errno
 from goldherd.limits import CATALOG_BUSY_MILLISECONDS
 
@@ -97,8 +97,13 @@ class Catalog:
         self._engine = create_engine(f"sqlite:///{self.path}")
         event.listen(self._engine, "connect", _connected)
         event.listen(self._engine, "begin", _begin)
-        with self.lock("schema"), self.write() as connection:
-            migrate(connection, self.path)
+        # The first connection may turn WAL on, which two processes must not do at the same time.
+        with self.lock("schema"):
+            with self.read() as connection:
+                current = is_current(connection)
+            if not current:
+                with self.write() as connection:
+                    migrate(connection, self.path)
 
     def close(self) -> None:
         """Lets go of the database."""
