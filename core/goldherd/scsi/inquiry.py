@@ -157,10 +157,10 @@ def _block_limits(call: Call) -> bytes:
     return bytes(data[4:])
 
 
-def _block_device_characteristics(call: Call) -> bytes:  # noqa: ARG001
+def _block_device_characteristics(call: Call) -> bytes:
     data = bytearray(0x3C)
     data[1] = 0x01      # MEDIUM ROTATION RATE 0001h: does not rotate
-    data[3] = 0x50      # WABEREQ, WACEREQ 01b: reads are fine after an erasing SANITIZE
+    data[3] = 0x50 if call.unit.thin else 0x10      # WABEREQ, WACEREQ 01b: after an erasing SANITIZE reads are fine
     return bytes(data)
 
 
