@@ -104,8 +104,8 @@ COMPARE_AND_WRITE_BLOCKS_MAX: Final = 255
 """MAXIMUM COMPARE AND WRITE LENGTH; the CDB's field has one byte."""
 ATOMIC_BYTES_MAX: Final = 1 << 20
 """MAXIMUM ATOMIC TRANSFER LENGTH of VPD B0 in bytes."""
-UNMAP_BLOCKS_MAX: Final = 1 << 25
-"""MAXIMUM UNMAP LBA COUNT: 16 GiB of 512-byte blocks in one command."""
+UNMAP_BLOCKS_MAX: Final = 1 << 20
+"""MAXIMUM UNMAP LBA COUNT: 512 MiB of 512-byte blocks, so that one command ends soon."""
 UNMAP_DESCRIPTORS_MAX: Final = 256
 """MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT: bounds the parameter list to about 4 KiB."""
 LBA_STATUS_DESCRIPTORS_MAX: Final = 256
@@ -114,6 +114,9 @@ PARAMETER_LIST_BYTES_MAX: Final = 65536
 """The longest parameter list of any command that carries one."""
 REGISTRATIONS_MAX: Final = 1024
 """Persistent reservation keys per logical unit: a few times the nodes of a large cluster."""
+SANITIZE_SECONDS_MIN: Final = 5.0
+"""How long SANITIZE OVERWRITE takes at least: it leaves disk and processor to the others, and a client that looks
+for it sees it run (libiscsi's suite looks after four seconds)."""
 COPY_CSCD_DESCRIPTORS_MAX: Final = 16
 """Sources and destinations one EXTENDED COPY may name."""
 COPY_SEGMENTS_MAX: Final = 64
