@@ -14,7 +14,9 @@ class ZipImage(Image):
             with zipfile.ZipFile(path) as archive:
                 self._data = archive.read(archive.namelist()[0])
         except (OSError, IndexError, RuntimeError, zipfile.BadZipFile) as error:
-            raise ImageError(f"{path} holds no disk: {error}. Name a zip file with one image in it.", path=path) from error
+            raise ImageError(
+                f"{path} holds no disk: {error}. Name a zip file with one image in it.", path=path
+            ) from error
         super().__init__(size_bytes=len(self._data), read_only=True, path=path)
 
     def read_into(self, offset_bytes: int, target: memoryview) -> None:

@@ -1,6 +1,7 @@
 """Writes to a VHD what a list tells, and says on /dev/null when a flush has returned; run under strace.
 
-Usage: powercut_writer.py DISK LIST, the list in JSON: ["write", sector, count], ["discard", sector, count] or ["flush"].
+Usage: powercut_writer.py DISK LIST, the list in JSON: ["write", sector, count], ["discard", sector, count] or
+["flush"].
 """
 
 import json
@@ -9,9 +10,8 @@ import struct
 import sys
 from pathlib import Path
 
-from goldherd_plugins.vhd.opening import open_vhd
-
 from goldherd.block.image import Image
+from goldherd_plugins.vhd.opening import open_vhd
 
 
 class Opener:

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.plugins.conftest import Opener, manager
-
 from goldherd.block.image import Image
 from goldherd.errors import ImageError
+
+from tests.plugins.conftest import Opener, manager
 
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "plugin_zip"
 
@@ -53,7 +53,9 @@ def test_other_urls_are_left_to_others(tmp_path: Path, plugin: ModuleType) -> No
 
 
 @pytest.mark.parametrize("content", [None, b"no archive", "empty"])
-def test_what_holds_no_disk_is_refused(tmp_path: Path, plugin: ModuleType, content: bytes | str | None) -> None:
+def test_what_holds_no_disk_is_refused(
+    tmp_path: Path, plugin: ModuleType, content: bytes | str | None
+) -> None:
     path = tmp_path / "disk.zip"
     if content == "empty":
         zipfile.ZipFile(path, "w").close()

@@ -5,9 +5,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tests.plugins.conftest import Opener, open_disk
-
 from goldherd.block.image import Image
+
+from tests.plugins.conftest import Opener, open_disk
 
 DATA = Path(__file__).parent.parent / "data" / "vhd"
 STEP = 1 << 20
@@ -15,7 +15,12 @@ STEP = 1 << 20
 # file, kind, size in bytes, SHA-256 of the content
 CORPUS = (
     ("nodevhd-fixed", "fixed", 10485760, "fa0490edf13cf9699ac7ead2b2024f2ec7921f583ff824039bca0529055e409d"),
-    ("nodevhd-dynamic", "dynamic", 536870912, "c461afded0b54cc1cfb5441e08f4d7f9d699d2eff7d9526d1cf6ad227da26683"),
+    (
+        "nodevhd-dynamic",
+        "dynamic",
+        536870912,
+        "c461afded0b54cc1cfb5441e08f4d7f9d699d2eff7d9526d1cf6ad227da26683",
+    ),
     ("dfvfs-ext2", "dynamic", 4212736, "870be7ae16c1fa8faab05c6eb9205dc9a7ae35c5f552c5cf8a267c0bc6a5cb99"),
     ("plaso-image", "dynamic", 104448, "c6db12a7db548e193c29420c1b4533e4708b20c5033db5cc29ef075d48316d25"),
 )

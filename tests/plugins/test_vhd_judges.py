@@ -1,8 +1,8 @@
 """Other people's programs read what we write and write what we read.
 
-Whom to trust with what: 7-Zip with differencing chains beside each other; qemu-img with fixed and dynamic disks (a
-child it opens alone, silently); libvhdi with fixed and dynamic disks (in a child's bitmap it takes every sector
-behind the first set bit of a byte as present).
+Whom to trust with what: 7-Zip with differencing chains beside each other; qemu-img with fixed and dynamic
+disks (a child it opens alone, silently); libvhdi with fixed and dynamic disks (in a child's bitmap it takes
+every sector behind the first set bit of a byte as present).
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 import pyvhdi
+from goldherd.block.image import Image
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.create import create_differencing, create_dynamic
-from tests.plugins.conftest import Disk, Opener, open_disk
 
-from goldherd.block.image import Image
+from tests.plugins.conftest import Disk, Opener, open_disk
 
 pytestmark = pytest.mark.interop
 MIB = 1 << 20
@@ -128,7 +128,13 @@ def test_a_disk_that_lost_its_tail_is_mended_for_others(make_disk: MakeDisk) -> 
 
 
 @pytest.mark.parametrize(
-    "options", ["subformat=dynamic", "subformat=fixed", "subformat=dynamic,force_size=on", "subformat=fixed,force_size=on"]
+    "options",
+    [
+        "subformat=dynamic",
+        "subformat=fixed",
+        "subformat=dynamic,force_size=on",
+        "subformat=fixed,force_size=on",
+    ],
 )
 def test_a_disk_of_qemu_is_read_and_written(tmp_path: Path, options: str) -> None:
     raw = tmp_path / "disk.raw"
@@ -159,7 +165,8 @@ def test_two_writers_take_turns(make_disk: MakeDisk) -> None:
 
 @pytest.mark.parametrize("creator", [b"vpc ", b"vs  ", b"d2v\0", b"tap\0", b"CTXS", b"vbox"])
 def test_every_creator_gets_its_current_size(tmp_path: Path, creator: bytes) -> None:
-    """Geometry of a disk by Virtual PC or VirtualBox may say less than the size; others follow it, we don't."""
+    """Geometry of a disk by Virtual PC or VirtualBox may say less than the size; others follow it, we
+    don't."""
     path = tmp_path / "disk.vhd"
     run("qemu-img", "create", "-q", "-f", "vpc", "-o", "force_size=on", path, str(SIZE))
     content = bytearray(path.read_bytes())
