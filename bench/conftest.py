@@ -1,0 +1,5 @@
+"""The compiled generator is there before any benchmark asks for it."""
+
+from bench.build import build
+
+build()
