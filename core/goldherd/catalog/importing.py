@@ -41,6 +41,8 @@ class SealedOpener:
     def __init__(self, catalog: Catalog, formats: Formats, parent: Path | None = None) -> None:
         self.parent = parent
         self.search: Sequence[Path] = (catalog.images,)
+        self.chs_size = False
+        self.longer_child = False
         self.first: VersionRecord | None = None
         """The leaf's own parent, once the plugin has asked for it."""
         self._catalog = catalog
