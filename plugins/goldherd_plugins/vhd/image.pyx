@@ -90,8 +90,9 @@ cdef class VhdImage(NativeImage):
 
     def describe(self) -> dict[str, object]:
         """What people want to know about the disk, as it is now."""
-        return {**describe_survey(self.survey), "blocks": self.table.entries, "blocks_allocated": self.table.allocated,
-                "file_bytes": os.fstat(self.fd).st_size, "read_only": bool(self.read_only)}
+        return {**describe_survey(self.survey), "blocks": self.table.entries,
+                "blocks_allocated": self.table.allocated, "file_bytes": os.fstat(self.fd).st_size,
+                "read_only": bool(self.read_only)}
 
     # --- who owns what ---
 
