@@ -63,6 +63,15 @@ class ProtocolError(GoldherdError):
         self.login_status = login_status
 
 
+class LoginRedirectError(ProtocolError):
+    """The target is elsewhere: the initiator is told to log in at `address` (RFC 7143 11.13.5, class 1)."""
+
+    def __init__(self, message: str, *, address: str, permanent: bool = False) -> None:
+        super().__init__(message, login_status=LoginStatus(1, 2 if permanent else 1))
+        self.address = address
+        """host:port, the port never left out: iPXE goes to a wrong one without."""
+
+
 class CommandError(GoldherdError):
     """A SCSI command that ends with CHECK CONDITION and this sense."""
 

@@ -1,9 +1,9 @@
 """Every hook a plugin may implement, in the order in which a machine meets them.
 
-A plugin is a module (or object) registered under the entry point group `goldherd`; it marks its functions with
-`@goldherd.hookimpl` and may leave out trailing parameters that it does not need. Hooks that answer a question
-return the first answer that is not None; hooks that notify return nothing. No hook is ever called per command:
-the data plane holds what the hook returned.
+A plugin is a module (or object) registered under the entry point group `goldherd`; it marks its functions
+with `@goldherd.hookimpl` and may leave out trailing parameters that it does not need. Hooks that answer a
+question return the first answer that is not None; hooks that notify return nothing. No hook is ever called
+per command: the data plane holds what the hook returned.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,32 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Opener(Protocol):
-    """What a backend may ask of the house while it opens an image.
+    """What a backend may ask of the house while it opens an image."""
+
+    @property
+    def parent(self) -> Path | None:
+        """The parent the administrator named; None to search for it."""
+        ...
+
+    @property
+    def search(self) -> Sequence[Path]:
+        """The folders in which parents may be looked for besides the child's own."""
+        ...
+
+    @property
+    def chs_size(self) -> bool:
+        """Whether a VHD's size is to be taken from its geometry instead of its size field."""
+        ...
 
     `parent` is the parent the administrator named, or None to search for it; `search` are the folders in which
-    parents may be looked for besides the child's own; `chs_size` asks for the size by geometry.
+    parents may be looked for besides the child's own; `chs_size` asks for the size by geometry; `longer_child`
+    lets a child be longer than its parent (it was resized: zeros past the parent's end).
     """
 
     parent: Path | None
     search: Sequence[Path]
+    chs_size: bool
+    longer_child: bool
 
     def open_parent(self, path: Path, format_name: str) -> Image:
         """The sealed image at path, opened once for everybody; ImageError if it can't be a parent
@@ -38,27 +56,66 @@ class Opener(Protocol):
 class AuthExchange(Protocol):
     """One authentication on one connection, without I/O: texts in, texts out (RFC 7143 12.1)."""
 
-    method: str
-    """The AuthMethod value this exchange speaks, e.g. "CHAP"."""
+    @property
+    def method(self) -> str:
+        """The AuthMethod value this exchange speaks, e.g. "CHAP"; "None" asks for nothing."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """How its keys begin, e.g. "CHAP_"; only such keys reach `step`."""
+        ...
 
     def step(self, keys: dict[str, str]) -> dict[str, str]:
         """Takes the peer's keys of one login request, gives ours for the response.
 
-        Raises ProtocolError with its login status when the peer fails.
+        Raises ProtocolError with its login status when the peer fails; the message is for the log and names
+        no secret. It is not called again after that, nor once `finished`.
         """
         ...
 
     @property
     def finished(self) -> bool:
-        """Whether the peer has proved who it is, and we to it if it asked."""
+        """Whether the peer has proved who it is, and we to it if it asked. True from the start for "None"."""
+        ...
+
+
+class Credentials(Protocol):
+    """User names and secrets of one target, as its configuration gives them."""
+
+    @property
+    def user(self) -> str:
+        """The name the initiator must give."""
+        ...
+
+    @property
+    def secret(self) -> bytes:
+        """What the initiator must know."""
+        ...
+
+    @property
+    def mutual_user(self) -> str | None:
+        """The name we give when the initiator asks who we are; None when we can't tell."""
+        ...
+
+    @property
+    def mutual_secret(self) -> bytes | None:
+        """What we must know for that."""
         ...
 
 
 class TargetRecord(Protocol):
     """One target that a discovery answer may name."""
 
-    name: str
-    alias: str
+    @property
+    def name(self) -> str:
+        """Its normalised iSCSI name."""
+        ...
+
+    @property
+    def alias(self) -> str:
+        """What people call it; may be empty."""
+        ...
 
 
 @hookspec
@@ -70,13 +127,13 @@ def list_targets(initiator: str, portal: str, targets: Sequence[TargetRecord]) -
         portal: "host:port" it reached us by.
         targets: the targets that its rules let it see; a plugin may hide some, never add others.
 
-    Returns: the names to show, in order; None to leave the decision to the next plugin. All answers are asked in
-    registration order, last registered first, and the first that is not None counts.
+    Returns: the names to show, in order; None to leave the decision to the next plugin. All plugins are
+    asked, last registered first, and the first answer that is not None counts.
     """
 
 
 @hookspec(firstresult=True)
-def start_login(initiator: str, target: str | None, credentials: "Credentials | None") -> AuthExchange | None:
+def start_login(initiator: str, target: str | None, credentials: Credentials | None) -> AuthExchange | None:
     """Answers how a login must prove itself.
 
     Args:
@@ -84,18 +141,9 @@ def start_login(initiator: str, target: str | None, credentials: "Credentials | 
         target: the target's name; None for a discovery session.
         credentials: what the target's configuration asks for; None when it asks for nothing.
 
-    Returns: an exchange to run, or None to leave it to the next plugin. When nobody answers and credentials are
-    set, the login is refused.
+    Returns: an exchange to run, or None to leave it to the next plugin. When nobody answers and credentials
+    are set, the login is refused.
     """
-
-
-class Credentials(Protocol):
-    """User names and secrets of one target, as its configuration gives them."""
-
-    user: str
-    secret: bytes
-    mutual_user: str | None
-    mutual_secret: bytes | None
 
 
 @hookspec(firstresult=True)
@@ -119,7 +167,8 @@ def open_image(url: str, mode: str, opener: Opener) -> Image | None:
         mode: "r" (nothing is ever written to the file) or "rw".
         opener: parents and folders.
 
-    Returns: the image, or None when the format is not the plugin's. Raises ImageError with one clear sentence.
+    Returns: the image, or None when the format is not the plugin's. Raises ImageError with one clear
+        sentence.
     """
 
 
@@ -139,11 +188,30 @@ def create_image(url: str, size_bytes: int, parent: Path | None) -> bool | None:
 class SessionRecord(Protocol):
     """What notifications tell about a session."""
 
-    initiator: str
-    target: str
-    isid: bytes
-    tsih: int
-    address: str
+    @property
+    def initiator(self) -> str:
+        """The initiator's normalised name."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """The target's normalised name."""
+        ...
+
+    @property
+    def isid(self) -> bytes:
+        """The 6 bytes by which the initiator tells its sessions apart."""
+        ...
+
+    @property
+    def tsih(self) -> int:
+        """The number by which we do."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where the initiator's connection comes from."""
+        ...
 
 
 @hookspec

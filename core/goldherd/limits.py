@@ -1,7 +1,7 @@
 """Every bound of goldherd in one place, each with its unit and its reason.
 
-Constants that compiled code needs too are repeated as `enum` values in `limits.pxd`; tests/test_limits.py holds
-the two lists equal.
+Constants that compiled code needs too are repeated as `enum` values in `limits.pxd`; tests/test_limits.py
+holds the two lists equal.
 """
 
 from typing import Final
@@ -18,10 +18,153 @@ CHAIN_DEPTH_MAX: Final = 64
 STORAGE_THREADS: Final = 4
 """Threads that may sleep in a disk: fetches, flushes, cold reads."""
 PYTHON_THREADS: Final = 4
-"""Threads that run Python backends; apart from the storage threads, so that a slow plugin delays plugins only."""
+"""Threads that run Python backends; apart from the storage threads, so that a slow plugin delays plugins
+only."""
+PROBE_BYTES: Final = 4096
+"""What a format is guessed from at each end of a file: VHD needs 512 at the end, VHDX and others 4096 at
+most."""
 
 # --- wire -------------------------------------------------------------------------------------------------
 DATA_SEGMENT_BYTES_MAX: Final = 262144
 """The MaxRecvDataSegmentLength we declare after login."""
 LOGIN_DATA_SEGMENT_BYTES_MAX: Final = 8192
 """RFC 7143 13.12: the default holds for the whole login."""
+
+# --- session ----------------------------------------------------------------------------------------------
+LUNS_MAX: Final = 256
+"""LUNs per target; single-level addressing in one byte, as every boot client uses."""
+COMMAND_WINDOW: Final = 128
+"""Commands a session may have under way: open-iscsi's queue (cmds_max) is 128."""
+
+# --- reactor ----------------------------------------------------------------------------------------------
+RECEIVE_BYTES: Final = 65536
+"""Asked of one recv: measured best for writes, without effect on reads."""
+BATCH_IOVECS: Final = 1024
+"""IOV_MAX of Linux: what one sendmsg takes."""
+BATCH_BYTES_MAX: Final = 524288
+"""Bytes after which a batch is sent before anything is added to it."""
+TURN_BYTES_MAX: Final = 1048576
+"""Bytes one connection may send before the others of its reactor have their turn."""
+BATCH_CONTROL_BYTES: Final = 131072
+"""Room for the headers of one batch: more than BATCH_IOVECS / 2 headers with digests need."""
+BATCH_DATA_BYTES: Final = 1048576
+"""Room for payload that has to be copied once (cold files, Python backends, replies)."""
+PLAN_RUNS_MAX: Final = 32
+"""Runs of one plan; a more fragmented range is sent in several Data-In PDUs."""
+EMIT_BYTES_MAX: Final = 262144
+"""Longest Data-In, whatever the initiator would take: bounds the copy of a read that is not in memory."""
+WRITE_CHUNK_BYTES_MAX: Final = 1048576
+"""Longest burst asked for by one R2T, and the most memory one write holds."""
+WRITE_INLINE_BYTES_MAX: Final = 131072
+"""Longest write a reactor hands to the page cache itself; longer ones would delay its other sessions."""
+WRITE_BUFFER_BYTES_MAX: Final = 67108864
+"""Write buffers of one reactor; when they are taken, R2Ts wait and unsolicited writes get TASK SET FULL."""
+PARAMETER_BYTES_MAX: Final = 8388608
+"""Data-Out of a command that Python carries out (VERIFY, COMPARE AND WRITE, parameter lists...)."""
+COLD_PLANS_MAX: Final = 3
+"""Times a read is planned again after a fetch before it is read by the pool (a cache smaller than its work)."""
+TASKS_MAX: Final = 1048576
+"""Tasks of one reactor: 20 bits of the Target Transfer Tag."""
+SEND_STUCK_SECONDS: Final = 60
+"""A peer that takes no byte for so long is gone: its connection is closed."""
+PING_IDLE_SECONDS: Final = 15
+"""Silence after which a NOP-In is sent."""
+PING_ANSWER_SECONDS: Final = 30
+"""How long an initiator that has answered a ping before may take for the next one."""
+
+TEXT_BYTES_MAX: Final = 65536
+"""Text collected over C-bit PDUs; the longest sensible login is under 4 KiB."""
+TEXT_PAIRS_MAX: Final = 256
+"""Keys in one text; RFC 7143 knows about 40."""
+TEXT_KEY_BYTES_MAX: Final = 63
+"""RFC 7143 6.1, standard-label."""
+TEXT_VALUE_BYTES_MAX: Final = 255
+"""RFC 7143 6.1, unless a key says otherwise."""
+NAME_BYTES_MAX: Final = 223
+"""RFC 7143 4.2.7.1: an iSCSI name."""
+CHAP_BINARY_BYTES_MAX: Final = 1024
+"""RFC 7143 12.1.3: CHAP_C and CHAP_R, decoded."""
+CHAP_SECRET_BYTES_MAX: Final = 255
+"""The longest secret we take; RFC 1994 names no limit, and Windows takes 16."""
+
+# --- session ----------------------------------------------------------------------------------------------
+LOGIN_ROUNDS_MAX: Final = 32
+"""Requests in one login; mutual CHAP with every stage takes 5."""
+TEXT_ROUNDS_MAX: Final = 1024
+"""Requests in one Text exchange; enough for 65,536 bytes in, and for any list of targets in 8 KiB pieces
+out."""
+MAX_BURST_BYTES: Final = 1 << 20
+"""The most data one R2T asks for or one Data-In sequence carries (MaxBurstLength)."""
+FIRST_BURST_BYTES: Final = 262144
+"""The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
+OUTSTANDING_R2T_MAX: Final = 1
+"""R2Ts open at a time per command; the queue depth supplies the parallelism."""
+
+# --- scsi -------------------------------------------------------------------------------------------------
+UNIT_ATTENTIONS_MAX: Final = 16
+"""Unit attentions waiting on one nexus; equal ones collapse, and beyond this the oldest goes."""
+KNOWN_PORTS_MAX: Final = 4096
+"""Initiator ports a logical unit remembers having met since start; a forgotten one sees 29/00 again."""
+TRANSFER_BYTES_MAX: Final = 32 << 20
+"""MAXIMUM TRANSFER LENGTH of VPD B0 in bytes: above the 18.4 MiB that firmware reads in one command, low enough
+to bound what one command can make the control plane hold."""
+STEP_BYTES: Final = 1 << 20
+"""The pieces in which long commands (WRITE SAME, VERIFY, EXTENDED COPY, SANITIZE) work, and may be aborted."""
+COMPARE_AND_WRITE_BLOCKS_MAX: Final = 255
+"""MAXIMUM COMPARE AND WRITE LENGTH; the CDB's field has one byte."""
+ATOMIC_BYTES_MAX: Final = 1 << 20
+"""MAXIMUM ATOMIC TRANSFER LENGTH of VPD B0 in bytes."""
+UNMAP_BLOCKS_MAX: Final = 1 << 25
+"""MAXIMUM UNMAP LBA COUNT: 16 GiB of 512-byte blocks in one command."""
+UNMAP_DESCRIPTORS_MAX: Final = 256
+"""MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT: bounds the parameter list to about 4 KiB."""
+LBA_STATUS_DESCRIPTORS_MAX: Final = 256
+"""Descriptors in one GET LBA STATUS answer; a client asks again from where it ended."""
+PARAMETER_LIST_BYTES_MAX: Final = 65536
+"""The longest parameter list of any command that carries one."""
+REGISTRATIONS_MAX: Final = 1024
+"""Persistent reservation keys per logical unit: a few times the nodes of a large cluster."""
+COPY_CSCD_DESCRIPTORS_MAX: Final = 16
+"""Sources and destinations one EXTENDED COPY may name."""
+COPY_SEGMENTS_MAX: Final = 64
+"""Segments of one EXTENDED COPY."""
+COPY_SEGMENT_BYTES_MAX: Final = 256 << 20
+"""MAXIMUM SEGMENT LENGTH of RECEIVE COPY RESULTS."""
+COPY_RESULTS_MAX: Final = 16
+"""Finished EXTENDED COPY commands whose status is held per nexus."""
+
+# --- server -----------------------------------------------------------------------------------------------
+REACTORS_MAX: Final = 256
+"""More data plane threads than any machine has cores is a mistyped number."""
+LISTENERS_MAX: Final = 64
+"""Addresses a server listens on; each costs a socket and a line in every discovery answer."""
+
+# --- catalog ----------------------------------------------------------------------------------------------
+NODES_PER_COMMAND_MAX: Final = 10_000
+"""Nodes one range may name: above that a range is a typing error, and expanding it could eat the memory."""
+NODE_NAME_CHARACTERS_MAX: Final = 63
+"""A DNS label (RFC 1035 2.3.4), because a node's name becomes its host name."""
+IMAGE_NAME_CHARACTERS_MAX: Final = 63
+"""Node, image and version together stay below the 255 bytes of a file name."""
+ISCSI_NAME_BYTES_MAX: Final = 223
+"""RFC 7143 4.2.7.1."""
+CHAP_SECRET_BYTES_MIN: Final = 12
+"""96 bits: what RFC 7143 9.2.1 asks for on a connection without IPsec."""
+CHAP_SECRET_BYTES_MAX: Final = 255
+"""Room for any pass phrase, and a secret file that is the wrong file is noticed."""
+CATALOG_BUSY_MILLISECONDS: Final = 10_000
+"""How long a change waits for another process that is writing the catalog."""
+OVERLAY_THREADS: Final = 8
+"""Differencing children made at the same time: they wait for the disk, not for the CPU."""
+GUARD_HEAD_BYTES: Final = 1 << 20
+"""What the guard hash covers at the start of a sealed file: VHD's header and most block tables."""
+GUARD_TAIL_BYTES: Final = 64 * 1024
+"""What the guard hash covers at the end of a sealed file: the footer."""
+COPY_CHUNK_BYTES: Final = 64 << 20
+"""One step of copy_file_range: large for the file system, short enough for a live progress bar."""
+READ_CHUNK_BYTES: Final = 1 << 20
+"""One step of plain reading and hashing."""
+CONTROL_REPLY_BYTES_MAX: Final = 64 << 20
+"""What a daemon may answer to `status`: 10,000 sessions fit ten times over."""
+CONTROL_SECONDS_MAX: Final = 10
+"""How long `status` waits for a daemon that took the connection."""

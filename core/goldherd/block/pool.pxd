@@ -13,7 +13,7 @@ cdef struct Job:
 cdef struct Listener:
     int eventfd             # written with 1 when a fetch has come
     int waiting             # > 0 while the listener has parked work; set before planning a second time
-    uint64_t epoch          # 0 while outside a batch, else the cache epoch seen at its start (block/golden.pxd)
+    uint64_t epoch          # 0 outside a step, else the epoch in which it began
     Listener* next
 
 cdef class Pool:
@@ -25,9 +25,12 @@ cdef class Pool:
 cdef void listen(Listener* listener) noexcept nogil      # from now on it is woken; it must live until unlisten
 cdef void unlisten(Listener* listener) noexcept nogil
 cdef void ring() noexcept nogil                          # wakes every listener with waiting > 0
-cdef Listener* first_listener() noexcept nogil           # for golden.pyx; hold the bell's lock
-cdef void lock_bell() noexcept nogil
-cdef void unlock_bell() noexcept nogil
+
+# Grace periods for memory that listeners may be reading (golden.pxd).
+cdef void begin_step(Listener* listener) noexcept nogil  # what it sees from now on stays until end_step
+cdef void end_step(Listener* listener) noexcept nogil
+cdef uint64_t next_epoch() noexcept nogil
+cdef void wait_for_epoch(uint64_t epoch) noexcept nogil  # returns when every step that began before it has ended
 
 cdef Pool storage_pool()     # the process's pool for disks
 cdef Pool python_pool()      # the process's pool for Python backends

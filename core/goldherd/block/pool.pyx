@@ -30,7 +30,13 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef extern from * nogil:
     int load_int "__atomic_load_n"(int*, int)
-    int __ATOMIC_SEQ_CST
+    uint64_t load_epoch "__atomic_load_n"(uint64_t*, int)
+    uint64_t add_epoch "__atomic_add_fetch"(uint64_t*, uint64_t, int)
+    void store_epoch "__atomic_store_n"(uint64_t*, uint64_t, int)
+    int __ATOMIC_SEQ_CST, __ATOMIC_RELEASE
+
+cdef extern from "<unistd.h>" nogil:
+    int usleep(unsigned int)
 
 cdef struct Queue:
     pthread_mutex_t mutex
@@ -112,18 +118,6 @@ cdef Listener* listeners = NULL
 pthread_mutex_init(&bell, NULL)
 
 
-cdef void lock_bell() noexcept nogil:
-    pthread_mutex_lock(&bell)
-
-
-cdef void unlock_bell() noexcept nogil:
-    pthread_mutex_unlock(&bell)
-
-
-cdef Listener* first_listener() noexcept nogil:
-    return listeners
-
-
 cdef void listen(Listener* listener) noexcept nogil:
     global listeners
     pthread_mutex_lock(&bell)
@@ -155,3 +149,39 @@ cdef void ring() noexcept nogil:
             write(listener.eventfd, &one, 8)
         listener = listener.next
     pthread_mutex_unlock(&bell)
+
+
+# --- grace periods ---
+
+cdef uint64_t epoch = 1
+
+
+cdef void begin_step(Listener* listener) noexcept nogil:
+    store_epoch(&listener.epoch, load_epoch(&epoch, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST)
+
+
+cdef void end_step(Listener* listener) noexcept nogil:
+    store_epoch(&listener.epoch, 0, __ATOMIC_RELEASE)
+
+
+cdef uint64_t next_epoch() noexcept nogil:
+    return add_epoch(&epoch, 1, __ATOMIC_SEQ_CST)
+
+
+cdef void wait_for_epoch(uint64_t target) noexcept nogil:
+    cdef Listener* listener
+    cdef uint64_t seen
+    cdef bint busy = True
+    while busy:
+        busy = False
+        pthread_mutex_lock(&bell)
+        listener = listeners
+        while listener != NULL:
+            seen = load_epoch(&listener.epoch, __ATOMIC_SEQ_CST)
+            if seen and seen < target:
+                busy = True
+                break
+            listener = listener.next
+        pthread_mutex_unlock(&bell)
+        if busy:
+            usleep(50)

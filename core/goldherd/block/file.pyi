@@ -1,0 +1,13 @@
+"""Signatures of file.pyx; see there and file.pxd for the contracts."""
+
+from goldherd.block.image import NativeImage
+
+class FileImage(NativeImage):
+    """A byte range of an open file as a disk."""
+
+    fd: int
+    def __init__(
+        self, fd: int, size_bytes: int, *, start: int = ..., read_only: bool = ..., path: str = ...
+    ) -> None: ...
+    def refresh(self) -> int: ...
+    def describe(self) -> dict[str, object]: ...

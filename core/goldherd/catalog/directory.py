@@ -1,0 +1,164 @@
+"""The catalog as the server sees it: goldherd.targets.Directory, asked anew at every login and discovery.
+
+Nothing is kept in memory, so that a node added by a command is served at once. The one thing the server writes,
+when a node was last seen, is written by a thread of its own: a login never waits for somebody else's change.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import structlog
+from sqlalchemy import RowMapping, and_, select, update
+
+from goldherd.catalog.images import get_version, version_at
+from goldherd.catalog.names import parse_image_ref
+from goldherd.catalog.records import ANY_INITIATOR
+from goldherd.catalog.sealing import verify_sealed
+from goldherd.catalog.secrets import load_secret
+from goldherd.catalog.store import Catalog, now
+from goldherd.catalog.tables import nodes, rules, select_nodes, to_node
+from goldherd.errors import GoldherdError, ImageError
+from goldherd.targets import ChapCredentials, LunConfig, TargetConfig
+
+_log = structlog.get_logger("goldherd.catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFile:
+    """A golden file that may be opened as a parent, and the one above it when it is itself a child."""
+
+    path: Path
+    format: str
+    name: str
+    parent: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    node: str
+    address: str
+    at: str
+
+
+class CatalogDirectory:
+    """Finds targets by name and by initiator. `prefix` is what stands before ":NODE" in a target's name."""
+
+    def __init__(self, catalog: Catalog, prefix: str) -> None:
+        self._catalog = catalog
+        self._prefix = f"{prefix}:"
+        self._seen: SimpleQueue[_Seen | None] = SimpleQueue()
+        self._writer = threading.Thread(target=self._write_seen, name="catalog", daemon=True)
+        self._writer.start()
+
+    def find(self, target: str) -> TargetConfig | None:
+        """The target of that (normalised) name; None when there is no such node or it has no disk now."""
+        if not target.startswith(self._prefix):
+            return None
+        query = select_nodes().where(nodes.c.name == target.removeprefix(self._prefix))
+        with self._catalog.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else self._target(row)
+
+    def visible_to(self, initiator: str) -> Sequence[TargetConfig]:
+        """All targets that admit this (normalised) initiator, in name order."""
+        mine = select(rules.c.node_id).where(
+            and_(rules.c.kind == "initiator", rules.c.value.in_((initiator, ANY_INITIATOR)))
+        )
+        query = select_nodes().where(nodes.c.id.in_(mine)).order_by(nodes.c.name)
+        with self._catalog.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        targets = (self._target(row) for row in rows)
+        return [target for target in targets if target is not None]
+
+    def discovery_credentials(self) -> ChapCredentials | None:
+        """Discovery is open: what it shows depends on the initiator's name."""
+        return None
+
+    def node_seen(self, target: str, initiator: str, address: str) -> None:  # noqa: ARG002
+        """Notes when and from where a node logged in; returns at once."""
+        self._seen.put(_Seen(target.removeprefix(self._prefix), address, now()))
+
+    def sealed(self, path: Path) -> SealedFile:
+        """The golden file at path, found unchanged.
+
+        Raises ImageError when it is missing or was changed since it was sealed, or is not of this catalog.
+        """
+        version = version_at(self._catalog, path)
+        if version is None:
+            raise ImageError(
+                f"{path} is not a sealed image of this catalog and can't be a parent: import it with 'goldherd image "
+                "import'.",
+                path=str(path),
+            )
+        verify_sealed(version)
+        above = (
+            None
+            if version.parent is None
+            else get_version(self._catalog, parse_image_ref(version.parent)).path
+        )
+        return SealedFile(version.path, version.format, version.name, above)
+
+    def close(self) -> None:
+        """Writes what is still to be written; call it once, when no more logins come."""
+        self._seen.put(None)
+        self._writer.join()
+
+    def _target(self, row: RowMapping) -> TargetConfig | None:
+        node = to_node(row, self._catalog.overlays)
+        if node.overlay is None:
+            _log.warning(
+                "a node has no disk: its image has no active version", node=node.name, image=node.image
+            )
+            return None
+        credentials = None
+        if node.chap_user is not None:
+            try:
+                credentials = ChapCredentials(node.chap_user, load_secret(self._catalog, node.name))
+            except GoldherdError as error:
+                _log.error("a node can't prove who it is", node=node.name, reason=str(error))
+                return None
+        name = f"{self._prefix}{node.name}"
+        lun = LunConfig(
+            lun=0,
+            path=node.overlay,
+            format=row["golden_format"],
+            parent=self._catalog.data / row["golden_path"],
+            parent_format=row["golden_format"],
+            create=True,
+            identity=name,
+        )
+        return TargetConfig(
+            name=name,
+            luns=(lun,),
+            alias=f"{node.name} on {node.image}@{node.version}",
+            initiators=None if ANY_INITIATOR in node.initiators else frozenset(node.initiators),
+            credentials=credentials,
+            node=node.name,
+            policy=node.policy,
+        )
+
+    def _write_seen(self) -> None:
+        while (first := self._seen.get()) is not None:
+            batch = {first.node: first}
+            last = False
+            while not self._seen.empty() and not last:
+                entry = self._seen.get()
+                if entry is None:
+                    last = True
+                else:
+                    batch[entry.node] = entry
+            self._save(list(batch.values()))
+            if last:
+                return
+
+    def _save(self, batch: list[_Seen]) -> None:
+        try:
+            with self._catalog.write() as connection:
+                for seen in batch:
+                    values = {"seen_at": seen.at, "seen_address": seen.address}
+                    connection.execute(update(nodes).where(nodes.c.name == seen.node).values(**values))
+        except GoldherdError as error:
+            _log.warning("could not note that nodes were seen", nodes=len(batch), reason=str(error))

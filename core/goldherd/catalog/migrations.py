@@ -1,0 +1,97 @@
+"""The schema of the catalog, as the numbered steps that lead to it from an empty file.
+
+SQLite keeps the number of the last step in `user_version`. A step is never changed once it was released: a
+new one is added at the end. There is no way down; a file from the future is refused and left alone.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from goldherd.errors import CatalogError
+
+
+class Step(NamedTuple):
+    """One step of the schema: what it is for and the statements, run in one transaction with its number."""
+
+    purpose: str
+    statements: tuple[str, ...]
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    Step(
+        "images, versions, nodes, network cards and access rules",
+        (
+            """CREATE TABLE images (
+                 id INTEGER PRIMARY KEY,
+                 name TEXT NOT NULL UNIQUE,
+                 next_number INTEGER NOT NULL,
+                 created_at TEXT NOT NULL)""",
+            """CREATE TABLE versions (
+                 id INTEGER PRIMARY KEY,
+                 image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE RESTRICT,
+                 number INTEGER NOT NULL CHECK (number > 0),
+                 state TEXT NOT NULL CHECK (state IN ('draft', 'sealed', 'active', 'retired')),
+                 path TEXT NOT NULL UNIQUE,
+                 format TEXT NOT NULL,
+                 size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+                 sha256 TEXT NOT NULL,
+                 source_sha256 TEXT NOT NULL,
+                 file_bytes INTEGER NOT NULL,
+                 mtime_ns INTEGER NOT NULL,
+                 guard TEXT NOT NULL,
+                 in_place INTEGER NOT NULL CHECK (in_place IN (0, 1)),
+                 parent_id INTEGER REFERENCES versions (id) ON DELETE RESTRICT,
+                 created_at TEXT NOT NULL,
+                 UNIQUE (image_id, number))""",
+            "CREATE UNIQUE INDEX versions_active ON versions (image_id) WHERE state = 'active'",
+            "CREATE INDEX versions_parent ON versions (parent_id)",
+            """CREATE TABLE nodes (
+                 id INTEGER PRIMARY KEY,
+                 name TEXT NOT NULL UNIQUE,
+                 image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE RESTRICT,
+                 version_id INTEGER REFERENCES versions (id) ON DELETE RESTRICT,
+                 policy TEXT NOT NULL CHECK (policy IN ('keep', 'reset')),
+                 chap_user TEXT,
+                 created_at TEXT NOT NULL,
+                 seen_at TEXT,
+                 seen_address TEXT)""",
+            "CREATE INDEX nodes_image ON nodes (image_id)",
+            "CREATE INDEX nodes_version ON nodes (version_id)",
+            """CREATE TABLE macs (
+                 mac TEXT PRIMARY KEY,
+                 node_id INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE)""",
+            "CREATE INDEX macs_node ON macs (node_id)",
+            """CREATE TABLE rules (
+                 node_id INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+                 kind TEXT NOT NULL CHECK (kind IN ('initiator')),
+                 value TEXT NOT NULL,
+                 PRIMARY KEY (node_id, kind, value))""",
+            "CREATE INDEX rules_value ON rules (kind, value)",
+        ),
+    ),
+)
+
+
+def schema_number(connection: Connection) -> int:
+    """The number of the last step this file has seen; 0 for a new one."""
+    return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+
+def migrate(connection: Connection, path: object, steps: Sequence[Step] = STEPS) -> int:
+    """Takes the steps that are missing, within the caller's transaction; gives how many there were.
+
+    Raises CatalogError when the file was written by a later goldherd.
+    """
+    number = schema_number(connection)
+    if number > len(steps):
+        raise CatalogError(
+            f"The catalog {path} was written by a later goldherd (schema {number}; this one knows {len(steps)}): "
+            "install that version again, or restore the catalog from a backup."
+        )
+    for step in steps[number:]:
+        for statement in step.statements:
+            connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(f"PRAGMA user_version = {len(steps)}")
+    return len(steps) - number

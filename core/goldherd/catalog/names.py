@@ -1,0 +1,125 @@
+"""Names of images, nodes, initiators and network cards: checked once at the door, safe ever after.
+
+A node's name becomes part of an iSCSI name, a host name and a file name, so nothing but a DNS label will do.
+Every refusal is a CatalogError that says what a good name looks like.
+"""
+
+import math
+import re
+import unicodedata
+from typing import Final
+
+from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
+from ClusterShell.RangeSet import RangeSetException
+
+from goldherd.catalog.records import ANY_INITIATOR, ImageRef
+from goldherd.errors import CatalogError
+from goldherd.limits import (
+    IMAGE_NAME_CHARACTERS_MAX,
+    ISCSI_NAME_BYTES_MAX,
+    NODE_NAME_CHARACTERS_MAX,
+    NODES_PER_COMMAND_MAX,
+)
+
+_NODE: Final = re.compile(rf"(?!-)[a-z0-9-]{{1,{NODE_NAME_CHARACTERS_MAX}}}(?<!-)")
+_IMAGE: Final = re.compile(rf"[a-z0-9](?:[a-z0-9._-]{{0,{IMAGE_NAME_CHARACTERS_MAX - 2}}}[a-z0-9])?")
+_ISCSI: Final = re.compile(
+    r"iqn\.\d{4}-\d{2}(\.[^\s:,]+)(:\S+)?|eui\.[0-9a-f]{16}|naa\.(?:[0-9a-f]{16}|[0-9a-f]{32})"
+)
+_MAC: Final = re.compile(
+    r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{12}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}"
+)
+_RANGE: Final = re.compile(r"(\d+)(?:-(\d+)(?:/(\d+))?)?")
+
+
+def check_node_name(name: str) -> str:
+    """The node's name in small letters."""
+    folded = name.lower()
+    if not _NODE.fullmatch(folded):
+        raise CatalogError(
+            f"'{name}' can't name a node: use up to {NODE_NAME_CHARACTERS_MAX} letters, digits and hyphens, "
+            "with no hyphen at either end."
+        )
+    return folded
+
+
+def check_image_name(name: str) -> str:
+    """The image's name in small letters."""
+    folded = name.lower()
+    if not _IMAGE.fullmatch(folded):
+        raise CatalogError(
+            f"'{name}' can't name an image: use up to {IMAGE_NAME_CHARACTERS_MAX} letters, digits, dots, "
+            "hyphens and underscores, starting and ending with a letter or digit."
+        )
+    return folded
+
+
+def parse_image_ref(text: str) -> ImageRef:
+    """Reads `name` or `name@number`."""
+    name, at, number = text.partition("@")
+    if at and not re.fullmatch(r"[1-9]\d{0,8}", number):
+        raise CatalogError(f"'{text}' names no version: write NAME@NUMBER, for instance lab@2.")
+    return ImageRef(check_image_name(name), int(number) if at else None)
+
+
+def expand_nodes(ranges: str | list[str]) -> list[str]:
+    """The names that ClusterShell ranges such as pc-[001-040] stand for, sorted as numbers, each once."""
+    text = ranges if isinstance(ranges, str) else ",".join(ranges)
+    refuse = f"'{text}' is not a list of nodes"
+    if _count(text) > NODES_PER_COMMAND_MAX:
+        raise CatalogError(
+            f"'{text}' stands for more than {NODES_PER_COMMAND_MAX} nodes: shorten the range, or name them in "
+            "several commands."
+        )
+    try:
+        names = list(NodeSet(text.lower(), resolver=RESOLVER_NOGROUP))
+    except (NodeSetException, RangeSetException) as error:
+        raise CatalogError(f"{refuse} ({error}): write names and ranges such as pc-[001-040].") from None
+    if not names:
+        raise CatalogError(f"{refuse}: it is empty; write names and ranges such as pc-[001-040].")
+    return [check_node_name(name) for name in names]
+
+
+def _count(text: str) -> int:
+    """An upper bound of the names in a range expression, without expanding it."""
+    total = 1
+    for group in re.split(r",(?![^\[]*\])", text):
+        sizes = [1]
+        for inside in re.findall(r"\[([^\]]*)\]", group):
+            parts = _RANGE.findall(inside)
+            sizes.append(sum(abs(int(b or a) - int(a)) // max(int(step or 1), 1) + 1 for a, b, step in parts))
+        total += math.prod(sizes)
+    return total - 1
+
+
+def normalise_iscsi_name(text: str, what: str = "a target") -> str:
+    """An iSCSI name as RFC 3722 compares it (RFC 7143 4.2.7): folded, at most 223 bytes."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    if (
+        not _ISCSI.fullmatch(folded)
+        or len(folded.encode()) > ISCSI_NAME_BYTES_MAX
+        or not folded.isprintable()
+    ):
+        raise CatalogError(
+            f"'{text}' can't name {what}: write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 hexadecimal digits, or naa. "
+            "and 16 or 32."
+        )
+    return folded
+
+
+def normalise_initiator(text: str) -> str:
+    """An initiator's iSCSI name, folded; or `any`, which stands for all of them."""
+    return ANY_INITIATOR if text.lower() == ANY_INITIATOR else normalise_iscsi_name(text, "an initiator")
+
+
+def normalise_mac(text: str) -> str:
+    """A MAC address as six pairs of small hexadecimal digits with colons."""
+    folded = text.lower()
+    if not _MAC.fullmatch(folded):
+        raise CatalogError(f"'{text}' is not a MAC address: write six pairs such as 52:54:00:12:34:56.")
+    digits = re.sub(r"[^0-9a-f]", "", folded)
+    if int(digits[:2], 16) & 1:
+        raise CatalogError(
+            f"'{text}' is a group address: a network card has one of its own; check the digits."
+        )
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))

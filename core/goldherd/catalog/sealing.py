@@ -1,0 +1,89 @@
+"""The seal of a golden file: how a change is noticed that no disk format would show.
+
+All children of a golden image hold only what differs from it, so a single write to it ruins them all, silently.
+VHD's own UUID says which file it is, never whether it was changed. Therefore size, modification
+time and a hash of the file's head and tail (headers, block table and footer lie there) are kept in the catalog
+and compared each time before the file is used; `image verify` compares every byte.
+"""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from goldherd.catalog.copying import hash_file
+from goldherd.catalog.records import Progress, Seal, VersionRecord
+from goldherd.errors import ImageError
+from goldherd.limits import GUARD_HEAD_BYTES, GUARD_TAIL_BYTES
+
+_ADVICE = "restore the file from a backup, or import it as a new version."
+
+
+def seal_of(path: Path) -> Seal:
+    """What the file looks like now; OSError when it can't be read."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.sha256(file.read(GUARD_HEAD_BYTES))
+        file.seek(max(status.st_size - GUARD_TAIL_BYTES, 0))
+        digest.update(file.read(GUARD_TAIL_BYTES))
+    return Seal(status.st_size, status.st_mtime_ns, digest.hexdigest())
+
+
+def make_read_only(path: Path) -> None:
+    """Takes every write permission from a file."""
+    path.chmod(0o444)
+
+
+def is_write_protected(path: Path) -> bool:
+    """Whether nobody has permission to write the file; goldherd then writes it not even as root."""
+    mode = path.stat().st_mode
+    return stat.S_ISREG(mode) and not mode & 0o222
+
+
+def verify_sealed(version: VersionRecord) -> None:
+    """Returns when the file is as it was sealed; costs about a millisecond.
+
+    Raises ImageError: missing, unreadable or changed.
+    """
+    try:
+        found = seal_of(version.path)
+    except OSError as error:
+        raise ImageError(
+            f"{version.name} can't be used: its file {version.path} can't be read ({error.strerror}); "
+            f"{_ADVICE}",
+            path=str(version.path),
+        ) from error
+    for what, before, after in (
+        ("its size", version.seal.file_bytes, found.file_bytes),
+        ("its first or last bytes", version.seal.guard, found.guard),
+        ("its modification time", version.seal.mtime_ns, found.mtime_ns),
+    ):
+        if before != after:
+            raise ImageError(
+                f"{version.name} can't be used: {version.path} was changed after it was sealed ({what} differs), "
+                f"which would corrupt every node on it; run 'goldherd image verify {version.name}', and if that "
+                f"fails too, {_ADVICE}",
+                path=str(version.path),
+            )
+
+
+def verify_content(version: VersionRecord, progress: Progress) -> Seal:
+    """Reads the whole file and compares it with its SHA-256; gives the seal to keep from now on.
+
+    A file whose bytes are all right is right, whatever its modification time: a backup may have been restored.
+    Raises ImageError when a byte differs.
+    """
+    try:
+        sha256, _ = hash_file(version.path, progress)
+        found = seal_of(version.path)
+    except OSError as error:
+        raise ImageError(
+            f"{version.name} can't be verified: {version.path} can't be read ({error.strerror}); {_ADVICE}",
+            path=str(version.path),
+        ) from error
+    if sha256 != version.sha256:
+        raise ImageError(
+            f"{version.name} is damaged: {version.path} has not the SHA-256 it was sealed with; {_ADVICE}",
+            path=str(version.path),
+        )
+    return found

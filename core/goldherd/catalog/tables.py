@@ -1,0 +1,158 @@
+"""The tables as SQLAlchemy sees them, and the way from a row to a record.
+
+The schema itself is made by migrations.py; tests hold the two equal.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Column, Integer, MetaData, RowMapping, Select, String, Table, and_, func, select
+
+from goldherd.catalog.records import NodeRecord, Seal, VersionRecord
+
+metadata: Final = MetaData()
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, String)
+
+
+def _number(name: str, *, primary_key: bool = False) -> Column[int]:
+    return Column(name, Integer, primary_key=primary_key)
+
+
+images: Final = Table(
+    "images",
+    metadata,
+    _number("id", primary_key=True),
+    _text("name"),
+    _number("next_number"),
+    _text("created_at"),
+)
+versions: Final = Table(
+    "versions",
+    metadata,
+    _number("id", primary_key=True),
+    _number("image_id"),
+    _number("number"),
+    _text("state"),
+    _text("path"),
+    _text("format"),
+    _number("size_bytes"),
+    _text("sha256"),
+    _text("source_sha256"),
+    _number("file_bytes"),
+    _number("mtime_ns"),
+    _text("guard"),
+    _number("in_place"),
+    _number("parent_id"),
+    _text("created_at"),
+)
+nodes: Final = Table(
+    "nodes",
+    metadata,
+    _number("id", primary_key=True),
+    _text("name"),
+    _number("image_id"),
+    _number("version_id"),
+    _text("policy"),
+    _text("chap_user"),
+    _text("created_at"),
+    _text("seen_at"),
+    _text("seen_address"),
+)
+macs: Final = Table("macs", metadata, Column("mac", String, primary_key=True), _number("node_id"))
+rules: Final = Table(
+    "rules",
+    metadata,
+    _number("node_id", primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("value", String, primary_key=True),
+)
+
+_parents = versions.alias("parents")
+_parent_images = images.alias("parent_images")
+
+
+def select_versions() -> Select[Any]:
+    """Versions with their image's name and their parent, ready for to_version()."""
+    return (
+        select(
+            versions,
+            images.c.name.label("image"),
+            _parent_images.c.name.label("parent_image"),
+            _parents.c.number.label("parent_number"),
+        )
+        .join(images, images.c.id == versions.c.image_id)
+        .outerjoin(_parents, _parents.c.id == versions.c.parent_id)
+        .outerjoin(_parent_images, _parent_images.c.id == _parents.c.image_id)
+    )
+
+
+def to_version(row: RowMapping, data: Path) -> VersionRecord:
+    """The record of a row of select_versions()."""
+    return VersionRecord(
+        image=row["image"],
+        number=row["number"],
+        state=row["state"],
+        path=data / row["path"],
+        format=row["format"],
+        size_bytes=row["size_bytes"],
+        sha256=row["sha256"],
+        source_sha256=row["source_sha256"],
+        seal=Seal(row["file_bytes"], row["mtime_ns"], row["guard"]),
+        in_place=bool(row["in_place"]),
+        parent=f"{row['parent_image']}@{row['parent_number']}" if row["parent_image"] else None,
+        created_at=row["created_at"],
+    )
+
+
+def select_nodes() -> Select[Any]:
+    """Nodes with image, version, network cards and initiators, ready for to_node()."""
+    cards = select(func.group_concat(macs.c.mac, " ")).where(macs.c.node_id == nodes.c.id).scalar_subquery()
+    names = (
+        select(func.group_concat(rules.c.value, " "))
+        .where(and_(rules.c.node_id == nodes.c.id, rules.c.kind == "initiator"))
+        .scalar_subquery()
+    )
+    others = versions.alias("others")
+    active = (
+        select(others.c.id).where(and_(others.c.image_id == nodes.c.image_id, others.c.state == "active"))
+    ).scalar_subquery()
+    return (
+        select(
+            nodes,
+            images.c.name.label("image"),
+            versions.c.number.label("number"),
+            versions.c.path.label("golden_path"),
+            versions.c.format.label("golden_format"),
+            cards.label("macs"),
+            names.label("initiators"),
+        )
+        .join(images, images.c.id == nodes.c.image_id)
+        .outerjoin(versions, versions.c.id == func.coalesce(nodes.c.version_id, active))
+    )
+
+
+def overlay_name(node: str, image: str, number: int) -> str:
+    """The file name of a node's differencing child; a node's name has no dot, so it reads back."""
+    return f"{node}.{image}@{number}.vhd"
+
+
+def to_node(row: RowMapping, overlays: Path) -> NodeRecord:
+    """The record of a row of select_nodes()."""
+    number = row["number"]
+    return NodeRecord(
+        name=row["name"],
+        macs=tuple(sorted((row["macs"] or "").split())),
+        initiators=tuple(sorted((row["initiators"] or "").split())),
+        image=row["image"],
+        version=number,
+        pinned=row["version_id"] is not None,
+        policy=row["policy"],
+        chap_user=row["chap_user"],
+        overlay=None if number is None else overlays / overlay_name(row["name"], row["image"], number),
+        created_at=row["created_at"],
+        seen_at=row["seen_at"],
+        seen_address=row["seen_address"],
+    )

@@ -1,0 +1,160 @@
+"""`goldherd export`: disk files as one iSCSI target, until Ctrl-C."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from goldherd.catalog.images import version_at
+from goldherd.catalog.names import normalise_iscsi_name
+from goldherd.catalog.sealing import is_write_protected, verify_sealed
+from goldherd.catalog.store import Catalog
+from goldherd.cli import logs
+from goldherd.cli.context import context_of
+from goldherd.cli.luns import parse_lun
+from goldherd.cli.options import (
+    CacheOption,
+    ChapSecretOption,
+    ChapUserOption,
+    ListenOption,
+    ReactorsOption,
+    read_chap,
+)
+from goldherd.cli.output import complain
+from goldherd.errors import ImageError, SettingsError
+from goldherd.settings import ISCSI_PORT, ExportSettings, ServerSettings, server_settings
+from goldherd.targets import ChapCredentials, LunConfig, TargetConfig
+
+LISTEN_DEFAULT: Final = f"127.0.0.1:{ISCSI_PORT}"
+
+
+def export(
+    context: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE[,OPTION...]...",
+            help="Disk images; each is the next LUN, from 0. Options: read-only, removable, thick, block-size=4096, "
+            "physical-block-size=4096, format=NAME.",
+        ),
+    ],
+    listen: ListenOption = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="IQN", help="The target's name. Default: PREFIX:export.")
+    ] = None,
+    chap_user: ChapUserOption = None,
+    chap_secret_file: ChapSecretOption = None,
+    mutual_user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name we prove to the initiator (mutual CHAP).")
+    ] = None,
+    mutual_secret_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the secret we prove it by.")
+    ] = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CHILD.vhd", help="Serve FILE as a read-only parent; writes go to this differencing VHD."
+        ),
+    ] = None,
+    reactors: ReactorsOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
+    settings = export_settings(
+        context_of(context).existing_catalog(),
+        luns=[parse_lun(text, number) for number, text in enumerate(files)],
+        overlay=overlay,
+        target=target,
+        credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
+        server=server_settings(listen=_listen(listen), reactors=reactors, cache=cache),
+    )
+    from goldherd import app
+
+    logs.speak()
+    raise typer.Exit(app.export(settings))
+
+
+def export_settings(
+    catalog: Catalog | None,
+    *,
+    luns: Sequence[LunConfig],
+    overlay: Path | None,
+    target: str | None,
+    credentials: ChapCredentials | None,
+    server: ServerSettings,
+) -> ExportSettings:
+    """What app.export gets; no sealed image is ever in it for writing.
+
+    Raises typer.BadParameter for wrong usage, ImageError for files that can't be served this way.
+    """
+    if overlay is None:
+        luns = [_protected(lun, catalog) for lun in luns]
+    elif len(luns) == 1:
+        luns = [_over(luns[0], overlay, catalog)]
+    else:
+        raise typer.BadParameter("--overlay goes with exactly one FILE.")
+    name = normalise_iscsi_name(server.target_name("export") if target is None else target)
+    return ExportSettings(TargetConfig(name, tuple(luns), credentials=credentials), server)
+
+
+def _listen(addresses: list[str] | None) -> list[str] | None:
+    """A file is shown to this machine only, unless the user says otherwise."""
+    return addresses if addresses or "GOLDHERD_LISTEN" in os.environ else [LISTEN_DEFAULT]
+
+
+def _credentials(
+    user: str | None, secret_file: Path | None, mutual_user: str | None, mutual_secret_file: Path | None
+) -> ChapCredentials | None:
+    secret = read_chap(user, secret_file)
+    mutual_secret = read_chap(mutual_user, mutual_secret_file, "--mutual")
+    if user is None or secret is None:
+        if mutual_user is not None:
+            raise typer.BadParameter(
+                "--mutual-user goes with --chap-user: the initiator has to prove itself first."
+            )
+        return None
+    if secret == mutual_secret:
+        raise SettingsError(
+            "The two CHAP secrets are equal, which would let anybody reflect our answer: choose another one (RFC 7143 "
+            "12.1.3)."
+        )
+    return ChapCredentials(user, secret, mutual_user, mutual_secret)
+
+
+def _protected(lun: LunConfig, catalog: Catalog | None) -> LunConfig:
+    """A sealed image is never opened for writing, by whatever route; nor is a file nobody may write."""
+    version = None if catalog is None else version_at(catalog, lun.path)
+    if version is not None:
+        verify_sealed(version)
+        if not lun.read_only:
+            complain(f"Note: {lun.path} is sealed as {version.name} and is served read-only.")
+        return replace(lun, read_only=True, sealed=True)
+    if not lun.read_only and lun.path.exists() and is_write_protected(lun.path):
+        complain(f"Note: {lun.path} has no write permission and is served read-only.")
+        return replace(lun, read_only=True)
+    return lun
+
+
+def _over(lun: LunConfig, overlay: Path, catalog: Catalog | None) -> LunConfig:
+    child = overlay.expanduser()
+    if child.exists() and lun.path.exists() and child.samefile(lun.path):
+        raise ImageError(
+            f"{child} can't be a differencing child of itself: name another file.", path=str(child)
+        )
+    if not child.absolute().parent.is_dir():
+        raise ImageError(
+            f"There is no folder {child.absolute().parent} to make {child.name} in.", path=str(child)
+        )
+    for path in (child, lun.path):
+        version = None if catalog is None else version_at(catalog, path)
+        if version is not None and path is child:
+            raise ImageError(
+                f"{child} is sealed as {version.name} and can't take writes: name a new file.",
+                path=str(child),
+            )
+        if version is not None:
+            verify_sealed(version)
+    return replace(lun, path=child, format="vhd", parent=lun.path, parent_format=lun.format, create=True)

@@ -1,0 +1,178 @@
+"""`goldherd image`: importing golden disks, choosing the active version, checking, retiring, removing."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from goldherd.catalog import images, importing
+from goldherd.catalog.names import check_image_name, parse_image_ref
+from goldherd.catalog.nodes import list_nodes
+from goldherd.catalog.records import ImageRef, VersionRecord
+from goldherd.cli.completion import complete_image
+from goldherd.cli.context import context_of, load_formats
+from goldherd.cli.options import Json, Version
+from goldherd.cli.output import count_text, progress_bar, say, show_fields, show_json, show_table, size_text
+from goldherd.errors import CatalogError
+
+app = typer.Typer(help="Golden images and their versions.", no_args_is_help=True)
+
+
+def version_json(version: VersionRecord) -> dict[str, Any]:
+    """A version as programs see it (docs/cli.md)."""
+    return {
+        "name": version.name,
+        "image": version.image,
+        "version": version.number,
+        "state": version.state,
+        "path": str(version.path),
+        "format": version.format,
+        "size_bytes": version.size_bytes,
+        "file_bytes": version.seal.file_bytes,
+        "sha256": version.sha256,
+        "source_sha256": version.source_sha256,
+        "in_place": version.in_place,
+        "parent": version.parent,
+        "created_at": version.created_at,
+    }
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A disk image: VHD or raw.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="The image's name.", autocompletion=complete_image)
+    ],
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Seal the file where it is instead of copying it.")
+    ] = False,
+    format_name: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="The file's format; default: probed.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Checks a disk image and seals it as the next version; the first one becomes active."""
+    image = check_image_name(name)
+    with context_of(context).catalog() as catalog, progress_bar() as progress:
+        version = importing.import_image(
+            catalog,
+            load_formats(),
+            file.expanduser(),
+            image,
+            format_name=format_name,
+            in_place=in_place,
+            progress=progress,
+        )
+    if as_json:
+        show_json(version_json(version))
+        return
+    hint = (
+        ""
+        if version.state == "active"
+        else f"; 'goldherd image activate {version.name}' gives it to the nodes"
+    )
+    say(f"{version.name}: {size_text(version.size_bytes)}, {version.state}{hint}.")
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """Lists all versions of all images."""
+    with context_of(context).catalog() as catalog:
+        versions = images.list_versions(catalog)
+    if as_json:
+        show_json([version_json(version) for version in versions])
+        return
+    show_table(
+        ("VERSION", "STATE", "SIZE", "ON DISK", "SHA-256", "CREATED"),
+        [
+            (
+                version.name,
+                version.state,
+                size_text(version.size_bytes),
+                size_text(version.seal.file_bytes),
+                version.sha256[:12],
+                version.created_at,
+            )
+            for version in versions
+        ],
+    )
+
+
+@app.command()
+def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
+    """Shows one version (the active one if there is no number) and the nodes that get it."""
+    with context_of(context).catalog() as catalog:
+        version = images.get_version(catalog, parse_image_ref(name))
+        mine = (version.image, version.number)
+        users = [node.name for node in list_nodes(catalog) if (node.image, node.version) == mine]
+    if as_json:
+        show_json({**version_json(version), "nodes": users})
+        return
+    show_fields(
+        [
+            ("Version", version.name),
+            ("State", version.state),
+            ("Size", f"{size_text(version.size_bytes)} ({version.size_bytes} bytes)"),
+            ("Format", version.format),
+            ("File", str(version.path) + (" (in place)" if version.in_place else "")),
+            ("SHA-256", version.sha256),
+            ("SHA-256 of the source", version.source_sha256),
+            ("Parent", version.parent or "none"),
+            ("Created", version.created_at),
+            ("Nodes", str(len(users))),
+        ]
+    )
+
+
+@app.command()
+def verify(context: typer.Context, name: Version, as_json: Json = False) -> None:
+    """Reads a version's whole file and compares it with the SHA-256 it was sealed with."""
+    with context_of(context).catalog() as catalog, progress_bar() as progress:
+        version, renewed = images.verify(catalog, parse_image_ref(name), progress)
+    if as_json:
+        show_json({"name": version.name, "sha256": version.sha256, "seal_renewed": renewed})
+        return
+    say(
+        f"{version.name}: every byte is as it was sealed{'; its new file time was noted' if renewed else ''}."
+    )
+
+
+@app.command()
+def activate(context: typer.Context, name: Version) -> None:
+    """Makes a version what the next login of every node that follows the image gets."""
+    ref = _numbered(name)
+    with context_of(context).catalog() as catalog:
+        changed = images.activate(catalog, ref)
+    say(f"{ref} is active now." if changed else f"{ref} is active already: nothing changed.")
+
+
+@app.command()
+def retire(context: typer.Context, name: Version) -> None:
+    """Takes a version out of use; its file is kept."""
+    ref = _numbered(name)
+    with context_of(context).catalog() as catalog:
+        changed = images.retire(catalog, ref)
+    say(f"{ref} is retired now." if changed else f"{ref} is retired already: nothing changed.")
+
+
+@app.command()
+def remove(context: typer.Context, name: Version) -> None:
+    """Removes a version, or a whole image, with the disks that nodes kept on it."""
+    with context_of(context).catalog() as catalog:
+        versions, overlays = images.remove(catalog, parse_image_ref(name))
+    kept = [str(version.path) for version in versions if version.in_place]
+    removed = ", ".join(version.name for version in versions)
+    say(
+        f"{removed} removed, with {count_text(overlays, 'node disk')}."
+        + (f" Kept where they were adopted, still read-only: {', '.join(kept)}." if kept else "")
+    )
+
+
+def _numbered(name: str) -> ImageRef:
+    ref = parse_image_ref(name)
+    if ref.number is None:
+        raise CatalogError(
+            f"'{name}' names no version: write {name}@NUMBER; 'goldherd image list' shows them."
+        )
+    return ref

@@ -1,0 +1,87 @@
+"""Where the log goes: to stderr for people and the journal, with every detail to DATA/goldherd.log.
+
+A traceback is a detail: it stands in the file, one JSON object per line, and never on stderr. The daemon's
+lines of level info are on stderr too; other commands put only their own sentences there.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+FILE_NAME: Final = "goldherd.log"
+_Event = MutableMapping[str, Any]
+
+
+class _Sinks:
+    """The file of the running command, and whether stderr listens."""
+
+    def __init__(self) -> None:
+        self.file: Path | None = None
+        self.level_on_stderr = logging.CRITICAL + 1
+
+
+_sinks = _Sinks()
+_to_json = structlog.processors.JSONRenderer(default=str)
+_to_text = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+
+
+def configure(data: Path) -> None:
+    """Sends details to the data folder's log, if there is such a folder."""
+    _sinks.file = data / FILE_NAME if data.is_dir() else None
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _write_file,
+            _render_for_people,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def speak(level: int = logging.INFO) -> None:
+    """Lets lines from this level on appear on stderr as well: for commands that run until they are stopped."""
+    _sinks.level_on_stderr = level
+
+
+def note_failure(error: BaseException) -> None:
+    """Logs why a command failed, in all detail; the sentence on stderr is the caller's."""
+    sinks, _sinks.level_on_stderr = _sinks.level_on_stderr, logging.CRITICAL + 1
+    structlog.get_logger("goldherd").error("a command failed", arguments=sys.argv[1:], exc_info=error)
+    _sinks.level_on_stderr = sinks
+
+
+def where() -> str:
+    """Where a user finds the details."""
+    return (
+        "there is no log, as the data folder is missing"
+        if _sinks.file is None
+        else f"{_sinks.file} has the details"
+    )
+
+
+def _write_file(_logger: Any, _method: str, event: _Event) -> _Event:
+    if _sinks.file is not None:
+        try:
+            with _sinks.file.open("a") as file:
+                file.write(f"{_to_json(None, _method, dict(event))!s}\n")
+        except OSError:
+            _sinks.file = None  # not ours to write, or full: stderr has to do
+    return event
+
+
+def _render_for_people(_logger: Any, method: str, event: _Event) -> str:
+    if logging.getLevelNamesMapping().get(method.upper(), logging.ERROR) < _sinks.level_on_stderr:
+        raise structlog.DropEvent
+    exception = event.pop("exception", None)
+    if exception:
+        event["reason"] = str(exception).strip().rsplit("\n", 1)[-1]
+    return str(_to_text(None, method, event))

@@ -1,0 +1,230 @@
+"""`goldherd node`: the machines, one by one or by the thousand."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from goldherd.catalog import nodes
+from goldherd.catalog.names import expand_nodes, normalise_initiator, normalise_mac, parse_image_ref
+from goldherd.catalog.records import POLICIES, NodeRecord, Policy
+from goldherd.cli.completion import complete_image
+from goldherd.cli.context import context_of, load_formats
+from goldherd.cli.options import ChapSecretOption, ChapUserOption, Json, Nodes, read_chap
+from goldherd.cli.output import count_text, say, show_fields, show_json, show_table
+from goldherd.settings import ServerSettings, server_settings
+
+app = typer.Typer(help="Diskless machines.", no_args_is_help=True)
+
+MacOption = Annotated[
+    list[str] | None, typer.Option("--mac", metavar="MAC", help="MAC address; may be repeated, for one node.")
+]
+InitiatorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IQN", help="The only initiator that may log in, or 'any'. Default: PREFIX.node:NODE."
+    ),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(metavar="keep|reset", help="Keep the disk (default), or a fresh one at each boot."),
+]
+ImageOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[@VERSION]",
+        help="Follow an image's active version, or stay on one.",
+        autocompletion=complete_image,
+    ),
+]
+
+
+def node_json(node: NodeRecord, settings: ServerSettings) -> dict[str, Any]:
+    """A node as programs see it (docs/cli.md)."""
+    return {
+        "name": node.name,
+        "target": settings.target_name(node.name),
+        "image": node.image,
+        "version": node.version,
+        "pinned": node.pinned,
+        "policy": node.policy,
+        "initiators": list(node.initiators),
+        "macs": list(node.macs),
+        "chap_user": node.chap_user,
+        "overlay": None if node.overlay is None else str(node.overlay),
+        "created_at": node.created_at,
+        "seen_at": node.seen_at,
+        "seen_address": node.seen_address,
+    }
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    names: Nodes,
+    image: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[@VERSION]",
+            help="Follow an image's active version, or stay on one.",
+            autocompletion=complete_image,
+        ),
+    ],
+    mac: MacOption = None,
+    initiator: InitiatorOption = None,
+    policy: PolicyOption = None,
+    chap_user: ChapUserOption = None,
+    chap_secret_file: ChapSecretOption = None,
+    as_json: Json = False,
+) -> None:
+    """Makes nodes: for each a differencing disk, a target and an access rule. A second run changes nothing."""
+    settings = server_settings()
+    wishes = _wishes(image, mac, initiator, policy, chap_user, chap_secret_file)
+    with context_of(context).catalog() as catalog:
+        outcome = nodes.add(catalog, load_formats(), expand_nodes(names), wishes, settings.initiator_name)
+    if as_json:
+        show_json({"created": outcome.changed, "unchanged": outcome.unchanged})
+    elif not outcome.changed:
+        say(f"Nothing changed: {count_text(len(outcome.unchanged), 'node')} as wished already.")
+    else:
+        same = f"; {len(outcome.unchanged)} existed already" if outcome.unchanged else ""
+        say(f"{count_text(len(outcome.changed), 'node')} added{same}.")
+
+
+@app.command("set")
+def set_(
+    context: typer.Context,
+    names: Nodes,
+    image: ImageOption = None,
+    mac: MacOption = None,
+    initiator: InitiatorOption = None,
+    policy: PolicyOption = None,
+    chap_user: ChapUserOption = None,
+    chap_secret_file: ChapSecretOption = None,
+    no_chap: Annotated[bool, typer.Option("--no-chap", help="Ask for no CHAP any more.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Changes nodes: only what is named. Another image means another disk; the old one is kept."""
+    wishes = _wishes(image, mac, initiator, policy, chap_user, chap_secret_file, no_chap)
+    if wishes == nodes.NodeWishes():
+        raise typer.BadParameter("nothing to change: name at least one option.")
+    with context_of(context).catalog() as catalog:
+        outcome = nodes.change(catalog, load_formats(), expand_nodes(names), wishes)
+    if as_json:
+        show_json({"changed": outcome.changed, "unchanged": outcome.unchanged})
+    elif not outcome.changed:
+        say(f"Nothing changed: {count_text(len(outcome.unchanged), 'node')} as wished already.")
+    else:
+        say(f"{count_text(len(outcome.changed), 'node')} changed.")
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NODES...]", help="Only these.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Lists nodes."""
+    settings = server_settings()
+    with context_of(context).catalog() as catalog:
+        found = nodes.list_nodes(catalog, expand_nodes(names) if names else None)
+    if as_json:
+        show_json([node_json(node, settings) for node in found])
+        return
+    show_table(
+        ("NODE", "IMAGE", "POLICY", "INITIATOR", "MAC", "LAST SEEN", "FROM"),
+        [
+            (
+                node.name,
+                _image_text(node),
+                node.policy,
+                " ".join(node.initiators),
+                " ".join(node.macs) or "-",
+                node.seen_at or "never",
+                node.seen_address or "-",
+            )
+            for node in found
+        ],
+    )
+
+
+@app.command()
+def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
+    """Shows nodes with everything that is known of them, but never a secret."""
+    settings = server_settings()
+    with context_of(context).catalog() as catalog:
+        found = nodes.list_nodes(catalog, expand_nodes(name))
+    if as_json:
+        shapes = [node_json(node, settings) for node in found]
+        show_json(shapes[0] if len(shapes) == 1 else shapes)
+        return
+    for number, node in enumerate(found):
+        if number:
+            say("")
+        show_fields(
+            [
+                ("Node", node.name),
+                ("Target", settings.target_name(node.name)),
+                ("Image", _image_text(node)),
+                ("Policy", node.policy),
+                ("Initiator", " ".join(node.initiators)),
+                ("MAC", " ".join(node.macs) or "none"),
+                ("CHAP user", node.chap_user or "none"),
+                ("Disk", "none" if node.overlay is None else str(node.overlay)),
+                ("Created", node.created_at),
+                ("Last seen", f"{node.seen_at} from {node.seen_address}" if node.seen_at else "never"),
+            ]
+        )
+
+
+@app.command()
+def remove(context: typer.Context, names: Nodes) -> None:
+    """Removes nodes with their disks and secrets."""
+    with context_of(context).catalog() as catalog:
+        count = nodes.remove(catalog, expand_nodes(names))
+    say(f"{count_text(count, 'node')} removed.")
+
+
+@app.command()
+def reset(context: typer.Context, names: Nodes) -> None:
+    """Gives nodes a fresh disk on their present version; everything they wrote is thrown away."""
+    with context_of(context).catalog() as catalog:
+        expanded = expand_nodes(names)
+        nodes.reset(catalog, load_formats(), expanded)
+    say(f"{count_text(len(expanded), 'node')} reset.")
+
+
+def _image_text(node: NodeRecord) -> str:
+    number = "(no active version)" if node.version is None else f"@{node.version}"
+    return f"{node.image}{number}{' (pinned)' if node.pinned else ''}"
+
+
+def _policy(text: str | None) -> Policy | None:
+    for policy in POLICIES:
+        if text == policy:
+            return policy
+    if text is None:
+        return None
+    raise typer.BadParameter(f"--policy can be {' or '.join(POLICIES)}, not '{text}'.")
+
+
+def _wishes(
+    image: str | None,
+    mac: list[str] | None,
+    initiator: str | None,
+    policy: str | None,
+    chap_user: str | None,
+    chap_secret_file: Path | None,
+    no_chap: bool = False,
+) -> nodes.NodeWishes:
+    if no_chap and chap_user is not None:
+        raise typer.BadParameter("--no-chap and --chap-user exclude each other.")
+    return nodes.NodeWishes(
+        image=None if image is None else parse_image_ref(image),
+        policy=_policy(policy),
+        initiator=None if initiator is None else normalise_initiator(initiator),
+        macs=None if mac is None else tuple(normalise_mac(text) for text in mac),
+        chap_user=chap_user,
+        chap_secret=read_chap(chap_user, chap_secret_file),
+        without_chap=no_chap,
+    )

@@ -1,0 +1,97 @@
+"""What commands print: tables for people, JSON for programs, sentences on stderr, a bar for what takes long."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from goldherd.catalog.records import Progress
+
+PROGRESS_AFTER_SECONDS: Final = 1.0
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_STAGES: Final = {"copy": "Copying", "hash": "Hashing"}
+
+
+def say(text: str) -> None:
+    """One line on stdout, at once: whoever waits for it may be a program."""
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """One line on stderr."""
+    print(" ".join(text.split()), file=sys.stderr, flush=True)
+
+
+def show_json(value: Any) -> None:
+    """A value as JSON on stdout; keys keep the order that docs/cli.md gives them."""
+    print(json.dumps(value, indent=2), flush=True)
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; without a terminal no line is cut, so that grep finds everything."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    # Rich takes 80 columns where there is no terminal; a program gets every line whole.
+    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
+    console.print(table)
+
+
+def show_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """One thing, a field per line."""
+    width = max(len(name) for name, _ in fields) + 2
+    for name, value in fields:
+        print(f"{name + ':':<{width}}{value}")
+
+
+def size_text(count_bytes: int) -> str:
+    """A size for people: three digits and a unit."""
+    value, unit = float(count_bytes), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{count_bytes} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def count_text(count: int, noun: str) -> str:
+    """ "1 node", "40 nodes"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A callback that draws a bar on a terminal, once something takes longer than a second."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    started = time.monotonic()
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    tasks: dict[str, Any] = {}
+
+    def update(stage: str, done: int, total: int) -> None:
+        if not console.is_terminal or time.monotonic() - started < PROGRESS_AFTER_SECONDS:
+            return
+        if stage not in tasks:
+            bar.start()
+            tasks[stage] = bar.add_task(_STAGES[stage], total=total)
+        bar.update(tasks[stage], completed=done)
+
+    try:
+        yield update
+    finally:
+        bar.stop()

@@ -1,0 +1,25 @@
+"""`goldherd serve`: the daemon that gives every node of the catalog its disk."""
+
+import typer
+
+from goldherd.cli import logs
+from goldherd.cli.context import context_of
+from goldherd.cli.options import CacheOption, ListenOption, ReactorsOption
+from goldherd.settings import ServeSettings, server_settings
+
+
+def serve(
+    context: typer.Context,
+    listen: ListenOption = None,
+    reactors: ReactorsOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Serves all nodes until SIGTERM or Ctrl-C; prints a 'ready HOST:PORT' line for each address."""
+    server = server_settings(listen=listen, reactors=reactors, cache=cache)
+    found = context_of(context)
+    found.catalog().close()  # says now, in one sentence, if the data folder can't be used
+    logs.configure(found.data)
+    logs.speak()
+    from goldherd import app
+
+    raise typer.Exit(app.serve(ServeSettings(found.data, server)))

@@ -1,0 +1,72 @@
+"""`goldherd status`: what the daemon is doing, and the catalog in numbers."""
+
+from typing import Any
+
+import typer
+
+from goldherd.catalog.images import totals
+from goldherd.catalog.records import Totals
+from goldherd.cli.context import context_of
+from goldherd.cli.control import ask
+from goldherd.cli.options import Json
+from goldherd.cli.output import count_text, say, show_json, show_table, size_text
+from goldherd.settings import control_socket
+
+
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """Shows whether the daemon runs, who is logged in, and what the catalog holds."""
+    data = context_of(context).data
+    with context_of(context).catalog() as catalog:
+        numbers = totals(catalog)
+    daemon = ask(control_socket(data), "status")
+    if as_json:
+        show_json(
+            {
+                "running": daemon is not None,
+                "data": str(data.absolute()),
+                "catalog": {
+                    "images": numbers.images,
+                    "versions": numbers.versions,
+                    "nodes": numbers.nodes,
+                    "golden_bytes": numbers.golden_bytes,
+                },
+                "daemon": daemon,
+            }
+        )
+        return
+    if daemon is None:
+        say("No daemon is running for this data folder; 'goldherd serve' starts one.")
+    else:
+        _show_daemon(daemon)
+    say(_catalog_text(numbers))
+
+
+def _catalog_text(numbers: Totals) -> str:
+    return (
+        f"Catalog: {count_text(numbers.images, 'image')}, {count_text(numbers.versions, 'version')} "
+        f"({size_text(numbers.golden_bytes)}), {count_text(numbers.nodes, 'node')}."
+    )
+
+
+def _show_daemon(daemon: dict[str, Any]) -> None:
+    say(f"Serving on {', '.join(map(str, daemon.get('portals', []))) or 'no address'}.")
+    cache = daemon.get("cache") or {}
+    if cache:
+        say(
+            "Golden cache: "
+            + ", ".join(f"{name} {_value_text(name, value)}" for name, value in cache.items())
+            + "."
+        )
+    sessions = daemon.get("sessions", [])
+    if not sessions:
+        say("Nobody is logged in.")
+        return
+    columns = ("node", "target", "initiator", "address", "state")
+    show_table(
+        [column.upper() for column in columns],
+        [[str(session.get(column) or "-") for column in columns] for session in sessions],
+    )
+
+
+def _value_text(name: str, value: Any) -> str:
+    return size_text(value) if name.endswith("bytes") and isinstance(value, int) else str(value)

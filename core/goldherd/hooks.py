@@ -1,0 +1,283 @@
+"""Finds, checks and registers plugins, and asks them: the one place that calls a hook.
+
+Our own plugins and those of others come through the same door, the entry point group `goldherd`; ours are
+registered first, so that others are asked before them. A plugin that can't be loaded, doesn't fit
+hookspecs.py or was compiled against another `image.pxd` is declined: logged, listed in `Hooks.declined`, and
+the daemon goes on without it.
+
+The methods of `Hooks` give the types that pluggy can't: mypy knows what comes back. A GoldherdError of a
+plugin passes as it is; anything else a plugin raises becomes a PluginError that names it. Notifications never
+raise.
+"""
+
+import functools
+import importlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import pluggy
+import structlog
+
+from goldherd import hookspecs
+from goldherd.block.image import ABI, Image
+from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
+from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Opener, SessionRecord, TargetRecord
+from goldherd.limits import PROBE_BYTES
+
+BUILTIN: Final[dict[str, str]] = {
+    "auth_none": "goldherd_plugins.auth_none",
+    "auth_chap": "goldherd_plugins.auth_chap",
+    "backend_raw": "goldherd_plugins.backend_raw",
+    "backend_sparse": "goldherd_plugins.backend_sparse",
+    "discovery_sendtargets": "goldherd_plugins.discovery_sendtargets",
+    "vhd": "goldherd_plugins.vhd",
+}
+"""The entry points of pyproject.toml, for running from a source tree that is not installed."""
+
+NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_booted"})
+"""Hooks that only tell: a plugin that fails there harms nobody."""
+
+FALLBACK_FORMAT: Final = "raw"
+"""What a file is when no plugin knows better."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger("goldherd.hooks")
+
+
+class Declined(NamedTuple):
+    """A plugin that is not used, and why: one sentence."""
+
+    name: str
+    reason: str
+
+
+class Hooks:
+    """The registered plugins.
+
+    Args:
+        sources: (name, module) of the plugins to load, in the order of registration; the installed ones by
+            default.
+    """
+
+    def __init__(self, sources: Iterable[tuple[str, str]] | None = None) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self.declined: list[Declined] = []
+        for name, module in installed() if sources is None else sources:
+            self._load(name, module)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the plugins in use, in the order of registration."""
+        return [name for name, plugin in self._manager.list_name_plugin() if plugin is not None]
+
+    # --- registration ---
+
+    def _load(self, name: str, module: str) -> None:
+        """Imports and registers one plugin; declines it when either fails, whatever it raises."""
+        try:
+            plugin = _imported(module)
+        except (Exception, SystemExit) as failure:
+            self._decline(
+                name, f"it can't be imported ({type(failure).__name__}: {failure}). Reinstall or remove it."
+            )
+            return
+        self.register(plugin, name)
+
+    def register(self, plugin: object, name: str) -> bool:
+        """Registers a module or object with hook functions; whether it was taken."""
+        if self._manager.has_plugin(name):
+            self._decline(name, "another plugin has that name. Rename one of the two.")
+            return False
+        try:
+            abi = getattr(plugin, "goldherd_abi", None)
+            if abi is not None and abi != ABI:
+                # A compiled backend would silently call the wrong method of another Image.
+                self._decline(
+                    name, f"it was built for image ABI {abi}, this goldherd has {ABI}. Rebuild the plugin."
+                )
+                return False
+            self._manager.register(_Guarded(plugin, name), name)
+            self._manager.check_pending()
+        except Exception as failure:
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            self._decline(name, f"it does not fit the hooks of this goldherd ({failure}). Update it.")
+            return False
+        return True
+
+    def _decline(self, name: str, reason: str) -> None:
+        declined = Declined(name, f"The plugin {name} is not used: {reason}")
+        self.declined.append(declined)
+        log.error("a plugin was declined", plugin=name, reason=declined.reason)
+
+    # --- the questions, in the order in which a machine meets them ---
+
+    def list_targets(self, initiator: str, portal: str, targets: Sequence[TargetRecord]) -> list[str]:
+        """The names that SendTargets=All shows; a plugin can hide and reorder, never add."""
+        answers = self._manager.hook.list_targets(initiator=initiator, portal=portal, targets=targets)
+        allowed = {target.name for target in targets}
+        chosen = next(iter(answers), sorted(allowed))
+        return [name for name in dict.fromkeys(chosen) if name in allowed]
+
+    def start_login(
+        self, initiator: str, target: str | None, credentials: Credentials | None
+    ) -> AuthExchange | None:
+        """How a login must prove itself; None for not at all.
+
+        Raises: ProtocolError 0x0201 when credentials are set and no plugin can ask for them.
+        """
+        exchange: AuthExchange | None = self._manager.hook.start_login(
+            initiator=initiator, target=target, credentials=credentials
+        )
+        if exchange is None and credentials is not None:
+            raise ProtocolError(
+                f"{target or 'Discovery'} has credentials, and no plugin can ask for them; install one.",
+                login_status=LoginStatus(2, 1),
+            )
+        return exchange
+
+    def probe(self, path: Path) -> str:
+        """The format of a file: the first plugin's answer, "raw" when nobody knows it.
+
+        Raises: ImageError when it is missing, unreadable, or neither a regular file nor a block device.
+        """
+        head, tail = _ends(path)
+        answer = self._manager.hook.probe_image(path=path, head=head, tail=tail)
+        return FALLBACK_FORMAT if answer is None else _typed(answer, str, "probe_image")
+
+    def open(self, url: str, mode: str, opener: Opener) -> Image:
+        """Opens "format:path" for reading ("r") or also writing ("rw"); ImageError when it can't."""
+        if mode not in ("r", "rw"):
+            raise PluginError(f"An image is opened with mode r or rw, not {mode!r}.")
+        answer = self._manager.hook.open_image(url=url, mode=mode, opener=opener)
+        if answer is None:
+            raise _unknown_format(url, "open")
+        return _typed(answer, Image, "open_image")
+
+    def create(self, url: str, size_bytes: int, parent: Path | None = None) -> None:
+        """Makes a new, empty image file at "format:path"; ImageError when it can't."""
+        if not self._manager.hook.create_image(url=url, size_bytes=size_bytes, parent=parent):
+            raise _unknown_format(url, "create")
+
+    # --- the notifications ---
+
+    def session_opened(self, session: SessionRecord) -> None:
+        """Tells that a normal session reached the full feature phase."""
+        self._manager.hook.session_opened(session=session)
+
+    def session_closed(self, session: SessionRecord, reason: str) -> None:
+        """Tells that a session ended."""
+        self._manager.hook.session_closed(session=session, reason=reason)
+
+    def node_booted(self, node: str, session: SessionRecord) -> None:
+        """Tells that a node's operating system took its disk over."""
+        self._manager.hook.node_booted(node=node, session=session)
+
+
+def installed() -> list[tuple[str, str]]:
+    """(name, module) of every plugin to load: ours first, then those of others in name order."""
+    found = {point.name: point.value for point in entry_points(group=PROJECT)}
+    others = sorted((name, module) for name, module in found.items() if name not in BUILTIN)
+    return [*BUILTIN.items(), *others]
+
+
+def _imported(module: str) -> object:
+    """The module, or the object in it that an entry point names after a colon."""
+    path, _, attribute = module.partition(":")
+    plugin: Any = importlib.import_module(path)
+    return functools.reduce(getattr, attribute.split("."), plugin) if attribute else plugin
+
+
+class _Guarded:
+    """What pluggy gets to see of a plugin: its hook functions under their own names, each guarded."""
+
+    def __init__(self, plugin: object, name: str) -> None:
+        for attribute in dir(plugin):
+            function = getattr(plugin, attribute, None)
+            options = getattr(function, f"{PROJECT}_impl", None)
+            if not callable(function) or not isinstance(options, dict):
+                continue
+            # A wrapper is a generator: pluggy itself brings its exceptions to the caller.
+            wraps = options.get("wrapper") or options.get("hookwrapper")
+            setattr(self, attribute, function if wraps else _guard(function, name, attribute))
+
+
+def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[..., object]:
+    """The function, its surprises turned into a PluginError that names the plugin.
+
+    At a notification they are only logged, so that the other plugins hear of it too.
+    """
+
+    @functools.wraps(function)
+    def guarded(*arguments: object) -> object:
+        try:
+            return function(*arguments)
+        except Exception as failure:
+            known = isinstance(failure, GoldherdError)
+            if not known or hook in NOTIFICATIONS:
+                log.error("a plugin failed", plugin=plugin, hook=hook, reason=str(failure), exc_info=not known)
+            if hook in NOTIFICATIONS:
+                return None
+            if known:
+                raise
+            raise PluginError(
+                f"The plugin {plugin} failed in {hook} ({type(failure).__name__}: {failure}). "
+                "Update or remove it."
+            ) from failure
+
+    return guarded
+
+
+def _typed(answer: object, kind: type[T], hook: str) -> T:
+    """The answer, if it is what the hook promises."""
+    if not isinstance(answer, kind):
+        raise PluginError(
+            f"A plugin answered {hook} with {type(answer).__name__} instead of {kind.__name__}. "
+            "Update or remove it."
+        )
+    return answer
+
+
+def _unknown_format(url: str, doing: str) -> ImageError:
+    """Nobody felt responsible for a URL."""
+    name, _, path = url.partition(":")
+    return ImageError(
+        f"Could not {doing} {path or url}: no plugin knows the format {name}. "
+        "Name another one with format=NAME, or install its plugin.",
+        path=path or None,
+    )
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file or block device, for probing."""
+    try:
+        # A pipe must not make us wait for a writer, and a terminal must not become ours.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as failure:
+        raise _unreadable(path, failure) from None
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):
+            raise ImageError(
+                f"{path} is neither a file nor a block device, so it can't be a disk; name the image itself.",
+                path=str(path),
+            )
+        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
+        head = os.pread(descriptor, PROBE_BYTES, 0)
+        return head, os.pread(descriptor, PROBE_BYTES, max(0, size_bytes - PROBE_BYTES))
+    except OSError as failure:
+        raise _unreadable(path, failure) from None
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path, failure: OSError) -> ImageError:
+    return ImageError(
+        f"Could not read {path}: {failure.strerror}. Check the path and its permissions.", path=str(path)
+    )

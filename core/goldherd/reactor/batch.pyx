@@ -1,0 +1,22 @@
+"""The memory of a batch; see batch.pxd."""
+
+from libc.stdlib cimport calloc, free, malloc
+
+
+cdef Batch* make_batch() except NULL:
+    cdef Batch* batch = <Batch*>calloc(1, sizeof(Batch))
+    if batch == NULL:
+        raise MemoryError
+    batch.control = <uint8_t*>malloc(BATCH_CONTROL_BYTES)
+    batch.data = <char*>malloc(BATCH_DATA_BYTES)
+    if batch.control == NULL or batch.data == NULL:
+        free_batch(batch)
+        raise MemoryError
+    return batch
+
+
+cdef void free_batch(Batch* batch) noexcept nogil:
+    if batch != NULL:
+        free(batch.control)
+        free(batch.data)
+        free(batch)

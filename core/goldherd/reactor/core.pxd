@@ -1,0 +1,95 @@
+"""The state of one reactor, and the steps that input.pyx, tasks.pyx and output.pyx take on it.
+
+No function here or there touches a socket: a driver (epoll.pyx) receives into `receive`, calls consume(), and sends
+the batch. Everything runs on one thread; other threads reach it by letters.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from goldherd.block.pool cimport Job, Listener
+from goldherd.reactor.batch cimport Batch
+from goldherd.reactor.mailbox cimport Letter, Mailbox
+from goldherd.session.session cimport Connection, Session, Task
+
+cdef enum:
+    NOBODY = 0xFFFFFFFF     # no connection, no task
+
+cdef enum CloseReason:
+    CLOSE_PEER = 1          # end of stream or a socket error
+    CLOSE_LOGOUT = 2        # after the Logout Response, or because the control plane said so
+    CLOSE_PROTOCOL = 3      # the peer broke the protocol
+    CLOSE_DIGEST = 4        # header digest error: the stream can't be trusted
+    CLOSE_SILENT = 5        # a ping was not answered by somebody who answered before
+    CLOSE_STUCK = 6         # took no byte for SEND_STUCK_SECONDS
+    CLOSE_MEMORY = 7        # out of memory
+
+cdef enum PduFlag:
+    PDU_TAKES_STAT_SN = 1   # the PDU uses up a StatSN
+    PDU_CLOSES = 2          # the connection is closed when it has been sent
+
+cdef enum AbortScope:
+    ABORT_ONE = 1           # the task with this tag of this session
+    ABORT_NEXUS = 2         # all tasks of this session on the unit (NULL: on all units)
+    ABORT_UNIT = 3          # all tasks of all sessions on the unit
+
+cdef struct Counters:
+    uint64_t commands
+    uint64_t reads
+    uint64_t writes
+    uint64_t read_bytes
+    uint64_t write_bytes
+    uint64_t receives
+    uint64_t sends
+    uint64_t bounced        # commands that went to Python
+    uint64_t parked         # reads that waited for a fetch
+    uint64_t jobs           # given to the pools
+    uint64_t rejects
+    uint64_t dropped        # PDUs outside the window, Data-Out of tasks that are gone
+    uint64_t digest_errors
+    uint64_t busy           # TASK SET FULL
+
+cdef struct Core:
+    Batch* batch
+    uint8_t* receive        # RECEIVE_BYTES + the longest PDU that is collected before it is looked at
+    uint8_t* scratch        # where data goes that nobody wants
+    const char* zeros       # EMIT_BYTES_MAX of them
+    Connection* running_first   # have something to do now
+    Connection* running_last
+    Task* parked            # wait for cold data or for a hold to end
+    Task* room_first        # wait for a write buffer
+    Task* room_last
+    uint64_t buffer_bytes   # write buffers in use
+    uint64_t serial         # of the newest task
+    uint64_t now_ms         # at the start of this turn of the loop
+    Counters counters
+    # memory
+    Task** slabs
+    uint32_t slab_count
+    Task* free_tasks
+    void** free_buffers     # by power of two
+    uint64_t free_buffer_bytes
+    Connection** connections
+    uint32_t* generations
+    uint32_t connection_room
+    uint32_t connection_count
+    # neighbours
+    Mailbox inbox
+    Mailbox* outbox
+    Listener listener
+    void* storage           # Pool for disks
+    void* python            # Pool for Python backends
+
+cdef struct TaskJob:
+    Job job
+    Core* core
+    Task* task
+    Letter* letter          # that reports it; made beforehand, so that the report can't fail
+    void* image
+    int operation           # PURPOSE_READ, PURPOSE_WRITE or PURPOSE_FLUSH
+    uint64_t offset
+    uint64_t length
+    char* buffer
+    int result
+
+cdef enum:
+    COLLECT_BYTES_MAX = 48 + 1020 + 4 + 262144 + 4     # header, AHS, data, digests

@@ -1,0 +1,226 @@
+"""A logical unit over one image, and the target it belongs to: everything that outlives a command.
+
+Holds state and no command. The data plane and commands.py share it; `lock` guards its state, `media` makes a
+read-modify-write of blocks one step against the other commands that are executed in Python.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from goldherd import limits
+from goldherd.block.image import Image
+from goldherd.errors import CommandError, Sense, SettingsError
+from goldherd.scsi import aptpl
+from goldherd.scsi import sense as codes
+from goldherd.scsi.call import Access
+from goldherd.scsi.mode import ModePages
+from goldherd.scsi.nexus import Flag, Nexus
+from goldherd.scsi.persistent import Port, Reservations
+
+COMPANY_ID: Final = 0x026768
+"""The 24 bits that NAA and EUI-64 begin with. None is assigned to goldherd, so it is one with the local bit set."""
+
+
+class Target:
+    """An iSCSI target: a name and its logical units."""
+
+    def __init__(self, name: str, portal_group_tag: int = 1) -> None:
+        self.name = name
+        self.portal_group_tag = portal_group_tag
+        self.units: dict[int, LogicalUnit] = {}
+
+    def luns_changed(self) -> None:
+        """The LUN inventory is another: everybody is told (3F/0E)."""
+        for unit in self.units.values():
+            unit.attend(codes.REPORTED_LUNS_DATA_CHANGED)
+            unit.changed()
+
+
+class LogicalUnit:
+    """One disk of a target.
+
+    Args:
+        image: where its blocks live.
+        lun: its number; the unit puts itself into `target.units`.
+        block_size: bytes of a logical block, 512 or 4096.
+        physical_block_size: what the unit says it writes at once; a power-of-two multiple of the block size.
+        thin: whether UNMAP and WRITE SAME with UNMAP give space back.
+        read_only: writes are refused; so they are when the image is read-only.
+        removable: whether the medium can be ejected.
+        identity: what serial number and designators are made from, the same over restarts and on all paths.
+        persist_path: where persistent reservations with APTPL are kept; None: APTPL is refused.
+
+    Raises: SettingsError for sizes that don't fit.
+    """
+
+    def __init__(
+        self, image: Image, *, lun: int, target: Target, block_size: int = 512, physical_block_size: int = 512,
+        thin: bool = True, read_only: bool = False, removable: bool = False, identity: str,
+        vendor: str = "GOLDHERD", product: str = "VIRTUAL DISK", revision: str = "0001",
+        persist_path: Path | None = None,
+    ) -> None:  # fmt: skip
+        _check_sizes(image, block_size, physical_block_size)
+        self.image = image
+        self.lun = lun
+        self.target = target
+        self.block_size = block_size
+        self.physical_block_size = max(physical_block_size, block_size)
+        self.thin = thin
+        self.read_only = read_only
+        self.removable = removable
+        self.vendor, self.product, self.revision = vendor, product, revision
+        self.persist_path = persist_path
+
+        digest = hashlib.sha256(b"goldherd logical unit " + identity.encode()).digest()
+        bits = int.from_bytes(digest)
+        self.serial = digest[:8].hex()
+        self.naa = (0x6 << 124 | COMPANY_ID << 100 | bits >> 156).to_bytes(16)
+        self.eui64 = digest[8:16] + COMPANY_ID.to_bytes(3) + digest[16:21]
+        """EUI-64-based 16-byte identifier (SPC-4 7.8.5.5.4): extension, company, extension."""
+
+        self.lock = threading.RLock()
+        self.media = threading.RLock()
+        self.mode = ModePages()
+        self.nexuses: list[Nexus] = []
+        self.reserved_by: Nexus | None = None
+        """Who holds the whole unit by RESERVE (SPC-2 7.21)."""
+        self.reservations: Reservations = aptpl.load(persist_path) if persist_path else Reservations()
+        self.ejected = False
+        self.sanitize_progress: float | None = None
+        """How far a running SANITIZE is, 0 to 1; None when none runs."""
+        self.sanitize_failed = False
+        self.on_change: Callable[[], None] | None = None
+        """Called when prebuilt answers must be made again."""
+        self._known_ports: OrderedDict[Port, None] = OrderedDict()
+        target.units[lun] = self
+
+    # --- geometry ---
+
+    @property
+    def block_count(self) -> int:
+        """Logical blocks of the unit; the image's odd bytes at the end, if any, are out of reach."""
+        return self.image.size_bytes // self.block_size
+
+    @property
+    def blocks_per_physical_exponent(self) -> int:
+        """LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT."""
+        return (self.physical_block_size // self.block_size).bit_length() - 1
+
+    # --- state ---
+
+    @property
+    def write_protected(self) -> bool:
+        """Whether writes are refused: by configuration, by the image, or by a client through SWP."""
+        return self.read_only or self.image.read_only or self.mode.software_write_protect
+
+    def check_ready(self, *, to_sanitize: bool = False) -> None:
+        """Raises CommandError while the medium can't be reached; a failed SANITIZE may be tried again."""
+        if self.sanitize_progress is not None:
+            raise CommandError("A sanitize operation runs.", sense=codes.SANITIZE_IN_PROGRESS)
+        if self.sanitize_failed and not to_sanitize:
+            raise CommandError("A sanitize operation failed.", sense=codes.SANITIZE_FAILED)
+        if self.ejected:
+            raise CommandError("The medium is ejected.", sense=codes.MEDIUM_NOT_PRESENT_TRAY_OPEN)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the medium can be reached."""
+        return self.sanitize_progress is None and not self.sanitize_failed and not self.ejected
+
+    def changed(self) -> None:
+        """Something that answers depend on is different: flags and prebuilt answers follow."""
+        for nexus in self.nexuses:
+            self.refresh_flags(nexus)
+        if self.on_change is not None:
+            self.on_change()
+
+    # --- nexuses ---
+
+    def attach(self, nexus: Nexus) -> None:
+        """A session reached full feature phase: 29/00 for a port never met, 29/07 for one that was lost."""
+        with self.lock:
+            known = nexus.port in self._known_ports
+            self._known_ports[nexus.port] = None
+            self._known_ports.move_to_end(nexus.port)
+            if len(self._known_ports) > limits.KNOWN_PORTS_MAX:
+                self._known_ports.popitem(last=False)
+            self.nexuses = [*self.nexuses, nexus]
+            nexus.attend(codes.NEXUS_LOSS_OCCURRED if known else codes.POWER_ON_OCCURRED)
+
+    def detach(self, nexus: Nexus) -> None:
+        """I_T nexus loss: RESERVE is released, removal no longer prevented (SAM-5 6.3.4)."""
+        with self.lock:
+            self.nexuses = [other for other in self.nexuses if other is not nexus]
+            nexus.prevents_removal = False
+            nexus.copy_results.clear()
+            if self.reserved_by is nexus:
+                self.reserved_by = None
+            self.changed()
+
+    def attend(self, sense: Sense, *, but: Nexus | None = None) -> None:
+        """Establishes a unit attention condition for every nexus, one perhaps left out."""
+        with self.lock:
+            for nexus in self.nexuses:
+                if nexus is not but:
+                    nexus.attend(sense)
+
+    def at_port(self, port: Port) -> tuple[Nexus, ...]:
+        """The nexuses that are logged in from that port: one, or two for a moment at reinstatement."""
+        return tuple(nexus for nexus in self.nexuses if nexus.port == port)
+
+    # --- reservations ---
+
+    def conflicts(self, nexus: Nexus, access: Access) -> bool:
+        """Whether a command of that kind meets RESERVATION CONFLICT."""
+        if access is Access.FREE:
+            return False
+        if self.reserved_by is not None and self.reserved_by.port != nexus.port:
+            return True
+        return self.reservations.conflicts(nexus.port, access)
+
+    def refresh_flags(self, nexus: Nexus) -> None:
+        """Works out what the data plane may do for a nexus."""
+        flags = Flag(0)
+        reserved = self.reserved_by is not None and self.reserved_by.port != nexus.port
+        if nexus.attentions or reserved or not self.ready:
+            flags |= Flag.BOUNCE_ALL
+        if self.reservations.conflicts(nexus.port, Access.READ):
+            flags |= Flag.BOUNCE_READ
+        if self.reservations.conflicts(nexus.port, Access.WRITE):
+            flags |= Flag.BOUNCE_WRITE | Flag.BOUNCE_PREBUILT
+        if self.write_protected:
+            flags |= Flag.BOUNCE_WRITE
+        if not self.mode.write_cache:
+            flags |= Flag.WRITE_THROUGH
+        nexus.set_flags(int(flags))
+
+    def reset(self) -> None:
+        """What a reset of any kind does to the unit; persistent reservations and a SANITIZE go on."""
+        with self.lock:
+            self.reserved_by = None
+            self.mode.reset()
+            for nexus in self.nexuses:
+                nexus.prevents_removal = False
+                nexus.copy_results.clear()
+            self.changed()
+
+    def __repr__(self) -> str:
+        return f"<LogicalUnit {self.lun} of {self.target.name} over {self.image!r}>"
+
+
+def _check_sizes(image: Image, block_size: int, physical_block_size: int) -> None:
+    """Raises SettingsError unless the sizes can be told to a client."""
+    if block_size not in (512, 1024, 2048, 4096):
+        raise SettingsError(f"A disk can't have blocks of {block_size} bytes: choose 512 or 4096.")
+    blocks = physical_block_size // block_size
+    if physical_block_size % block_size or (blocks and blocks & (blocks - 1)) or physical_block_size > 1 << 20:
+        raise SettingsError(
+            f"A physical block of {physical_block_size} bytes is not a power-of-two multiple of the block size "
+            f"{block_size}: choose 512 or 4096."
+        )
+    if image.size_bytes < block_size:
+        raise SettingsError(f"The disk {image.path} is smaller than one block of {block_size} bytes.")

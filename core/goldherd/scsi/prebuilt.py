@@ -1,0 +1,63 @@
+"""Answers made ahead for the data plane: what initiators ask again and again and what rarely changes.
+
+Each is made by the command's own handler, so it can't differ from what execute() would say. They hold until
+`unit.on_change` is called, and only for a nexus whose flags allow it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from goldherd.scsi.call import Call, Command
+from goldherd.scsi.commands import TABLE, lookup
+from goldherd.scsi.device import LogicalUnit
+from goldherd.scsi.inquiry import PAGES
+from goldherd.scsi.nexus import Nexus
+
+_CDB_BYTES: Final = 16
+_MODE_PAGES: Final = (0x3F, 0x08, 0x0A, 0x1C)
+_DBD: Final = 0x08
+
+
+@dataclass(frozen=True, slots=True)
+class Prebuilt:
+    """GOOD with `answer` for every CDB with `cdb == CDB & mask`, cut to the allocation length found in the CDB."""
+
+    cdb: bytes
+    mask: bytes
+    answer: bytes
+    allocation_at: int
+    allocation_bytes: int
+    """0: there is no allocation length, the whole answer goes out."""
+
+
+def prebuilt(unit: LogicalUnit) -> list[Prebuilt]:
+    """All the answers, the most frequent first."""
+    nobody = Nexus(unit, "", bytes(6))
+    return [_build(nobody, cdb.ljust(_CDB_BYTES, b"\x00")) for cdb in _cdbs()]
+
+
+def _cdbs() -> list[bytes]:
+    cdbs = [b"\x00", b"\x03", b"\x12", b"\x25", b"\x9e\x10", b"\xa0"]
+    cdbs += [bytes([0x12, 0x01, page]) for page in PAGES]
+    cdbs += [bytes([opcode, dbd, page]) for opcode in (0x1A, 0x5A) for page in _MODE_PAGES for dbd in (0, _DBD)]
+    cdbs += [b"\xa3\x0c\x00", b"\xa3\x0c\x80"]
+    return cdbs
+
+
+def _build(nobody: Nexus, cdb: bytes) -> Prebuilt:
+    command = lookup(cdb)
+    if command is None:
+        raise LookupError(f"no command for {cdb.hex()}")
+    answer = command.handler(Call(nobody, nobody.unit, command, cdb[: command.cdb_length], table=TABLE))
+    allocation_at, allocation_bytes = command.allocation or (0, 0)
+    return Prebuilt(cdb, _mask(command), answer if isinstance(answer, bytes) else b"", allocation_at, allocation_bytes)
+
+
+def _mask(command: Command) -> bytes:
+    """All bits that are looked at, but for the allocation length."""
+    parts = command.usage.split()
+    mask = bytearray(0x00 if part == ".." else 0xFF for part in parts)
+    mask[-1] = 0x04     # of CONTROL only NACA
+    offset, length = command.allocation or (0, 0)
+    mask[offset : offset + length] = bytes(length)
+    return bytes(mask.ljust(_CDB_BYTES, b"\x00"))

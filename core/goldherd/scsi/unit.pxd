@@ -1,0 +1,50 @@
+"""A logical unit and an I_T_L nexus as the data plane sees them: plain structs, written by Python, read by reactors.
+
+The structs live inside HotUnit and HotNexus; whoever hands a pointer to a reactor keeps those alive until the
+reactor has reported the connection as closed.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from goldherd.block.image cimport Image
+
+cdef enum NexusFlag:
+    BOUNCE_ALL = 1          # something is pending (unit attention, no medium): Python judges every command
+    BOUNCE_READ = 2         # a reservation may forbid reads
+    BOUNCE_WRITE = 4        # a reservation or write protection may forbid writes
+    WRITE_THROUGH = 8       # write cache off: every write as if FUA were set
+
+cdef struct Answer:
+    uint8_t cdb[16]             # a command block that equals this
+    uint8_t mask[16]            # in these bits
+    uint32_t allocation_at      # has its allocation length here
+    uint32_t allocation_bytes   # in so many bytes (0: none)
+    uint32_t length
+    const uint8_t* bytes        # and is answered GOOD with these bytes
+
+cdef struct Answers:
+    uint32_t count
+    Answer* answers
+
+cdef struct UnitState:
+    void* image             # goldherd.block.image.Image
+    uint64_t block_count
+    uint32_t block_shift    # log2 of the block length in bytes
+    uint32_t image_flags    # IMAGE_...
+    int hold                # > 0: writes wait until it is 0 again (exclusive commands)
+    Answers* answers        # swapped whole; older lists live as long as the unit
+
+cdef struct NexusState:
+    UnitState* unit
+    uint32_t flags          # NexusFlag
+    uint32_t number         # by which Python finds its Nexus again
+
+cdef class HotUnit:
+    cdef UnitState state
+    cdef readonly Image image
+    cdef list keep          # bytes objects and answer lists that the struct points into
+    cdef list lists         # addresses of every Answers ever published, freed with the unit
+
+cdef class HotNexus:
+    cdef NexusState state
+    cdef readonly HotUnit unit

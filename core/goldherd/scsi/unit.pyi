@@ -1,0 +1,38 @@
+"""Signatures of unit.pyx."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from goldherd.block.image import Image
+
+class PrebuiltAnswer(Protocol):
+    """A command block, which of its bits count, and the bytes that answer it."""
+
+    @property
+    def cdb(self) -> bytes: ...
+    @property
+    def mask(self) -> bytes: ...
+    @property
+    def answer(self) -> bytes: ...
+    @property
+    def allocation_at(self) -> int: ...
+    @property
+    def allocation_bytes(self) -> int: ...
+
+class HotUnit:
+    """One logical unit for the data plane."""
+
+    image: Image
+    def __init__(self, image: Image, block_size: int = ...) -> None: ...
+    def publish(self, answers: Sequence[PrebuiltAnswer]) -> None: ...
+    def hold(self) -> None: ...
+    def release(self) -> None: ...
+
+class HotNexus:
+    """One I_T_L nexus for the data plane."""
+
+    unit: HotUnit
+    flags: int
+    def __init__(self, unit: HotUnit, number: int, flags: int = ...) -> None: ...
+    @property
+    def number(self) -> int: ...

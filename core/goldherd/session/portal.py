@@ -1,0 +1,42 @@
+"""A portal: an address that initiators reach us by, and its portal group (RFC 7143 4.2.7, 13.8)."""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """One address to be reached by.
+
+    `host` is an address or a name without brackets; for a socket bound to a wildcard, take `reached_by`.
+    """
+
+    host: str
+    port: int
+    tag: int = 1
+    """Target portal group tag; portals with one tag can carry connections of one session."""
+
+    @classmethod
+    def reached_by(cls, local_address: tuple[str, int], tag: int = 1) -> "Portal":
+        """The portal as one client sees it: from the local address (getsockname) of its connection.
+
+        A socket bound to 0.0.0.0 or :: has no address of its own to announce; the one that the client used is
+        one that it can reach. Zones (fe80::1%eth0) mean nothing to others, and IPv4 on an IPv6 socket is
+        shown as IPv4.
+        """
+        host, port = local_address[:2]
+        host = host.partition("%")[0]
+        address = ip_address(host)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            host = str(address.ipv4_mapped)
+        return cls(host, port, tag)
+
+    def __str__(self) -> str:
+        """host:port, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def target_address(self) -> str:
+        """The value of a TargetAddress key: host:port,tag (RFC 7143 13.8). Always with the port: iPXE needs
+        it."""
+        return f"{self},{self.tag}"

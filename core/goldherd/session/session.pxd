@@ -1,0 +1,155 @@
+"""A session, its connections and its tasks in the full feature phase: the state the data plane keeps.
+
+One reactor owns a session with all its connections and tasks; nobody else reads or writes these structs. What
+crosses the border to Python is (connection index, generation) and a task tag, never a pointer.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from posix.uio cimport iovec
+
+from goldherd.scsi.unit cimport NexusState
+from goldherd.wire.pdu cimport before
+
+cdef enum Phase:
+    # what happens next with a task; the first four wait for somebody, the others stand in the send queue
+    PHASE_FREE = 0
+    PHASE_DATA_OUT = 1      # for Data-Out PDUs of the initiator
+    PHASE_ROOM = 2          # for a write buffer
+    PHASE_PARKED = 3        # for cold data, or for a unit that is held
+    PHASE_POOL = 4          # a job runs on another thread; its memory is in use until the job is done
+    PHASE_PYTHON = 5        # for the control plane's reply
+    PHASE_READ = 6          # send data from the image
+    PHASE_REPLY = 7         # send `buffer`, then status and sense
+    PHASE_R2T = 8           # send an R2T for the missing part of the chunk
+    PHASE_WRITE = 9         # store the chunk
+    PHASE_PDU = 10          # send `buffer` as it is
+
+cdef enum Purpose:
+    PURPOSE_READ = 1
+    PURPOSE_WRITE = 2
+    PURPOSE_FLUSH = 3
+    PURPOSE_PYTHON = 4      # whatever the control plane carries out
+    PURPOSE_PDU = 5         # not a SCSI task: a PDU that the control plane wants sent
+
+cdef struct Fence:
+    uint64_t token          # what the control plane calls it
+    uint32_t waiting        # jobs that must end before it is reported
+    uint32_t found          # tasks it ended
+
+cdef struct FenceLink:
+    FenceLink* next
+    Fence* fence
+
+cdef struct Task:
+    Task* next              # in the send queue, the parked list, the list for room, or the free list
+    Task* newer             # live tasks of the session, both ways
+    Task* older
+    Connection* connection  # NULL once the connection is gone while a job still runs
+    NexusState* nexus
+    FenceLink* fences       # told when the job of this task is done
+    void* owned             # freed with the task; `buffer` may point into it
+    uint64_t serial         # order of arrival
+    uint64_t offset         # bytes: where on the image the transfer begins
+    uint64_t move           # bytes that will be moved: the smaller of CDB and expected length
+    uint64_t done           # bytes moved between image and buffer or socket
+    uint64_t cdb_bytes      # bytes the command block asks for, for the residual
+    uint32_t expected       # Expected Data Transfer Length, 0 when the direction bit is missing
+    uint32_t itt            # as it came, never interpreted
+    uint32_t tag            # Target Transfer Tag: slot number and generation
+    uint32_t data_sn        # of the next Data-In, or of the next expected Data-Out
+    uint32_t r2t_sn
+    uint32_t burst_left     # bytes until F must be set (RFC 7143 11.7.1)
+    char* buffer            # write chunk, or bytes to send
+    uint32_t buffer_bytes   # its size when it came from the write buffers, else 0
+    uint32_t chunk          # bytes the buffer is to hold for the current step
+    uint32_t received       # bytes of the chunk that have come
+    uint32_t allowed        # bytes of the chunk the initiator may send now (first burst or R2T)
+    uint8_t lun[8]
+    uint8_t cdb[16]
+    uint8_t phase           # Phase
+    uint8_t purpose         # Purpose
+    uint8_t status          # SCSI status to report
+    uint8_t sense_bytes     # at the start of `buffer`, PHASE_REPLY
+    uint8_t fua
+    uint8_t aborted         # the outcome is swallowed
+    uint8_t unsolicited     # Data-Out with the reserved tag may still come
+    uint8_t patience        # cold plans left before the pool reads it
+    uint8_t flags           # PDU_... of a PURPOSE_PDU
+    uint8_t loaded          # `buffer` holds `chunk` bytes read by the pool
+    uint8_t queued          # stands in the send queue
+    uint8_t watching        # counted in the listener's `waiting`
+    int error               # errno of a failed job, above 0
+
+cdef struct Session:
+    uint32_t exp_cmd_sn     # next CmdSN we take
+    uint32_t window         # commands we hold at most
+    uint32_t live           # tasks that hold a place of the window
+    uint32_t connections    # that belong to it
+    uint32_t lun_count
+    NexusState** luns       # by LUN; NULL where there is none; owned
+    Task* newest
+    uint64_t token          # by which Python knows the session
+
+cdef struct Pending:
+    # what a full socket left over of a batch
+    iovec* iov              # not yet sent
+    uint32_t** pins         # per iovec: raised while it is here, or NULL
+    int first               # next to send
+    int count
+    char* copy              # what lay in the reactor's own memory
+
+cdef struct Connection:
+    # hot
+    int fd
+    uint32_t index
+    uint32_t generation
+    uint32_t stat_sn        # StatSN of the next response
+    Session* session
+    uint32_t max_send_segment   # the initiator's MaxRecvDataSegmentLength, bytes
+    uint32_t max_receive_segment
+    uint32_t max_burst
+    uint32_t first_burst
+    uint8_t initial_r2t
+    uint8_t immediate_data
+    uint8_t header_digest
+    uint8_t data_digest
+    uint8_t running         # in the run queue
+    uint8_t closing         # no more input; close when all is sent
+    uint8_t closed          # waits only for its jobs
+    uint8_t answers_pings   # has answered one: from now on silence counts
+    uint8_t ping_waits
+    uint8_t blocked         # the socket was full: epoll waits for EPOLLOUT only
+    uint8_t residue_whole   # the residue may hold whole PDUs
+    Task* send_first
+    Task* send_last
+    Pending* pending
+    # receiving
+    char* residue           # bytes of a PDU that is not complete
+    uint32_t residue_bytes
+    uint32_t residue_room
+    char* sink              # where the data of the current Data-Out goes; NULL: dropped
+    uint32_t sink_left      # bytes of the data segment still to come
+    uint32_t sink_tail      # padding and digest behind it, bytes; 0 with sink_left 0: no PDU under way
+    uint32_t sink_length    # the whole data segment
+    uint32_t sink_crc
+    Task* sink_task         # NULL: dropped
+    uint8_t sink_header[48]
+    # cold
+    Connection* next_running
+    uint32_t jobs           # jobs in the pools
+    uint64_t input_ms       # when something came last
+    uint64_t stuck_ms       # since when a send is waiting; 0: none
+    uint32_t ping_tag
+    int reason              # CLOSE_...
+    uint64_t commands
+    uint64_t read_bytes
+    uint64_t write_bytes
+
+cdef inline uint32_t max_cmd_sn(Session* session) noexcept nogil:
+    """Never decreases: a task takes its place with its own CmdSN (RFC 7143 4.2.2.1)."""
+    cdef uint32_t free_places = session.window - session.live if session.live < session.window else 0
+    return session.exp_cmd_sn + free_places - 1
+
+cdef inline bint in_window(Session* session, uint32_t cmd_sn) noexcept nogil:
+    """ExpCmdSN <= CmdSN <= MaxCmdSN, in serial number arithmetic."""
+    return not before(cmd_sn, session.exp_cmd_sn) and not before(max_cmd_sn(session), cmd_sn)

@@ -1,0 +1,177 @@
+"""Configuration, validated: what the server part of `export` and `serve` needs to know.
+
+Every field of ServerSettings is also an environment variable, `GOLDHERD_` and the field's name in capitals;
+options on the command line win over it. Knows no room; app.py reads the objects made here.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from goldherd.errors import SettingsError
+from goldherd.limits import LISTENERS_MAX, REACTORS_MAX
+from goldherd.targets import TargetConfig
+
+ISCSI_PORT: Final = 3260
+TARGET_PREFIX: Final = "iqn.2026-11.io.goldherd"
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host name or IP address and a TCP port; port 0 lets the system pick one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Reads HOST, HOST:PORT, [IPV6] or [IPV6]:PORT; ValueError with a sentence otherwise."""
+        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]]+))(?::(\d{1,5}))?", text)
+        if match is None:
+            raise ValueError(f"'{text}' is not an address; write HOST:PORT, or [ADDRESS]:PORT for IPv6")
+        port = int(match[3]) if match[3] is not None else ISCSI_PORT
+        if port > 65535:
+            raise ValueError(f"'{text}' names port {port}, but the highest is 65535")
+        return cls(match[1] or match[2], port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def default_data_folder() -> Path:
+    """/var/lib/goldherd for root, ~/.local/share/goldherd for others, unless $GOLDHERD_DATA says otherwise."""
+    named = os.environ.get("GOLDHERD_DATA")
+    if named:
+        return Path(named).expanduser()
+    if os.geteuid() == 0:
+        return Path("/var/lib/goldherd")
+    return Path("~/.local/share/goldherd").expanduser()
+
+
+def memory_bytes() -> int:
+    """The memory this process may use: that of the machine, or less if a control group says so."""
+    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        if not line.startswith("0::/"):
+            continue
+        group = Path("/sys/fs/cgroup") / line[4:]
+        for folder in (group, *group.parents):
+            file = folder / "memory.max"
+            if file.is_file() and (text := file.read_text().strip()) != "max":
+                limit = min(limit, int(text))
+    return limit
+
+
+def spare_cores() -> int:
+    """How many reactors run by default: one per core this process may use, less one for the control plane."""
+    return max(len(os.sched_getaffinity(0)) - 1, 0)
+
+
+def _parse_addresses(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [part for part in value.replace(" ", "").split(",") if part]
+    return tuple(Address.parse(part) if isinstance(part, str) else part for part in value)
+
+
+def _parse_bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if match := re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", text):
+        if float(match[1]) > 100:
+            raise ValueError(f"'{text}' is more memory than there is")
+        return int(memory_bytes() * float(match[1]) / 100)
+    if match := re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?", text, re.IGNORECASE):
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+    raise ValueError(f"'{text}' is not a size; write bytes, 512M, 8G or a share of the memory such as 50%")
+
+
+def _check_prefix(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"iqn\.\d{4}-\d{2}\.[a-z0-9][a-z0-9.-]*[a-z0-9]", value):
+        raise ValueError(
+            f"'{value}' can't begin a target name; write iqn.YYYY-MM. and a reversed domain in small letters"
+        )
+    return value
+
+
+class ServerSettings(BaseSettings):
+    """What both kinds of server share. Sizes are bytes, times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="GOLDHERD_", frozen=True, extra="ignore")
+
+    listen: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_parse_addresses)] = Field(
+        default=(Address("0.0.0.0", ISCSI_PORT),), min_length=1, max_length=LISTENERS_MAX
+    )
+    """The portals."""
+    reactors: int = Field(default_factory=spare_cores, ge=0, le=REACTORS_MAX)
+    """Threads of the data plane; 0 runs it on the control plane's event loop."""
+    cache: Annotated[int, BeforeValidator(_parse_bytes)] = Field(
+        default_factory=lambda: memory_bytes() // 2, ge=0
+    )
+    """Budget of the golden cache in bytes; given as "8G" or "50%". Filled by what machines really read."""
+    target_prefix: Annotated[str, BeforeValidator(_check_prefix)] = TARGET_PREFIX
+    """What comes before ":NODE" in a target's name."""
+    login_seconds: float = Field(default=15.0, gt=0, le=600)
+    """A connection that is not in full feature phase after this time is closed."""
+    ping_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """An idle session is asked for a sign of life (NOP-In) this often."""
+    ping_timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """A session that has answered pings before and is silent for so long is closed."""
+    flush_seconds: float = Field(default=5.0, gt=0, le=600)
+    """Block tables that changed reach the disk after this time even if no guest asks for a flush."""
+    shutdown_seconds: float = Field(default=10.0, ge=0, le=600)
+    """How long clients may take to log out when the server stops."""
+
+    def target_name(self, node: str) -> str:
+        """The iSCSI name of a node's target."""
+        return f"{self.target_prefix}:{node}"
+
+    def initiator_name(self, node: str) -> str:
+        """The iSCSI name that a node's own initiator has unless another was chosen."""
+        return f"{self.target_prefix}.node:{node}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """`goldherd serve`: the catalog in `data` says what the targets are."""
+
+    data: Path
+    server: ServerSettings
+
+    @property
+    def control_socket(self) -> Path:
+        """The unix socket on which the daemon answers `goldherd status`."""
+        return control_socket(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """`goldherd export`: one target, given on the command line."""
+
+    target: TargetConfig
+    server: ServerSettings
+
+
+def control_socket(data: Path) -> Path:
+    """The unix socket of the daemon that serves a data folder."""
+    return data / "control.sock"
+
+
+def server_settings(**options: Any) -> ServerSettings:
+    """The settings from options (None means: not given), environment and defaults; SettingsError otherwise."""
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return ServerSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        source = f"--{name.replace('_', '-')}" if name in given else f"GOLDHERD_{name.upper()}"
+        reason = first["msg"].removeprefix("Value error, ")
+        reason = reason[:1].lower() + reason[1:] if not reason.startswith("'") else reason
+        raise SettingsError(f"{source} can't be used: {reason.rstrip('.')}.") from None

@@ -1,0 +1,13 @@
+"""Signatures of bitmap.pyx; its look-ups are inline in bitmap.pxd."""
+
+class SectorBitmaps:
+    """The sector bitmaps of one open differencing disk."""
+
+    blocks: int
+    words_per_block: int
+    sectors_per_block: int
+    file_sectors_per_block: int
+    def __init__(self, blocks: int, block_bytes: int) -> None: ...
+    def run(self, block: int, first: int, end: int) -> tuple[int, bool]: ...
+    def set(self, block: int, first: int, count: int) -> None: ...
+    def sector(self, block: int, index: int) -> bytes: ...

@@ -1,0 +1,188 @@
+"""Finds the parent of a differencing VHD: who it is (its unique id), and where it may lie (locators and names).
+
+Search order: the parent that the administrator named; the relative locators, from the child's real folder; the
+absolute locators when they are paths of this machine; the bare file names in the child's folder and then in the
+search folders. A candidate must be a VHD with the right unique id. Only footers and headers are read here, from
+files opened read-only; the image itself is opened by the house, once for everybody.
+"""
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from goldherd.errors import ImageError
+from goldherd.hookspecs import Opener
+from goldherd.limits import CHAIN_DEPTH_MAX
+from goldherd_plugins.vhd import layout
+from goldherd_plugins.vhd.survey import Survey, parent_names, survey
+
+log = structlog.get_logger("goldherd.vhd")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that may be the parent; `found` is None when it is no VHD, and `problem` says why."""
+
+    path: Path
+    identity: tuple[int, int] | None
+    """Device and inode."""
+    found: Survey | None
+    modified: float
+    problem: str
+
+
+def find_parent_file(child: Path, found: Survey, opener: Opener) -> Path:
+    """The file of a differencing disk's parent; the whole chain below has been walked and ends.
+
+    Raises:
+        ImageError: not found, not the right size, a loop, or too many levels.
+    """
+    status = child.stat()
+    files = {(status.st_dev, status.st_ino)}
+    ids = {found.footer.unique_id}
+    first: Path | None = None
+    lower, below = child, found
+    for _ in range(CHAIN_DEPTH_MAX):
+        named = opener.parent if first is None else None
+        candidate, above = _find(lower, below, named, opener)
+        if candidate.identity in files or above.footer.unique_id in ids:
+            raise ImageError(
+                f"The chain of {child} is a loop: {candidate.path} is its own ancestor. Restore one of the files "
+                "from a backup.",
+                path=str(child),
+            )
+        _check_size(below, above, opener)
+        first = first or candidate.path
+        if above.footer.disk_type != layout.DIFFERENCING:
+            return first
+        if candidate.identity is not None:
+            files.add(candidate.identity)
+        ids.add(above.footer.unique_id)
+        lower, below = candidate.path, above
+    raise ImageError(
+        f"{child} has more than {CHAIN_DEPTH_MAX} parents below each other. Merge some of them.",
+        path=str(child),
+    )
+
+
+def _find(child: Path, found: Survey, named: Path | None, opener: Opener) -> tuple[Candidate, Survey]:
+    """The first candidate with the right unique id."""
+    assert found.header is not None
+    wanted = found.header.parent_id
+    tried: list[str] = []
+    for path in [named] if named is not None else candidates(child, found, opener):
+        candidate = look_at(path)
+        if candidate.found is not None and candidate.found.footer.unique_id == wanted:
+            _compare_times(child, found.header.parent_time_stamp, candidate)
+            return candidate, candidate.found
+        tried.append(f"{path} ({candidate.problem or 'another disk'})")
+    names = parent_names(found)
+    if not tried:
+        raise ImageError(
+            f"{child} is a differencing disk without a usable parent locator. Name its parent, the VHD with the "
+            f"unique id {uuid.UUID(bytes=wanted)}.",
+            path=str(child),
+        )
+    raise ImageError(
+        f"The parent of {child} was not found: it needs {names[0] if names else 'the VHD'} with the unique id "
+        f"{uuid.UUID(bytes=wanted)}, and tried {', '.join(tried)}. Put the parent beside the child or name it.",
+        path=str(child),
+    )
+
+
+def candidates(child: Path, found: Survey, opener: Opener) -> Iterator[Path]:
+    """Where the parent may lie, the surest place first, none twice."""
+    folder = child.resolve().parent
+    seen: set[Path] = set()
+    for path in _places(folder, found, opener):
+        normal = Path(os.path.normpath(path))
+        if normal not in seen:
+            seen.add(normal)
+            yield normal
+
+
+def _places(folder: Path, found: Survey, opener: Opener) -> Iterator[Path]:
+    for text in found.relative_names:
+        if not _is_foreign(text) and not _is_absolute(text):
+            yield folder / _to_posix(text)
+    for text in found.absolute_names:
+        if not _is_foreign(text) and _is_absolute(text):
+            yield Path(_to_posix(text))
+    for place in (folder, *opener.search):
+        for text in parent_names(found):
+            name = _to_posix(text).rpartition("/")[2]
+            if name not in ("", ".", "..") and not text.lower().startswith("file:"):
+                yield place / name
+
+
+def _to_posix(text: str) -> str:
+    return text.replace("\\", "/")
+
+
+def _is_absolute(text: str) -> bool:
+    return text[:1] in ("\\", "/")
+
+
+def _is_foreign(text: str) -> bool:
+    """Whether a text is a path of another machine: a drive, a UNC name, a device, a URL. Those are never followed."""
+    posix = _to_posix(text)
+    return posix.startswith("//") or posix[1:2] == ":" or posix.lower().startswith("file:")
+
+
+def look_at(path: Path) -> Candidate:
+    """What a candidate is; never raises for what is wrong with it."""
+    try:
+        real = path.resolve()
+        fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (
+            "missing"
+            if isinstance(error, FileNotFoundError)
+            else getattr(error, "strerror", None) or "unusable"
+        )
+        return Candidate(path, None, None, 0, reason)
+    try:
+        status = os.fstat(fd)
+        identity = (status.st_dev, status.st_ino)
+        if not stat.S_ISREG(status.st_mode):
+            return Candidate(real, identity, None, 0, "not a file")
+        try:
+            return Candidate(real, identity, survey(fd, str(real)), status.st_mtime, "")
+        except ImageError:
+            return Candidate(real, identity, None, status.st_mtime, "not a sound VHD")
+        except OSError as error:
+            return Candidate(real, identity, None, status.st_mtime, error.strerror or "unreadable")
+    finally:
+        os.close(fd)
+
+
+def _check_size(child: Survey, parent: Survey, opener: Opener) -> None:
+    """A child covers its parent, and covers more only when the administrator asked for that."""
+    have, need = parent.footer.current_size, child.footer.current_size
+    if need < have:
+        raise ImageError(
+            f"{child.path} has {need} bytes and its parent {parent.path} has {have}: a child can't be smaller. "
+            "Restore one of them from a backup.",
+            path=child.path,
+        )
+    if need > have and not opener.longer_child:
+        raise ImageError(
+            f"{child.path} has {need} bytes and its parent {parent.path} only {have}, so one of them was resized. "
+            "Make a new child of this parent.",
+            path=child.path,
+        )
+
+
+def _compare_times(child: Path, time_stamp: int, candidate: Candidate) -> None:
+    """The parent's time of change is a hint only: copying a file changes it, and Windows often stores 0."""
+    if time_stamp and time_stamp != layout.vhd_time(candidate.modified):
+        log.info(
+            "a parent's time differs from what its child remembers",
+            child=str(child),
+            parent=str(candidate.path),
+        )
