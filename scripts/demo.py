@@ -1,7 +1,7 @@
 """A golden disk, three nodes, and clients that nobody here wrote: what goldherd does, in a minute.
 
-Run it by scripts/demo, which sets up what it needs. Everything happens in a temporary folder and on 127.0.0.1;
-it is all gone at the end.
+Run it by scripts/demo, which sets up what it needs. Everything happens in a temporary folder and on
+127.0.0.1; it is all gone at the end.
 """
 
 import argparse

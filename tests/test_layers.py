@@ -1,7 +1,7 @@
 """The walls of the house: which room may import which, read from the import lines of every source file.
 
-The rooms lie on the way of the data. Left may import right, nothing else; every room may import the files that
-lie directly in goldherd/ and import no room themselves.
+The rooms lie on the way of the data. Left may import right, nothing else; every room may import the files
+that lie directly in goldherd/ and import no room themselves.
 """
 
 import re

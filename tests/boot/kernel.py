@@ -76,7 +76,8 @@ def kernel_package() -> str:
 def fetch_kernel() -> Kernel:
     """The kernel from the cache, or from Debian's archive.
 
-    apt's lists may be missing, or so old that they name a kernel that is gone: root fetches them and tries again.
+    apt's lists may be missing, or so old that they name a kernel that is gone: root fetches them and tries
+    again.
     """
     try:
         return kernel_from_archive()
