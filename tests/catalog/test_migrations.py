@@ -21,11 +21,7 @@ def test_catalog_of_version_1_opens_with_all_it_knows(tmp_path: Path) -> None:
     connection.close()
     with Catalog(tmp_path) as catalog:
         (version,) = list_versions(catalog)
-        assert (version.name, version.state, version.path) == (
-            "lab@1",
-            "active",
-            tmp_path / "images/lab@1.vhd",
-        )
+        assert (version.name, version.state, version.path) == ("lab@1", "active", tmp_path / "images/lab@1.vhd")
         (node,) = list_nodes(catalog)
         assert (node.name, node.image, node.version, node.initiators) == ("pc-1", "lab", 1, ("any",))
         assert node.macs == ("52:54:00:12:34:56",)

@@ -71,11 +71,8 @@ def test_the_bitmap_of_a_differencing_disk_has_the_sectors_written(make_disk: Ma
     image.write(2 * MIB + 512, memoryview(bytes(1024)))
     image.close()
     image = disk.open("r")
-    assert image.plan_of(2 * MIB, 2048) == [
-        ("zero", 512, 0),
-        ("file", 1024, image.plan_of(2 * MIB + 512, 512)[0][2]),
-        ("zero", 512, 0),
-    ]
+    assert image.plan_of(2 * MIB, 2048) == [("zero", 512, 0), ("file", 1024, image.plan_of(2 * MIB + 512, 512)[0][2]),
+                                            ("zero", 512, 0)]
     image.close()
 
 
@@ -91,9 +88,7 @@ def test_before_a_flush_the_tables_in_the_file_are_the_old_ones(make_disk: MakeD
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "differencing"])
-def test_a_write_that_finds_no_room_changes_nothing_and_may_succeed_later(
-    make_disk: MakeDisk, kind: str
-) -> None:
+def test_a_write_that_finds_no_room_changes_nothing_and_may_succeed_later(make_disk: MakeDisk, kind: str) -> None:
     disk = make_disk(kind, 8 * MIB)
     image = disk.open()
     image.write(0, memoryview(b"a" * 1024))
@@ -128,12 +123,8 @@ def test_a_closed_image_answers_with_an_error(make_disk: MakeDisk) -> None:
     image = make_disk("differencing", 8 * MIB).open()
     image.close()
     image.close()
-    for use in (
-        lambda: image.read(0, 512),
-        lambda: image.write(0, memoryview(bytes(512))),
-        image.flush,
-        lambda: image.plan_of(0, 512),
-    ):
+    for use in (lambda: image.read(0, 512), lambda: image.write(0, memoryview(bytes(512))), image.flush,
+                lambda: image.plan_of(0, 512)):
         with pytest.raises(ImageError, match="Bad file descriptor"):
             use()
 
