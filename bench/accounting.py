@@ -13,7 +13,7 @@ def cpu_seconds(pid: int) -> float:
     doesn't lose a thread that ends between two looks. The tick-based utime of /proc/PID/stat is off by
     factors for a process that wakes often.
     """
-    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
+    return time.clock_gettime_ns((~pid << 3) | CPUCLOCK_SCHED) / 1e9
 
 
 def status_bytes(pid: int, field: str) -> int:

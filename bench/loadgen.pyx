@@ -8,12 +8,19 @@ A wake-up is one recv, all answers in it, and one send with the commands that ta
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset, strerror
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
+from bench.stream cimport (
+    BAD_DATA, BAD_LENGTH, BAD_OPCODE, BAD_STATUS, BAD_TAG, BUCKETS, CLOSED, FINE, STUCK, SYSTEM, Counts, Plan, Stream,
+    Task, bucket_ns, bucket_of, check, fail, fill, now,
+)
+from bench.system cimport (
+    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, epoll_create1, epoll_ctl,
+    epoll_event, epoll_wait, recv, send,
+)
 from goldherd.wire.opcodes cimport (
     BHS_BYTES, COMMAND_READ, COMMAND_WRITE, DATA_IN, DATA_IN_STATUS, DATA_OUT, FINAL, IMMEDIATE, NOP_IN, NOP_OUT,
     READY_TO_TRANSFER, RESERVED_TAG, SCSI_COMMAND, SCSI_RESPONSE,
@@ -28,31 +35,11 @@ from typing import NamedTuple
 
 from bench.initiator import Session
 
-cdef extern from "<sys/socket.h>" nogil:
-    enum: MSG_DONTWAIT
-    enum: MSG_NOSIGNAL
-    ssize_t recv(int fd, void* target, size_t length, int flags)
-    ssize_t send(int fd, const void* source, size_t length, int flags)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    enum: EPOLLIN
-    enum: EPOLLOUT
-    enum: EPOLL_CTL_ADD
-    enum: EPOLL_CTL_MOD
-    ctypedef union epoll_data_t:
-        uint32_t u32
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int epoll_create1(int flags)
-    int epoll_ctl(int epoll, int operation, int fd, epoll_event* event)
-    int epoll_wait(int epoll, epoll_event* events, int events_max, int timeout_ms)
-
 cdef enum:
     RECEIVE_BYTES = 262144
+    PINGS_BYTES = 4096          # of answers to pings that may wait
     EVENTS_MAX = 256
     LASTING_SECONDS_MAX = 3600  # of a run whose end is a number of commands
-    BUCKETS = 1024              # of the latency histogram: 16 per power of two of nanoseconds
     BLOCK_BYTES = 512           # of the logical unit
     OPCODE_READ_10 = 0x28
     OPCODE_WRITE_10 = 0x2A
@@ -60,82 +47,16 @@ cdef enum:
 
 cdef uint64_t DRAIN_NS_MAX = 30 * <uint64_t>1000000000   # how long the last answers may take
 
-cdef enum Trouble:
-    # why a run was given up; told in words by WORDS
-    FINE = 0
-    CLOSED = 1
-    SYSTEM = 2
-    BAD_STATUS = 3
-    BAD_OPCODE = 4
-    BAD_TAG = 5
-    BAD_DATA = 6
-    BAD_LENGTH = 7
-    STUCK = 8
-
 WORDS = {
     CLOSED: "the target closed the connection",
     SYSTEM: "a system call failed",
-    BAD_STATUS: "a command ended with status {0:#x}, sense {1:#x}",
+    BAD_STATUS: "a command ended with SCSI status {0:#x}",
     BAD_OPCODE: "the target sent opcode {0:#x}, which is out of place here",
     BAD_TAG: "an answer names task {0:#x}, which is not outstanding",
     BAD_DATA: "the data at byte {0} of the image are those of byte {1}",
     BAD_LENGTH: "a task of {0} bytes ended with {1} received",
     STUCK: "{0} commands were never answered",
 }
-
-cdef struct Task:
-    bint outstanding
-    uint64_t offset             # bytes from the start of the image
-    uint32_t received           # bytes of Data-In so far
-    uint64_t started            # ns
-
-cdef struct Stream:
-    # one session as the loop sees it
-    int fd
-    uint32_t index
-    uint32_t cmd_sn
-    uint32_t exp_stat_sn
-    uint32_t max_cmd_sn
-    uint32_t lun                # flat address, below 256
-    uint32_t segment_max        # the target's MaxRecvDataSegmentLength
-    uint32_t first_burst        # bytes of immediate data the target takes; 0: none
-    uint64_t size               # bytes of the image
-    uint64_t random             # state of xorshift64
-    uint64_t next               # sequential: the next offset
-    uint64_t issued             # commands
-    Task* tasks
-    uint32_t inflight
-    # receiving: a header in parts, then a payload of which `payload_left` bytes (with padding) are to come
-    uint8_t header[48]
-    uint32_t header_have
-    uint32_t skip               # bytes of AHS still to come
-    uint64_t payload_place      # image offset of the next payload byte
-    uint32_t payload_left
-    uint32_t payload_data       # of payload_left, those before the padding
-    # sending
-    uint8_t* out
-    size_t out_start, out_end, out_size
-    bint wants_out
-
-cdef struct Plan:
-    # what one run does
-    bint write
-    bint sequential
-    bint check_all
-    uint32_t block              # bytes per command
-    uint32_t depth              # commands in flight per session
-    uint64_t count_max          # commands per session; 0: until the time is over
-    uint64_t until              # ns
-
-cdef struct Counts:
-    uint64_t done
-    uint64_t bytes_checked
-    uint64_t first, last        # ns of the first command and of the last answer that was counted
-    int trouble
-    uint64_t detail[2]
-    int system_error
-    uint32_t least, most
-    uint64_t latencies[1024]
 
 
 class Result(NamedTuple):
@@ -150,67 +71,6 @@ class Result(NamedTuple):
 
 class LoadError(Exception):
     """A session broke or lied; the text says which and how."""
-
-
-cdef inline uint64_t now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <uint64_t>t.tv_sec * 1000000000 + <uint64_t>t.tv_nsec
-
-
-cdef inline uint32_t bucket_of(uint64_t ns) noexcept nogil:
-    """Sixteen buckets per power of two, so a figure read from it is within 6 %."""
-    cdef uint32_t power = 0
-    cdef uint64_t rest = ns
-    if ns < 16:
-        return <uint32_t>ns
-    while rest >= 32:
-        rest >>= 1
-        power += 1
-    return (power + 1) * 16 + <uint32_t>(rest - 16)
-
-
-cdef double bucket_ns(uint32_t bucket):
-    """The middle of a bucket."""
-    if bucket < 16:
-        return bucket
-    return (16 + bucket % 16 + 0.5) * 2.0 ** (bucket // 16 - 1)
-
-
-cdef inline int fail(Counts* counts, int trouble, uint64_t a=0, uint64_t b=0) noexcept nogil:
-    if counts.trouble == FINE:
-        counts.trouble = trouble
-        counts.detail[0] = a
-        counts.detail[1] = b
-    return -1
-
-
-cdef inline void fill(uint8_t* target, uint64_t place, uint32_t length) noexcept nogil:
-    """Writes the words that belong at `place`; both are multiples of 8."""
-    cdef uint64_t word
-    cdef uint32_t i
-    for i in range(0, length, 8):
-        word = place + i
-        memcpy(target + i, &word, 8)
-
-
-cdef inline int check(
-    const uint8_t* data, uint64_t place, size_t length, bint all_words, Counts* counts
-) noexcept nogil:
-    """Compares whole words between `place` and its end: all, or the first and the last."""
-    cdef uint64_t word
-    cdef size_t i = (8 - place % 8) % 8
-    cdef size_t last
-    if length < i + 8:
-        return 0
-    last = i + (length - i) // 8 * 8 - 8
-    while i <= last:
-        memcpy(&word, data + i, 8)
-        if word != place + i:
-            return fail(counts, BAD_DATA, place + i, word)
-        counts.bytes_checked += 8
-        i = i + 8 if all_words or i == last else last
-    return 0
 
 
 cdef class Load:
@@ -267,6 +127,7 @@ cdef class Load:
         cdef Counts counts
         cdef Stream* stream
         cdef uint32_t i
+        cdef size_t room
         if not seconds and not count_max:
             raise ValueError("a run needs an end: seconds, or count_max commands per session")
         if block_bytes % BLOCK_BYTES or not 0 < block_bytes <= 65535 * BLOCK_BYTES:
@@ -278,6 +139,11 @@ cdef class Load:
         self.plan.block = block_bytes
         self.plan.depth = depth
         self.plan.count_max = count_max
+        # Room for every task's command and data (cut into segments of 512 bytes at the worst), and for pings.
+        room = <size_t>BHS_BYTES * 2
+        if write:
+            room += self.plan.block + <size_t>BHS_BYTES * (self.plan.block // <size_t>BLOCK_BYTES)
+        room = room * self.plan.depth + <size_t>PINGS_BYTES
         for i in range(self.count):
             stream = &self.streams[i]
             if stream.size < <uint64_t>block_bytes:
@@ -285,10 +151,8 @@ cdef class Load:
             free(stream.tasks)
             free(stream.out)
             stream.tasks = <Task*>calloc(depth, sizeof(Task))
-            # room for every task's command and data, cut into segments of 512 bytes at the worst
-            stream.out_size = depth * (2 * BHS_BYTES + (block_bytes + block_bytes // 512 * BHS_BYTES if write else 0))
-            stream.out_size += 4096     # pings
-            stream.out = <uint8_t*>calloc(1, stream.out_size)
+            stream.out_size = room
+            stream.out = <uint8_t*>calloc(1, room)
             stream.issued = 0
             stream.next = start_bytes[i] if start_bytes is not None else (
                 stream.size // self.count // block_bytes * i * block_bytes)
@@ -427,7 +291,7 @@ cdef class Load:
             return fail(counts, BAD_TAG, tag)
         task = &stream.tasks[tag]
         if opcode == READY_TO_TRANSFER:
-            return self.send_burst(stream, task, tag)
+            return self.send_burst(stream, task, tag, counts)
         if opcode == DATA_IN:
             if get32(header + BUFFER_OFFSET) + length > self.plan.block:
                 return fail(counts, BAD_LENGTH, self.plan.block, get32(header + BUFFER_OFFSET) + length)
@@ -438,7 +302,7 @@ cdef class Load:
             return 0
         stream.exp_stat_sn = get32(header + STAT_SN) + 1
         if header[RESPONSE]:
-            return fail(counts, BAD_STATUS, 0x100 + header[RESPONSE])
+            return fail(counts, BAD_STATUS, header[RESPONSE] << 8 | header[STATUS])
         return self.finish(stream, tag, header[STATUS], counts, time)
 
     cdef int finish(self, Stream* stream, uint32_t tag, uint8_t status, Counts* counts, uint64_t time) noexcept nogil:
@@ -515,15 +379,19 @@ cdef class Load:
         self.outstanding += 1
         stream.issued += 1
 
-    cdef int send_burst(self, Stream* stream, Task* task, uint32_t tag) noexcept nogil:
+    cdef int send_burst(self, Stream* stream, Task* task, uint32_t tag, Counts* counts) noexcept nogil:
         """The Data-Out PDUs one R2T asks for (RFC 7143 11.8)."""
         cdef uint32_t place = get32(stream.header + BUFFER_OFFSET)
         cdef uint32_t left = get32(stream.header + DESIRED_LENGTH)
         cdef uint32_t number = 0
         cdef uint32_t part
         cdef uint8_t* header
+        if <uint64_t>place + left > self.plan.block:
+            return fail(counts, BAD_LENGTH, self.plan.block, <uint64_t>place + left)
         while left:
             part = min(left, stream.segment_max)
+            if stream.out_end + BHS_BYTES + part > stream.out_size:
+                return fail(counts, BAD_OPCODE, READY_TO_TRANSFER)     # asks for the same bytes again and again
             header = stream.out + stream.out_end
             memset(header, 0, BHS_BYTES)
             header[0] = DATA_OUT
@@ -547,6 +415,8 @@ cdef class Load:
         cdef uint8_t* header = stream.out + stream.out_end
         if get32(stream.header + TTT) == <uint32_t>RESERVED_TAG:
             return 0
+        if stream.out_end + BHS_BYTES > stream.out_size:
+            return 0    # more pings than anybody needs: one unanswered is none lost
         memset(header, 0, BHS_BYTES)
         header[0] = <uint8_t>(NOP_OUT | IMMEDIATE)
         header[FLAGS] = FINAL

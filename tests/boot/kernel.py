@@ -3,6 +3,7 @@
 Knows packages and modules; what the guest does with them stands in guest/ and initramfs.py.
 """
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -66,14 +67,29 @@ def kernel_package() -> str:
         found = re.search(r"Depends: (linux-image-\d\S*)", answer.stdout)
         if found:
             return found[1]
-    raise RuntimeError(
-        "The boot tests need a Debian kernel package and apt knows none: run 'apt-get update' as root, "
-        "then again."
+    raise LookupError(
+        "The boot tests need a Debian kernel package and apt knows none: run 'apt-get update' as root, then "
+        "again."
     )
 
 
 def fetch_kernel() -> Kernel:
-    """The kernel from the cache, or from Debian's archive."""
+    """The kernel from the cache, or from Debian's archive.
+
+    apt's lists may be missing, or so old that they name a kernel that is gone: root fetches them and tries
+    again.
+    """
+    try:
+        return kernel_from_archive()
+    except (LookupError, subprocess.CalledProcessError):
+        if os.geteuid() != 0:
+            raise
+        subprocess.run(["apt-get", "-qq", "update"], check=True)
+        return kernel_from_archive()
+
+
+def kernel_from_archive() -> Kernel:
+    """The kernel that apt's lists name now, unpacked in the cache."""
     package = kernel_package()
 
     def unpack(folder: Path) -> None:

@@ -1,0 +1,138 @@
+"""The walls of the house: which room may import which, read from the import lines of every source file.
+
+The rooms lie on the way of the data. Left may import right, nothing else; every room may import the files
+that lie directly in goldherd/ and import no room themselves.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE, PLUGINS = ROOT / "core" / "goldherd", ROOT / "plugins" / "goldherd_plugins"
+
+IMPORT = re.compile(
+    r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(\([^)]*\)|[^\n#]*)|c?import\s+([\w.]+(?:\s*,\s*[\w.]+)*))",
+    re.MULTILINE,
+)
+
+MAY_IMPORT = {
+    "wire": set[str](),
+    "block": set[str](),
+    "catalog": set[str](),
+    "session": {"wire", "scsi"},
+    "scsi": {"block"},
+    "reactor": {"session", "scsi", "block", "wire"},
+    "server": {"reactor", "session", "scsi", "block", "wire", "catalog"},
+    "boot": {"catalog"},
+    "web": {"catalog"},
+    "cli": {"app", "web", "catalog"},
+}
+"""Room to the rooms (or files) it may import, besides the files that every room may."""
+
+EVERYBODYS = {"errors", "limits", "endian", "targets", "hookspecs", "hooks", "settings", "log"}
+"""Files directly in goldherd/ that every room may import; they import no room."""
+
+OF_THE_WHOLE = {"app", "__init__"}
+"""Files directly in goldherd/ that know every room."""
+
+OF_THE_HOOKS = {"hookspecs": {"block"}, "hooks": {"block"}}
+"""The hooks speak of images and check their ABI, so these two may name the room of images."""
+
+PLUGINS_MAY_IMPORT = {"block", "catalog", "wire"}
+"""Backends derive from images, discovery asks for records, and CHAP reads binary values in login texts."""
+
+
+def sources(folder: Path) -> list[Path]:
+    """Every file in which an import can stand."""
+    return sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path in folder.rglob(kind))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The parts of goldherd that a file imports: the name after `goldherd.`, be it room or file."""
+    for module, names, plain in IMPORT.findall(path.read_text()):
+        for name in plain.split(",") if plain else [module]:
+            parts = name.strip().split(".")
+            if parts[0] == "goldherd" and len(parts) > 1:
+                yield parts[1]
+            elif parts == ["goldherd"] and names:
+                for wanted in re.findall(r"\w+(?:\s+as\s+\w+)?", names):
+                    known = wanted.split()[0]
+                    if (CORE / known).is_dir() or any(CORE.glob(f"{known}.p*")):
+                        yield known
+
+
+def rooms() -> list[str]:
+    """The folders that hold source."""
+    return sorted(path.name for path in CORE.iterdir() if path.is_dir() and sources(path))
+
+
+def test_every_room_stands_in_the_table() -> None:
+    assert set(rooms()) <= MAY_IMPORT.keys()
+
+
+def test_table_names_no_unknown_room() -> None:
+    assert set().union(*MAY_IMPORT.values()) <= MAY_IMPORT.keys() | OF_THE_WHOLE
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_room_imports_only_what_lies_to_its_right(room: str) -> None:
+    allowed = MAY_IMPORT[room] | EVERYBODYS | {room}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(CORE / room)
+        for name in imported(path)
+        if name not in allowed
+    ]
+    assert not wrong
+
+
+def test_files_directly_in_goldherd_import_no_room() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted(CORE.glob("*.p*"))
+        if path.stem not in OF_THE_WHOLE
+        for name in imported(path)
+        if name not in EVERYBODYS | OF_THE_HOOKS.get(path.stem, set())
+    ]
+    assert not wrong
+
+
+def test_plugins_go_through_the_door_of_strangers() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(PLUGINS)
+        for name in imported(path)
+        if name not in PLUGINS_MAY_IMPORT | EVERYBODYS
+    ]
+    assert not wrong
+
+
+def test_core_never_imports_a_plugin() -> None:
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in sources(CORE)
+        if re.search(r"^\s*(from|c?import)\s+goldherd_plugins", path.read_text(), re.MULTILINE)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("from goldherd.wire.pdu cimport get32", ["wire"]),
+        ("from goldherd import errors, wire", ["errors", "wire"]),
+        ("from goldherd import (\n    limits,\n    scsi,\n)", ["limits", "scsi"]),
+        ("    import goldherd.block.image", ["block"]),
+        ("cimport goldherd.reactor.core as core", ["reactor"]),
+        ("import goldherd.errors, goldherd.server.portal", ["errors", "server"]),
+        ("from goldherd import Image, hookimpl", []),
+        ("from goldherd_plugins.vhd import layout", []),
+    ],
+)
+def test_every_form_of_import_is_read(line: str, found: list[str], tmp_path: Path) -> None:
+    source = tmp_path / "source.pyx"
+    source.write_text(line + "\n")
+    assert list(imported(source)) == found
