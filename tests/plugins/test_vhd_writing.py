@@ -194,7 +194,7 @@ def test_a_fresh_child_of_a_large_disk_has_small_tables_in_memory(tmp_path: Path
         copy = tmp_path / f"{number}.vhd"
         create_differencing(copy, parent)
         copies.append(open_disk(f"vhd:{copy}", "rw", opener))
-    assert (_resident_bytes() - before) / len(copies) < 64 * 1024
+    assert (_resident_bytes() - before) / len(copies) < 32 * 1024
     for image in copies:
         image.close()
     opener.close()
