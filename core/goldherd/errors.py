@@ -58,9 +58,9 @@ class StorageFullError(ImageError):
 class ProtocolError(GoldherdError):
     """The peer broke RFC 7143 or may not do what it asked; `login_status` is what it is told during login."""
 
-    def __init__(self, message: str, *, login_status: LoginStatus = LoginStatus(2, 0)) -> None:
+    def __init__(self, message: str, *, login_status: LoginStatus | None = None) -> None:
         super().__init__(message)
-        self.login_status = login_status
+        self.login_status = login_status or LoginStatus(2, 0)
 
 
 class LoginRedirectError(ProtocolError):

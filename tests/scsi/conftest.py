@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from goldherd import limits
 from goldherd.block.memory import MemoryImage
-from goldherd.scsi.commands import execute
 from goldherd.scsi.call import Reply, Status
+from goldherd.scsi.commands import execute
 from goldherd.scsi.device import LogicalUnit, Target
 from goldherd.scsi.nexus import Nexus
 

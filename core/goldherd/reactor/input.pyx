@@ -5,7 +5,7 @@ answers, a transfer against the disk. Data of long PDUs goes straight to where i
 shorter is looked at when it is whole.
 """
 
-from libc.errno cimport EBADMSG
+from libc.errno cimport EBADMSG, EOVERFLOW, EPROTO
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -116,8 +116,7 @@ cdef void gather(Core* core, Connection* c, Task* task, const uint8_t* header, c
     cdef bint final = (header[FLAGS] & FINAL) != 0 or c.initial_r2t
     cdef uint32_t room
     if length and (not c.immediate_data or length > limit):
-        release_task(core, task)
-        protocol_error(core, c, header, REJECT_PROTOCOL_ERROR)
+        fail(core, task, EOVERFLOW)         # 0B/0C/0C; its data is dropped
         return
     if task.move > WRITE_CHUNK_BYTES_MAX and task.purpose == PURPOSE_WRITE:
         task.chunk = c.max_burst if c.max_burst < <uint32_t>WRITE_CHUNK_BYTES_MAX else WRITE_CHUNK_BYTES_MAX
@@ -351,7 +350,7 @@ cdef void data_out(Core* core, Connection* c, const uint8_t* header, const uint8
         return
     if (get32(header + DATA_SN) != task.data_sn or get32(header + BUFFER_OFFSET) != <uint32_t>(task.done + task.received)
             or length > task.allowed):
-        protocol_error(core, c, header, REJECT_PROTOCOL_ERROR)
+        fail(core, task, EPROTO)            # 0B/4B/00; whatever else comes for it is dropped
         return
     task.data_sn += 1
     if whole:

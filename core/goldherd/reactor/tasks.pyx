@@ -199,6 +199,10 @@ cdef void stored(Core* core, Task* task) noexcept nogil:
 
 
 cdef void give_back(Core* core, Task* task) noexcept nogil:
+    """The write buffer is free again; the rest of a PDU that was going into it goes nowhere."""
+    if task.connection.sink_task == task:
+        task.connection.sink_task = NULL
+        task.connection.sink = NULL
     if task.buffer_bytes:
         release_buffer(core, task.buffer, task.buffer_bytes)
     task.buffer = NULL
@@ -289,13 +293,18 @@ cdef void bounce(Core* core, Task* task) noexcept nogil:
 
 
 cdef void fail(Core* core, Task* task, int error) noexcept nogil:
-    """I/O of a task failed: Python words the sense data."""
+    """I/O of a task failed, or its Data-Out is not what was asked for: Python words the sense data.
+
+    A task of a LUN that isn't there has no unit to word it; Python executes it as it is and says so.
+    """
     cdef Letter* letter = make_letter(LETTER_FAILED, 0)
     if letter == NULL:
         conclude(core, task, 0x08)          # BUSY
         return
     letter.status = task.purpose
     letter.value = <uint32_t>error
+    give_back(core, task)
+    serve_waiting(core)
     send_letter(core, task, letter)
 
 

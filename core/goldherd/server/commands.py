@@ -26,8 +26,13 @@ from goldherd.server.sessions import Path, Session
 log = structlog.get_logger("goldherd.commands")
 
 _KINDS: Final = {1: "read", 2: "write", 3: "flush"}
-_DATA_DIGEST_ERROR: Final = Sense(0x0B, 0x47, 0x05)
-"""Protocol service CRC error: the Data-Out was damaged on the way (RFC 7143 11.4.7.2)."""
+_TRANSPORT_ERRORS: Final = {
+    errno.EBADMSG: Sense(0x0B, 0x47, 0x05),
+    errno.EPROTO: Sense(0x0B, 0x4B, 0x00),
+    errno.EOVERFLOW: Sense(0x0B, 0x0C, 0x0C),
+}
+"""What was wrong with the Data-Out of a command (RFC 7143 11.4.7.2): damaged on the way (protocol service CRC error),
+not what the R2T asked for (data phase error), not announced (unexpected unsolicited data)."""
 
 
 class Commands:
@@ -137,12 +142,19 @@ class Commands:
         """Words the sense data of a task whose I/O failed."""
         path = session.paths.get(letter.nexus)
         if path is None:
+            absent = sense.encode(sense.LOGICAL_UNIT_NOT_SUPPORTED)
+            session.reactor.reply(letter.token, letter.tag, Status.CHECK_CONDITION, absent, b"", 0)
             return
         kind = _KINDS.get(letter.purpose, "write")
         unit = path.live.unit
-        if letter.errno == errno.EBADMSG:
-            descriptor = unit.mode.descriptor_sense
-            reply = Reply(Status.CHECK_CONDITION, sense.encode(_DATA_DIGEST_ERROR, descriptor=descriptor))
+        transport = _TRANSPORT_ERRORS.get(letter.errno)
+        if transport is not None:
+            log.warning(
+                "an initiator sent wrong data", target=session.target, initiator=session.initiator,
+                reason=errno.errorcode[letter.errno],
+            )  # fmt: skip
+            encoded = sense.encode(transport, descriptor=unit.mode.descriptor_sense)
+            reply = Reply(Status.CHECK_CONDITION, encoded)
         else:
             log.error(
                 "a disk failed", target=session.target, path=unit.image.path, doing=kind,

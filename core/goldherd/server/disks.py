@@ -3,7 +3,6 @@
 All calls may sleep in a disk: make them on a thread that may. Knows no session.
 """
 
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,7 +86,8 @@ class Disks:
             )
         if len(below) > limits.CHAIN_DEPTH_MAX:
             raise ImageError(
-                f"{path} is the {len(below)}th parent in its chain; {limits.CHAIN_DEPTH_MAX} are the limit. Merge some.",
+                f"{path} is the {len(below)}th parent in its chain; {limits.CHAIN_DEPTH_MAX} are the limit. Merge "
+                "some of them.",
                 path=str(path),
             )
         parent = self._seals.sealed(path).parent if self._seals is not None else None
@@ -134,7 +134,7 @@ class Opening:
 def file_id(path: Path) -> FileId:
     """Which file a path means: device and inode, so that two names of one file are one."""
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError as failure:
         raise ImageError(
             f"Could not open {path}: {failure.strerror}. Check that the file is there and may be read.", path=str(path)

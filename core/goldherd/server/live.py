@@ -131,7 +131,7 @@ class LiveTargets:
                 block_size=lun.block_size,
                 physical_block_size=lun.physical_block_size,
                 thin=lun.thin,
-                read_only=lun.read_only or lun.sealed and lun.parent is None,
+                read_only=lun.read_only or (lun.sealed and lun.parent is None),
                 removable=lun.removable,
                 identity=lun.identity or f"{config.name},{lun.lun}",
             )

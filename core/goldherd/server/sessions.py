@@ -136,7 +136,7 @@ class Sessions:
 
     def choose_reactor(self) -> Reactor:
         """The reactor with the fewest sessions."""
-        loads = {reactor: 0 for reactor in self._reactors}
+        loads = dict.fromkeys(self._reactors, 0)
         for session in self._by_token.values():
             loads[session.reactor] += 1
         return min(loads, key=lambda reactor: loads[reactor])

@@ -1,0 +1,55 @@
+"""Signatures of outbox.pyx."""
+
+from typing import NamedTuple
+
+class CommandLetter(NamedTuple):
+    """A command to carry out; exactly one reply must be given."""
+
+    token: int
+    tag: int
+    itt: int
+    nexus: int
+    lun: bytes
+    cdb: bytes
+    data_out: bytes
+    expected: int
+    serial: int
+
+class FailedLetter(NamedTuple):
+    """The I/O of a task failed with an errno; a reply gives it status and sense."""
+
+    token: int
+    tag: int
+    nexus: int
+    purpose: int
+    errno: int
+    cdb: bytes
+
+class RequestLetter(NamedTuple):
+    """A PDU for the control plane."""
+
+    token: int
+    tag: int
+    header: bytes
+    data: bytes
+    serial: int
+
+class ClosedLetter(NamedTuple):
+    """A connection is gone, and nothing of its session is in use any more."""
+
+    token: int
+    reason: int
+
+class DoneLetter(NamedTuple):
+    """An abort or a fence is complete."""
+
+    fence: int
+    found: int
+
+Letter = CommandLetter | FailedLetter | RequestLetter | ClosedLetter | DoneLetter
+
+class Outbox:
+    """The control plane's letter box."""
+
+    def fileno(self) -> int: ...
+    def collect(self) -> list[Letter]: ...
