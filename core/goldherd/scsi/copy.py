@@ -7,6 +7,8 @@ before the first block moves; then it works in steps. What became of it is told 
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from goldherd import limits
 from goldherd.errors import CommandError, ImageError
 from goldherd.scsi import sense as codes
@@ -63,10 +65,13 @@ def extended_copy(call: Call) -> Reply | None:
         for segment in segments:
             _copy(call, segment)
             done, copied = done + 1, copied + segment.length
-    except (ImageError, TaskAbortedError):
+    except (ImageError, OSError, TaskAbortedError) as error:
         failed = encode(codes.COPY_ABORTED, descriptor=call.unit.mode.descriptor_sense)
         call.nexus.keep_copy_result(list_identifier, CopyResult(done, copied, failed))
-        raise
+        if isinstance(error, TaskAbortedError):
+            raise
+        structlog.get_logger("goldherd.scsi").error("a copy failed", unit=repr(call.unit), reason=str(error))
+        raise CommandError("A disk failed during the copy.", sense=codes.COPY_ABORTED) from error
     call.nexus.keep_copy_result(list_identifier, CopyResult(done, copied, b""))
     return None
 

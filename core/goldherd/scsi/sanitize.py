@@ -36,7 +36,7 @@ def overwrite(call: Call) -> Reply:
         raise invalid_field(7, "The overwrite count and the pattern length must not be 0, nor go beyond the list.")
     block = (pattern * (size // len(pattern) + 1))[:size]
     inverted = bytes(byte ^ 0xFF for byte in block)
-    passes = [inverted if invert and (count - number) % 2 == 0 else block for number in range(1, count + 1)]
+    passes = [inverted if invert and number % 2 else block for number in range(count)]
 
     def work(unit: LogicalUnit) -> None:
         begin = time.monotonic()
