@@ -13,7 +13,9 @@ from .test_persistent import APTPL, IGNORE, REGISTER, RESERVE, WE, keys, out, re
 
 def restarted(unit: LogicalUnit) -> LogicalUnit:
     """The same unit after power on."""
-    return LogicalUnit(CountingImage(4096), lun=0, target=Target(TARGET), identity="x", persist_path=unit.persist_path)
+    return LogicalUnit(
+        CountingImage(4096), lun=0, target=Target(TARGET), identity="x", persist_path=unit.persist_path
+    )
 
 
 def test_survives_a_restart(unit, a) -> None:
@@ -62,7 +64,18 @@ def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path, unit, a) -> None
     assert aptpl.load(unit.persist_path).registrations == {a.nexus.port: 1}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "registrations": [{}], "reservation": null}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 2}',
+        '{"format": 1, "registrations": [{}], "reservation": null}',
+        '{"format": 1, "registrations": [], "reservation": '
+        '{"type": 1, "initiator_port": "iqn.x", "target_port": "iqn.y"}}',
+    ],
+)
 def test_a_damaged_file_stops_the_start(tmp_path: Path, text: str) -> None:
     path = tmp_path / "file.json"
     path.write_text(text)

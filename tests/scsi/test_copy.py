@@ -2,8 +2,8 @@
 
 import pytest
 from goldherd.errors import ImageError
-from goldherd.scsi.commands import execute
 from goldherd.scsi.call import Status
+from goldherd.scsi.commands import execute
 from goldherd.scsi.device import LogicalUnit
 
 from .conftest import Initiator
@@ -18,7 +18,15 @@ def cscd(unit: LogicalUnit, *, eui: bool = False, kind: int = 0xE4) -> bytes:
     return descriptor + b"\x00" + unit.block_size.to_bytes(3)
 
 
-def segment(source: int, destination: int, blocks: int, source_lba: int, destination_lba: int, flags: int = 0, kind: int = 2) -> bytes:
+def segment(
+    source: int,
+    destination: int,
+    blocks: int,
+    source_lba: int,
+    destination_lba: int,
+    flags: int = 0,
+    kind: int = 2,
+) -> bytes:
     return (
         bytes([kind, flags, 0, 0x18]) + source.to_bytes(2) + destination.to_bytes(2) + bytes(2)
         + blocks.to_bytes(2) + source_lba.to_bytes(8) + destination_lba.to_bytes(8)
@@ -27,7 +35,15 @@ def segment(source: int, destination: int, blocks: int, source_lba: int, destina
 
 def copy(cscds: list[bytes], segments: list[bytes], list_id: int = 1, inline: int = 0) -> tuple[str, bytes]:
     one, two = b"".join(cscds), b"".join(segments)
-    data = bytes([list_id, 0]) + len(one).to_bytes(2) + bytes(4) + len(two).to_bytes(4) + inline.to_bytes(4) + one + two
+    data = (
+        bytes([list_id, 0])
+        + len(one).to_bytes(2)
+        + bytes(4)
+        + len(two).to_bytes(4)
+        + inline.to_bytes(4)
+        + one
+        + two
+    )
     return f"83 00 0000000000000000 {len(data):08x} 00 00", data
 
 
@@ -90,9 +106,12 @@ def test_empty_copy_is_good(unit, a) -> None:
         (lambda unit: copy([cscd(unit)[:31]], []), "05/1a/00"),
         (lambda unit: copy([cscd(unit)], [segment(0, 0, 1, 0, 1)[:27]]), "05/1a/00"),
         (lambda unit: copy([cscd(unit)], [b"\x02\x00"]), "05/1a/00"),
-        (lambda unit: ("83 00 0000000000000000 0000000f 00 00", bytes(15)), "05/1a/00"),
-        (lambda unit: ("83 00 0000000000000000 00000020 00 00", bytes(16)), "05/1a/00"),
-        (lambda unit: ("83 00 0000000000000000 00000010 00 00", bytes(2) + b"\x00\x20" + bytes(12)), "05/1a/00"),
+        (lambda _: ("83 00 0000000000000000 0000000f 00 00", bytes(15)), "05/1a/00"),
+        (lambda _: ("83 00 0000000000000000 00000020 00 00", bytes(16)), "05/1a/00"),
+        (
+            lambda _: ("83 00 0000000000000000 00000010 00 00", bytes(2) + b"\x00\x20" + bytes(12)),
+            "05/1a/00",
+        ),
     ],
 )
 def test_refused(unit, a, make, sense: str) -> None:
@@ -119,7 +138,7 @@ def test_reservations_of_both_units_count(unit, other, a) -> None:
 
 def test_copy_status(unit, a, b) -> None:
     a.good(*copy([cscd(unit)], [segment(0, 0, 4, 0, 8), segment(0, 0, 4, 0, 16)], list_id=0x21))
-    assert a.good("84 00 21 00000000000000 00000100 00 00").hex() == "00000008" "01" "0002" "01" "00000004"
+    assert a.good("84 00 21 00000000000000 00000100 00 00").hex() == "000000080100020100000004"
     assert a.good("84 04 21 00000000000000 00000100 00 00").hex() == "00000000"
     assert b.sense("84 00 21 00000000000000 00000100 00 00") == "05/24/00"
     assert a.sense("84 00 22 00000000000000 00000100 00 00") == "05/24/00"
@@ -132,7 +151,7 @@ def test_status_of_a_copy_that_failed(unit, a, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr(type(unit.image), "write", fail)
         assert a.sense(*copy([cscd(unit)], [segment(0, 0, 4, 0, 8)], list_id=3)) == "0a/00/00"
-    assert a.good("84 00 03 00000000000000 00000100 00 00").hex() == "00000008" "02" "0000" "01" "00000000"
+    assert a.good("84 00 03 00000000000000 00000100 00 00").hex() == "000000080200000100000000"
     details = a.good("84 04 03 00000000000000 00000100 00 00")
     assert int.from_bytes(details[0:4]) == len(details) - 4
     assert details[56:60].hex() == "02000012"
@@ -154,5 +173,5 @@ def test_results_are_bounded(unit, a) -> None:
 def test_operating_parameters(a) -> None:
     data = a.good("84 03 00 00000000000000 00000100 00 00")
     assert int.from_bytes(data[0:4]) == len(data) - 4 == 42
-    assert data[8:16].hex() == "0010" "0040" + (16 * 32 + 64 * 28).to_bytes(4).hex()
+    assert data[8:16].hex() == "00100040" + (16 * 32 + 64 * 28).to_bytes(4).hex()
     assert data[43:].hex() == "0202e4"

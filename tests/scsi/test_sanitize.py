@@ -75,7 +75,9 @@ def test_immediate_answers_first_and_works_afterwards(unit, a, b) -> None:
     assert whole(unit) == bytes(512 * 4096)
 
 
-def test_a_failed_sanitize_stays_until_it_is_repeated_or_ended(unit, a, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_sanitize_stays_until_it_is_repeated_or_ended(
+    unit, a, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise ImageError("gone")
 
