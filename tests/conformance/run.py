@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,6 +103,12 @@ def run_test(name: str, url: str, second: str | None = None) -> Result:
     return Result(judge(text, done.returncode), text)
 
 
+def run_on_all(name: str, urls: Sequence[str], second: str | None) -> list[Result]:
+    """One test on every unit at the same time; the units have nothing to do with each other."""
+    with ThreadPoolExecutor(len(urls)) as pool:
+        return list(pool.map(lambda url: run_test(name, url, second or url), urls))
+
+
 def verdict(name: str, outcomes: Sequence[Outcome]) -> Outcome:
     """One outcome over all units: the worst if a test failed anywhere, skipped only if skipped everywhere."""
     if name in EXPECTED:
@@ -135,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         urls = [*options.urls]
         if options.write_protected and name.startswith("ReadOnly."):
             urls.append(options.write_protected)
-        results = [run_test(name, url, options.second or url) for url in urls]
+        results = run_on_all(name, urls, options.second)
         verdicts[name] = verdict(name, [result.outcome for result in results])
         columns = "  ".join(f"{result.outcome.value:8}" for result in results)
         remark = f"  (accepted: {EXPECTED[name]})" if name in EXPECTED else ""

@@ -145,9 +145,7 @@ def _block_limits(call: Call) -> bytes:
         (24, 4): limits.UNMAP_DESCRIPTORS_MAX if unit.thin else 0,
         (28, 4): granularity if unit.thin else 0,
         (32, 4): 0x80000000 if unit.thin else 0,  # UGAVALID, alignment 0
-        (44, 4): atomic,  # without alignment or granularity
-        (56, 4): atomic,
-        (60, 4): 0,  # no boundary accepted
+        (44, 4): atomic,  # without alignment, granularity or boundary
     }
     data = bytearray(64)
     for (offset, length), value in values.items():
