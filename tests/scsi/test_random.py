@@ -21,9 +21,8 @@ def some_cdb(chance: random.Random) -> bytes:
     for _ in range(chance.choice((0, 1, 1, 2, 3, 10))):
         cdb[chance.randrange(command.cdb_length)] = chance.choice((1, 4, 8, 24, 255, chance.randrange(256)))
     if command.length is not None and chance.random() < 0.7:
-        cdb[command.cdb_length - (3 if command.cdb_length > 10 else 2)] = chance.choice(
-            (1, 5, 24, 24, 60, 88)
-        )
+        last_of_length = command.cdb_length - (3 if command.cdb_length > 10 else 2)
+        cdb[last_of_length] = chance.choice((1, 5, 24, 24, 60, 88))
     cdb[0] = command.opcode
     cdb[1] = command.usage_map[1] & chance.choice((0, 0, chance.randrange(256)))
     if command.action is not None:
