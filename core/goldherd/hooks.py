@@ -205,7 +205,8 @@ class _Guarded:
                 continue
             # A wrapper is a generator: pluggy itself brings its exceptions to the caller.
             wraps = options.get("wrapper") or options.get("hookwrapper")
-            setattr(self, attribute, function if wraps else _guard(function, name, attribute))
+            hook = options.get("specname") or attribute
+            setattr(self, attribute, function if wraps else _guard(function, name, hook))
 
 
 def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[..., object]:
@@ -221,7 +222,7 @@ def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[
         except Exception as failure:
             known = isinstance(failure, GoldherdError)
             if not known or hook in NOTIFICATIONS:
-                log.error("a plugin failed", plugin=plugin, hook=hook, reason=str(failure), exc_info=not known)
+                log.error("a plugin failed", plugin=plugin, hook=hook, why=str(failure), exc_info=not known)
             if hook in NOTIFICATIONS:
                 return None
             if known:

@@ -37,15 +37,10 @@ class Opener(Protocol):
         """Whether a VHD's size is to be taken from its geometry instead of its size field."""
         ...
 
-    `parent` is the parent the administrator named, or None to search for it; `search` are the folders in which
-    parents may be looked for besides the child's own; `chs_size` asks for the size by geometry; `longer_child`
-    lets a child be longer than its parent (it was resized: zeros past the parent's end).
-    """
-
-    parent: Path | None
-    search: Sequence[Path]
-    chs_size: bool
-    longer_child: bool
+    @property
+    def longer_child(self) -> bool:
+        """Whether a child may be longer than its parent (it was resized: zeros past the parent's end)."""
+        ...
 
     def open_parent(self, path: Path, format_name: str) -> Image:
         """The sealed image at path, opened once for everybody; ImageError if it can't be a parent

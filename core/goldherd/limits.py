@@ -29,12 +29,30 @@ DATA_SEGMENT_BYTES_MAX: Final = 262144
 """The MaxRecvDataSegmentLength we declare after login."""
 LOGIN_DATA_SEGMENT_BYTES_MAX: Final = 8192
 """RFC 7143 13.12: the default holds for the whole login."""
+TEXT_BYTES_MAX: Final = 65536
+"""Text collected over C-bit PDUs; the longest sensible login is under 4 KiB."""
+TEXT_PAIRS_MAX: Final = 256
+"""Keys in one text; RFC 7143 knows about 40."""
+TEXT_KEY_BYTES_MAX: Final = 63
+"""RFC 7143 6.1, standard-label."""
+TEXT_VALUE_BYTES_MAX: Final = 255
+"""RFC 7143 6.1, unless a key says otherwise."""
+CHAP_BINARY_BYTES_MAX: Final = 1024
+"""RFC 7143 12.1.3: CHAP_C and CHAP_R, decoded."""
 
 # --- session ----------------------------------------------------------------------------------------------
 LUNS_MAX: Final = 256
 """LUNs per target; single-level addressing in one byte, as every boot client uses."""
 COMMAND_WINDOW: Final = 128
 """Commands a session may have under way: open-iscsi's queue (cmds_max) is 128."""
+LOGIN_ROUNDS_MAX: Final = 32
+"""Requests in one login; mutual CHAP with every stage takes 5."""
+TEXT_ROUNDS_MAX: Final = 1024
+"""Requests in one Text exchange; enough for 64 KiB in, and for any list of targets in 8 KiB pieces out."""
+FIRST_BURST_BYTES_MAX: Final = 262144
+"""The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
+OUTSTANDING_R2T_MAX: Final = 1
+"""R2Ts open at a time per command; the queue depth supplies the parallelism."""
 
 # --- reactor ----------------------------------------------------------------------------------------------
 RECEIVE_BYTES: Final = 65536
@@ -72,34 +90,6 @@ PING_IDLE_SECONDS: Final = 15
 PING_ANSWER_SECONDS: Final = 30
 """How long an initiator that has answered a ping before may take for the next one."""
 
-TEXT_BYTES_MAX: Final = 65536
-"""Text collected over C-bit PDUs; the longest sensible login is under 4 KiB."""
-TEXT_PAIRS_MAX: Final = 256
-"""Keys in one text; RFC 7143 knows about 40."""
-TEXT_KEY_BYTES_MAX: Final = 63
-"""RFC 7143 6.1, standard-label."""
-TEXT_VALUE_BYTES_MAX: Final = 255
-"""RFC 7143 6.1, unless a key says otherwise."""
-NAME_BYTES_MAX: Final = 223
-"""RFC 7143 4.2.7.1: an iSCSI name."""
-CHAP_BINARY_BYTES_MAX: Final = 1024
-"""RFC 7143 12.1.3: CHAP_C and CHAP_R, decoded."""
-CHAP_SECRET_BYTES_MAX: Final = 255
-"""The longest secret we take; RFC 1994 names no limit, and Windows takes 16."""
-
-# --- session ----------------------------------------------------------------------------------------------
-LOGIN_ROUNDS_MAX: Final = 32
-"""Requests in one login; mutual CHAP with every stage takes 5."""
-TEXT_ROUNDS_MAX: Final = 1024
-"""Requests in one Text exchange; enough for 65,536 bytes in, and for any list of targets in 8 KiB pieces
-out."""
-MAX_BURST_BYTES: Final = 1 << 20
-"""The most data one R2T asks for or one Data-In sequence carries (MaxBurstLength)."""
-FIRST_BURST_BYTES: Final = 262144
-"""The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
-OUTSTANDING_R2T_MAX: Final = 1
-"""R2Ts open at a time per command; the queue depth supplies the parallelism."""
-
 # --- scsi -------------------------------------------------------------------------------------------------
 UNIT_ATTENTIONS_MAX: Final = 16
 """Unit attentions waiting on one nexus; equal ones collapse, and beyond this the oldest goes."""
@@ -114,8 +104,8 @@ COMPARE_AND_WRITE_BLOCKS_MAX: Final = 255
 """MAXIMUM COMPARE AND WRITE LENGTH; the CDB's field has one byte."""
 ATOMIC_BYTES_MAX: Final = 1 << 20
 """MAXIMUM ATOMIC TRANSFER LENGTH of VPD B0 in bytes."""
-UNMAP_BLOCKS_MAX: Final = 1 << 25
-"""MAXIMUM UNMAP LBA COUNT: 16 GiB of 512-byte blocks in one command."""
+UNMAP_BLOCKS_MAX: Final = 1 << 20
+"""MAXIMUM UNMAP LBA COUNT: 512 MiB of 512-byte blocks, so that one command ends soon."""
 UNMAP_DESCRIPTORS_MAX: Final = 256
 """MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT: bounds the parameter list to about 4 KiB."""
 LBA_STATUS_DESCRIPTORS_MAX: Final = 256
@@ -124,6 +114,9 @@ PARAMETER_LIST_BYTES_MAX: Final = 65536
 """The longest parameter list of any command that carries one."""
 REGISTRATIONS_MAX: Final = 1024
 """Persistent reservation keys per logical unit: a few times the nodes of a large cluster."""
+SANITIZE_SECONDS_MIN: Final = 5.0
+"""How long SANITIZE OVERWRITE takes at least: it leaves disk and processor to the others, and a client that looks
+for it sees it run (libiscsi's suite looks after four seconds)."""
 COPY_CSCD_DESCRIPTORS_MAX: Final = 16
 """Sources and destinations one EXTENDED COPY may name."""
 COPY_SEGMENTS_MAX: Final = 64
@@ -166,5 +159,29 @@ READ_CHUNK_BYTES: Final = 1 << 20
 """One step of plain reading and hashing."""
 CONTROL_REPLY_BYTES_MAX: Final = 64 << 20
 """What a daemon may answer to `status`: 10,000 sessions fit ten times over."""
+CONTROL_REQUEST_BYTES_MAX: Final = 4096
+"""One line of JSON from the command line."""
 CONTROL_SECONDS_MAX: Final = 10
 """How long `status` waits for a daemon that took the connection."""
+
+# --- server -----------------------------------------------------------------------------------------------
+SESSIONS_MAX: Final = 16384
+"""Sessions of one server; a TSIH has 16 bits, and none may be used twice at once."""
+LOGINS_MAX: Final = 16384
+"""Connections in their login at once; one that says nothing costs a descriptor and about 10 KiB."""
+LOGIN_RECEIVE_BYTES: Final = 16384
+"""Asked of one recv during login; what comes behind the last request goes to the reactor."""
+BACKLOG: Final = 4096
+"""Connections that wait to be accepted: a whole site powers on at once."""
+SEND_BUFFER_BYTES: Final = 1048576
+"""Socket send buffer: caps the kernel memory of a slow reader; more is no faster."""
+KEEPALIVE_IDLE_SECONDS: Final = 120
+KEEPALIVE_INTERVAL_SECONDS: Final = 30
+KEEPALIVE_PROBES: Final = 10
+"""Patient, because a boot loader's TCP stands still between two calls of the firmware."""
+LINGER_SECONDS: Final = 10.0
+"""How long a target stays open after its last session: loader and operating system find the same disk."""
+CLOSE_SECONDS: Final = 5.0
+"""How long we wait for a dropped session's I/O before going on without it."""
+CONTROL_THREADS: Final = 16
+"""Threads of the control plane that may sleep: opening disks, rare commands, flushes."""

@@ -45,7 +45,7 @@ class Address:
 
 
 def default_data_folder() -> Path:
-    """/var/lib/goldherd for root, ~/.local/share/goldherd for others, unless $GOLDHERD_DATA says otherwise."""
+    """$GOLDHERD_DATA, else /var/lib/goldherd for root and ~/.local/share/goldherd for others."""
     named = os.environ.get("GOLDHERD_DATA")
     if named:
         return Path(named).expanduser()
@@ -164,7 +164,7 @@ def control_socket(data: Path) -> Path:
 
 
 def server_settings(**options: Any) -> ServerSettings:
-    """The settings from options (None means: not given), environment and defaults; SettingsError otherwise."""
+    """The settings from options (None: not given), environment and defaults; SettingsError otherwise."""
     given = {name: value for name, value in options.items() if value is not None}
     try:
         return ServerSettings(**given)

@@ -21,12 +21,17 @@ from typing import Final, NamedTuple
 
 from goldherd.errors import LoginStatus, ProtocolError, SettingsError
 from goldherd.hookspecs import AuthExchange, Credentials, hookimpl
-from goldherd.limits import CHAP_BINARY_BYTES_MAX, CHAP_SECRET_BYTES_MAX, TEXT_VALUE_BYTES_MAX
+from goldherd.limits import (
+    CHAP_BINARY_BYTES_MAX,
+    CHAP_SECRET_BYTES_MAX,
+    CHAP_SECRET_BYTES_MIN,
+    TEXT_VALUE_BYTES_MAX,
+)
 from goldherd.wire import text
 
 AUTHENTICATION_FAILURE: Final = LoginStatus(2, 1)
-SECRET_BYTES_STRONG: Final = 12
-"""96 bits: RFC 7143 9.2.1 asks for that where nothing else protects the connection."""
+SECRET_BYTES_WINDOWS_MAX: Final = 16
+"""The longest secret that the initiator of Windows takes."""
 
 
 class Digest(NamedTuple):
@@ -71,8 +76,7 @@ class ChapExchange:
         self.finished = False
 
     def step(self, keys: dict[str, str]) -> dict[str, str]:
-        """One request's CHAP keys in, ours out; ProtocolError 0x0201 when the initiator fails, 0x0200 for bad
-        form."""
+        """CHAP keys of one request in, ours out; ProtocolError 0x0201 or, for bad form, 0x0200."""
         return self._step(keys)
 
     def _choose(self, keys: dict[str, str]) -> dict[str, str]:
@@ -157,12 +161,12 @@ def check_credentials(credentials: Credentials) -> list[str]:
             raise SettingsError(
                 f"The {kind} secret has {len(secret)} bytes; give it 12 to 16, which every initiator can use."
             )
-        if len(secret) < SECRET_BYTES_STRONG:
+        if len(secret) < CHAP_SECRET_BYTES_MIN:
             warnings.append(
                 f"The {kind} secret of {user} has {len(secret)} bytes: under 12 (96 bits) it can be guessed "
                 "from a recorded login, and Windows refuses it."
             )
-        if len(secret) > 16:
+        if len(secret) > SECRET_BYTES_WINDOWS_MAX:
             warnings.append(f"The {kind} secret of {user} has {len(secret)} bytes; Windows takes 16 at most.")
     if len(pairs) == 2 and hmac.compare_digest(pairs[0][2], pairs[1][2]):
         raise SettingsError("The CHAP secrets of both directions are the same; set two different ones.")

@@ -1,7 +1,7 @@
 """Raw disks: the file is the disk, byte for byte. Also block devices.
 
-A raw file is never recognised by its content, because a guest writes that; it is what the house takes a file for
-when no other plugin claims it.
+A raw file is never recognised by its content, because a guest writes that; it is what the house takes a file
+for when no other plugin claims it.
 """
 
 import errno

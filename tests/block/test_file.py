@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from goldherd.block.file import FileImage
 from goldherd.block.locked import open_locked
 from goldherd.block.newfile import new_file

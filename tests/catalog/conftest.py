@@ -1,35 +1,26 @@
-"""A data folder of its own for every test, and image formats to fill it with."""
+"""A data folder of its own for every test, and disks to fill it with."""
 
-import importlib.util
+import copy
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-
 from goldherd.catalog import Catalog, VersionRecord
 from goldherd.catalog.importing import import_image
+from goldherd.hooks import Hooks
 
-TOYS = Path(__file__).with_name("toy_formats.py")
 
-
-def load_toys() -> ModuleType:
-    """The module toy_formats, whose folder is no package."""
-    if "toy_formats" not in sys.modules:
-        specification = importlib.util.spec_from_file_location("toy_formats", TOYS)
-        assert specification is not None and specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        sys.modules["toy_formats"] = module
-        specification.loader.exec_module(module)
-    return sys.modules["toy_formats"]
+@pytest.fixture(scope="session")
+def plugins() -> Hooks:
+    return Hooks()
 
 
 @pytest.fixture
-def formats() -> Any:
-    return load_toys().ToyFormats()
+def formats(plugins: Hooks) -> Any:
+    """The installed plugins; what a test changes of them is its own."""
+    return copy.copy(plugins)
 
 
 @pytest.fixture

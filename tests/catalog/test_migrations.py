@@ -2,14 +2,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
-
 from goldherd.catalog import Catalog
 from goldherd.catalog.images import list_versions
 from goldherd.catalog.migrations import STEPS, Step, migrate, schema_number
 from goldherd.catalog.nodes import list_nodes
 from goldherd.catalog.tables import metadata
 from goldherd.errors import CatalogError
+from sqlalchemy import inspect
 
 VERSION_1 = Path(__file__).with_name("version1.sql")
 """A catalog as it was written with the first schema: never changed, so that it opens for ever."""
@@ -21,7 +20,11 @@ def test_catalog_of_version_1_opens_with_all_it_knows(tmp_path: Path) -> None:
     connection.close()
     with Catalog(tmp_path) as catalog:
         (version,) = list_versions(catalog)
-        assert (version.name, version.state, version.path) == ("lab@1", "active", tmp_path / "images/lab@1.vhd")
+        assert (version.name, version.state, version.path) == (
+            "lab@1",
+            "active",
+            tmp_path / "images/lab@1.vhd",
+        )
         (node,) = list_nodes(catalog)
         assert (node.name, node.image, node.version, node.initiators) == ("pc-1", "lab", 1, ("any",))
         assert node.macs == ("52:54:00:12:34:56",)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pluggy
 import pytest
-from goldherd_plugins import backend_raw, backend_sparse, vhd
-
 from goldherd import hookspecs
 from goldherd.block.image import Image
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import ImageError
+from goldherd_plugins import backend_raw, backend_sparse, vhd
 
 
 class Opener:

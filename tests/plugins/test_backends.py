@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.plugins.conftest import KINDS, PLUGINS, Disk, Opener, create_disk, open_disk
-
 from goldherd.errors import ImageError
+
+from tests.plugins.conftest import KINDS, PLUGINS, Disk, Opener, create_disk, open_disk
 
 MIB = 1 << 20
 SIZE = 5 * MIB

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from goldherd_plugins.vhd import layout
-from tests.plugins.conftest import Disk, Opener, open_disk
-
 from goldherd.errors import ImageError
+from goldherd_plugins.vhd import layout
+
+from tests.plugins.conftest import Disk, Opener, open_disk
 
 MIB = 1 << 20
 SIZE = 5 * MIB
@@ -31,7 +31,8 @@ def content(make_disk: MakeDisk) -> bytearray:
 
 
 def structure(field: str, value: int | bytes, at: int, length: int, offset: int) -> Change:
-    """A change of one field of a structure, its checksum made right again; `at` below 0 counts from the end."""
+    """A change of one field of a structure, its checksum made right again; `at` below 0 counts from the
+    end."""
 
     def change(content: bytearray) -> None:
         start = at if at >= 0 else len(content) + at
@@ -128,7 +129,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "BAT not on a sector": (header(">Q", BAT + 1, 16), "does not lie inside the file"),
     "BAT over the footer copy": (header(">Q", 0, 16), "does not lie inside the file"),
     "BAT inside the header": (header(">Q", 1024, 16), "overlaps its header"),
-    "block at the footer copy": (both(entry(0, layout.UNUSED_BLOCK), entry(1, 0)), "overlaps its own structures"),
+    "block at the footer copy": (
+        both(entry(0, layout.UNUSED_BLOCK), entry(1, 0)),
+        "overlaps its own structures",
+    ),
     "block at the header": (both(entry(0, layout.UNUSED_BLOCK), entry(1, 1)), "overlaps its own structures"),
     "block at the BAT": (entry(0, 3), "overlaps its own structures"),
     "block past the end": (entry(1, 0x00100000), "does not end inside the file"),
@@ -192,9 +196,7 @@ def test_one_good_footer_is_enough_to_read_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("name", MENDED)
-def test_opening_for_writing_restores_the_other_footer(
-    tmp_path: Path, content: bytearray, name: str
-) -> None:
+def test_opening_for_writing_restores_the_other_footer(tmp_path: Path, content: bytearray, name: str) -> None:
     whole = bytes(content)
     MENDED[name](content)
     path = tmp_path / "hurt.vhd"
@@ -264,7 +266,9 @@ def test_a_fixed_disk_that_is_too_short_is_refused(make_disk: MakeDisk) -> None:
         open_disk(f"vhd:{path}", "r")
 
 
-def test_a_fixed_disk_ignores_the_footer_that_its_guest_forged(make_disk: MakeDisk, content: bytearray) -> None:
+def test_a_fixed_disk_ignores_the_footer_that_its_guest_forged(
+    make_disk: MakeDisk, content: bytearray
+) -> None:
     disk = make_disk("fixed", MIB)
     image = disk.open()
     image.write(0, memoryview(content[:2048]))
@@ -327,7 +331,9 @@ def test_a_table_with_spare_entries_is_taken_and_kept(tmp_path: Path, content: b
     assert path.read_bytes()[BAT + 12 : BAT + 512] == b"\xff" * 500
 
 
-def test_the_size_is_the_current_size_unless_geometry_is_asked_for(tmp_path: Path, content: bytearray) -> None:
+def test_the_size_is_the_current_size_unless_geometry_is_asked_for(
+    tmp_path: Path, content: bytearray
+) -> None:
     footers("", b"vpc ", 28)(content)
     path = tmp_path / "vpc.vhd"
     path.write_bytes(content)

@@ -1,11 +1,10 @@
 """Footer, header, geometry and locator texts, field by field."""
 
 import pytest
+from goldherd.errors import ImageError
 from goldherd_plugins.vhd import layout
 from hypothesis import given
 from hypothesis import strategies as st
-
-from goldherd.errors import ImageError
 
 GIB = 1 << 30
 

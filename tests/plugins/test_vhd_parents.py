@@ -6,14 +6,14 @@ import struct
 from pathlib import Path
 
 import pytest
+from goldherd.errors import ImageError
+from goldherd.limits import CHAIN_DEPTH_MAX
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.create import create_differencing
 from goldherd_plugins.vhd.parents import find_parent_file
 from goldherd_plugins.vhd.survey import Survey, survey
-from tests.plugins.conftest import Opener, create_disk, open_disk
 
-from goldherd.errors import ImageError
-from goldherd.limits import CHAIN_DEPTH_MAX
+from tests.plugins.conftest import Opener, create_disk, open_disk
 
 MIB = 1 << 20
 SIZE = 4 * MIB
@@ -137,13 +137,17 @@ def test_the_relative_locator_is_found_from_another_place(tmp_path: Path, child:
     assert find(moved / "nodes" / child.name) == moved / "golden" / "golden.vhd"
 
 
-def test_a_child_behind_a_symbolic_link_is_looked_from_its_real_folder(tmp_path: Path, golden: Path, child: Path) -> None:
+def test_a_child_behind_a_symbolic_link_is_looked_from_its_real_folder(
+    tmp_path: Path, golden: Path, child: Path
+) -> None:
     link = tmp_path / "link.vhd"
     link.symlink_to(child)
     assert find(link) == golden
 
 
-def test_the_absolute_locator_serves_when_the_relative_one_does_not(tmp_path: Path, golden: Path, child: Path) -> None:
+def test_the_absolute_locator_serves_when_the_relative_one_does_not(
+    tmp_path: Path, golden: Path, child: Path
+) -> None:
     elsewhere = tmp_path / "a" / "b" / "c"
     elsewhere.mkdir(parents=True)
     shutil.move(child, elsewhere / child.name)
@@ -178,7 +182,9 @@ def test_a_path_of_windows_serves_by_its_file_name(
     assert find(child) == child.parent / golden.name
 
 
-@pytest.mark.parametrize("text", ["\\\\server\\share\\x", "file:///etc/hostname", "C:x", "\\\\.\\PhysicalDrive0"])
+@pytest.mark.parametrize(
+    "text", ["\\\\server\\share\\x", "file:///etc/hostname", "C:x", "\\\\.\\PhysicalDrive0"]
+)
 def test_foreign_paths_are_never_followed(child: Path, text: str) -> None:
     set_locators(child, utf16(text), utf16(text))
     with pytest.raises(ImageError) as refusal:

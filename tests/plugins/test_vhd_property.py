@@ -1,4 +1,5 @@
-"""Random reads, writes, discards, flushes and reopens over chains of depth 1 to 4, against an array of bytes."""
+"""Random reads, writes, discards, flushes and reopens over chains of depth 1 to 4, against an array of
+bytes."""
 
 import shutil
 import tempfile
@@ -8,6 +9,7 @@ from goldherd_plugins.vhd.create import create_differencing, create_dynamic, cre
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from tests.plugins.conftest import Opener, open_disk
 
 SECTORS = 600
@@ -26,11 +28,11 @@ class Chain(RuleBasedStateMachine):
     @initialize(
         fixed=st.booleans(),
         blocks=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=4),
-        history=st.lists(st.lists(st.tuples(ranges, st.integers(0, 255)), max_size=4), min_size=4, max_size=4),
+        history=st.lists(
+            st.lists(st.tuples(ranges, st.integers(0, 255)), max_size=4), min_size=4, max_size=4
+        ),
     )
-    def build(
-        self, fixed: bool, blocks: list[int], history: list[list[tuple[tuple[int, int], int]]]
-    ) -> None:
+    def build(self, fixed: bool, blocks: list[int], history: list[list[tuple[tuple[int, int], int]]]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="goldherd-chain-"))
         self.opener = Opener()
         self.model = bytearray(SIZE)
@@ -142,5 +144,5 @@ class Chain(RuleBasedStateMachine):
 
 TestChain = Chain.TestCase
 TestChain.settings = settings(
-    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

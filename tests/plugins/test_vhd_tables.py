@@ -11,7 +11,9 @@ runs = st.lists(st.tuples(st.integers(0, 1023), st.integers(1, 300)), max_size=1
 
 
 @given(runs, st.integers(0, 1023), st.integers(1, 1024))
-def test_a_run_is_as_long_as_the_bits_are_equal(changes: list[tuple[int, int]], first: int, length: int) -> None:
+def test_a_run_is_as_long_as_the_bits_are_equal(
+    changes: list[tuple[int, int]], first: int, length: int
+) -> None:
     bitmaps = SectorBitmaps(3, 1024 * 512)
     model = [False] * 1024
     for start, count in changes:

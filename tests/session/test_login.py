@@ -1,9 +1,11 @@
 """The login phase: stages, text over several PDUs, identity, sessions, every refusal (RFC 7143 section 6)."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from goldherd.errors import LoginRedirectError, LoginStatus, ProtocolError
+from goldherd.hookspecs import hookimpl
 from goldherd.session.host import LoginPolicy
 from goldherd.session.login import Login
 from goldherd.session.portal import Portal
@@ -290,6 +292,37 @@ def test_chap_keys_where_nothing_is_asked_for_are_not_understood(connect, names)
     initiator = connect()
     reply = initiator.send(0, 1, names | {"AuthMethod": "None", "CHAP_A": "5"})
     assert reply.pairs["CHAP_A"] == "NotUnderstood"
+
+
+class Badge:
+    """A way to prove an identity that a stranger's plugin brings along."""
+
+    method = "Z-badge"
+    prefix = "X-badge."
+    finished = False
+
+    def step(self, keys):
+        self.finished = keys == {"X-badge.number": "42"}
+        return {"X-badge.seen": "Yes"}
+
+
+@pytest.mark.parametrize(("number", "transit"), [("42", True), ("41", False)])
+def test_method_of_a_plugin(connect, host, names, number, transit):
+    host.hooks.register(SimpleNamespace(start_login=hookimpl(lambda: Badge())), "badge")
+    initiator = connect()
+    assert initiator.send(0, 1, names | {"AuthMethod": "CHAP,Z-badge"}).pairs["AuthMethod"] == "Z-badge"
+    reply = initiator.send(0, 1, {"X-badge.number": number, "X-other": "1"})
+    assert reply.pairs == {"X-badge.seen": "Yes", "X-other": "NotUnderstood"}
+    assert reply.transit == transit
+
+
+def test_plugin_that_fails_is_a_target_error(connect, host, names):
+    def broken():
+        raise KeyError("number")
+
+    host.hooks.register(SimpleNamespace(start_login=hookimpl(broken)), "badge")
+    initiator = connect()
+    assert "plugin badge" in refused(initiator, initiator.send(0, 1, names), Status.TARGET_ERROR)
 
 
 def test_discovery_authentication_is_a_switch_of_its_own(connect, host, chap_names):

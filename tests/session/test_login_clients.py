@@ -30,9 +30,10 @@ LIBISCSI = {
 }  # fmt: skip
 WINDOWS = {
     "HeaderDigest": "None,CRC32C", "DataDigest": "None,CRC32C", "ErrorRecoveryLevel": "2",
-    "InitialR2T": "No", "ImmediateData": "Yes", "MaxRecvDataSegmentLength": "65536", "MaxBurstLength": "262144",
-    "FirstBurstLength": "65536", "MaxConnections": "32", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes",
-    "DefaultTime2Wait": "0", "DefaultTime2Retain": "60", "MaxOutstandingR2T": "16",
+    "InitialR2T": "No", "ImmediateData": "Yes", "MaxRecvDataSegmentLength": "65536",
+    "MaxBurstLength": "262144", "FirstBurstLength": "65536", "MaxConnections": "32",
+    "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes", "DefaultTime2Wait": "0",
+    "DefaultTime2Retain": "60", "MaxOutstandingR2T": "16",
 }  # fmt: skip
 
 

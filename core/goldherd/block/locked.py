@@ -1,7 +1,7 @@
-"""Opens image files under a lock, so that no two programs write one disk and nobody changes a disk being read.
+"""Opens image files under a lock: no two programs write one disk, and nobody changes a disk being read.
 
-Open-file-description locks (fcntl(2)): shared for "r", exclusive for "rw"; they end with the descriptor, whatever
-happens to the process. Regular files and block devices only.
+Open-file-description locks (fcntl(2)): shared for "r", exclusive for "rw"; they end with the descriptor,
+whatever happens to the process. Regular files and block devices only.
 """
 
 import errno
@@ -67,8 +67,8 @@ def _lock(fd: int, path: str | Path, exclusive: bool) -> None:
             raise refusal(error, path, "lock") from error
         who = "somebody else uses it" if exclusive else "somebody else writes to it"
         raise ImageError(
-            f"Could not open {path} for {'writing' if exclusive else 'reading'}: {who}. Stop the other program "
-            "(or the other target) first.",
+            f"Could not open {path} for {'writing' if exclusive else 'reading'}: {who}. Stop the other "
+            "program (or the other target) first.",
             path=str(path),
         ) from error
 

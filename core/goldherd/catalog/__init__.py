@@ -1,7 +1,8 @@
 """Images, versions, nodes and rules: what there is, kept in SQLite and files, told in plain records.
 
-Knows no protocol and no image format: formats come in as a `Formats` (goldherd.hooks.Hooks is one). Start reading
-at store.py for what lies where, at leftovers.py for why nothing half-made stays, at directory.py for the server.
+Knows no protocol and no image format: formats come in as a `Formats` (goldherd.hooks.Hooks is one). Start
+reading at store.py for what lies where, at leftovers.py for why nothing half-made stays, at directory.py for
+the server.
 """
 
 from goldherd.catalog.directory import CatalogDirectory, SealedFile

@@ -1,7 +1,8 @@
 """The catalog as the server sees it: goldherd.targets.Directory, asked anew at every login and discovery.
 
-Nothing is kept in memory, so that a node added by a command is served at once. The one thing the server writes,
-when a node was last seen, is written by a thread of its own: a login never waits for somebody else's change.
+Nothing is kept in memory, so that a node added by a command is served at once. The one thing the server
+writes, when a node was last seen, is written by a thread of its own: a login never waits for somebody else's
+change.
 """
 
 import threading
@@ -89,8 +90,8 @@ class CatalogDirectory:
         version = version_at(self._catalog, path)
         if version is None:
             raise ImageError(
-                f"{path} is not a sealed image of this catalog and can't be a parent: import it with 'goldherd image "
-                "import'.",
+                f"{path} is not a sealed image of this catalog and can't be a parent: import it with "
+                "'goldherd image import'.",
                 path=str(path),
             )
         verify_sealed(version)

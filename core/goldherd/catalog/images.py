@@ -46,7 +46,8 @@ def find_version(connection: Connection, catalog: Catalog, ref: ImageRef) -> tup
     if known is None or ref.number is not None:
         raise unknown_image(ref)
     raise CatalogError(
-        f"The image {ref.image} has no active version: choose one with 'goldherd image activate {ref.image}@NUMBER'."
+        f"The image {ref.image} has no active version: choose one with 'goldherd image activate "
+        f"{ref.image}@NUMBER'."
     )
 
 
@@ -107,7 +108,8 @@ def retire(catalog: Catalog, ref: ImageRef) -> bool:
 def remove(catalog: Catalog, ref: ImageRef) -> tuple[list[VersionRecord], int]:
     """Forgets a version, or all of an image's when the reference has no number, with overlays made on them.
 
-    Files that were adopted in place stay where they are. Gives the versions and the number of overlays removed.
+    Files that were adopted in place stay where they are. Gives the versions and the number of overlays
+    removed.
     """
     targets = [get_version(catalog, ref)] if ref.number is not None else list_versions(catalog, ref.image)
     doomed = [version.path for version in targets if not version.in_place]
@@ -187,8 +189,8 @@ def _refuse_if_parent(connection: Connection, version_id: int, version: VersionR
     child = connection.execute(query).mappings().first()
     if child is not None:
         raise CatalogError(
-            f"{version.name} is not removed: {child['image']}@{child['number']} is a differencing child of it; "
-            "remove that first."
+            f"{version.name} is not removed: {child['image']}@{child['number']} is a differencing child of "
+            "it; remove that first."
         )
 
 
@@ -196,6 +198,6 @@ def _refuse_if_followed(connection: Connection, image_id: int, image: str) -> No
     names = connection.execute(select(nodes.c.name).where(nodes.c.image_id == image_id)).scalars().all()
     if names:
         raise CatalogError(
-            f"{image} is not removed: it is the image of {_named(sorted(names))}; remove the nodes or set them to "
-            "another image first."
+            f"{image} is not removed: it is the image of {_named(sorted(names))}; remove the nodes or set "
+            "them to another image first."
         )

@@ -22,6 +22,7 @@ from goldherd.catalog.records import Formats, ImageRef, OpenedImage, Progress, V
 from goldherd.catalog.store import Catalog, explained, now, sync_folder
 from goldherd.catalog.tables import images, versions
 from goldherd.errors import CatalogError, ImageError
+from goldherd.limits import READ_CHUNK_BYTES
 
 GOLDEN_FORMAT: Final = "vhd"
 """The format that may be a parent of differencing children."""
@@ -34,13 +35,15 @@ PLAIN_FORMATS: Final = ("raw", "sparse")
 class SealedOpener:
     """Opens parents for a plugin, and only such as this catalog has sealed.
 
-    Implements goldherd.hookspecs.Opener. A parent that is a copy of a sealed version (same size, same headers and
-    footer) is replaced by that version, so that a chain can be imported one file after the other.
+    Implements goldherd.hookspecs.Opener. A parent that is a copy of a sealed version (same size, same headers
+    and footer) is replaced by that version, so that a chain can be imported one file after the other.
     """
 
     def __init__(self, catalog: Catalog, formats: Formats, parent: Path | None = None) -> None:
         self.parent = parent
         self.search: Sequence[Path] = (catalog.images,)
+        self.chs_size = False
+        self.longer_child = False
         self.first: VersionRecord | None = None
         """The leaf's own parent, once the plugin has asked for it."""
         self._catalog = catalog
@@ -135,14 +138,14 @@ def _check_source(source: Path, format_name: str, in_place: bool) -> int:
     if format_name in PLAIN_FORMATS:
         if in_place:
             raise ImageError(
-                f"{source} is a {format_name} disk, which can't be a parent as it is: leave out --in-place, and a "
-                "copy with a VHD footer is made.",
+                f"{source} is a {format_name} disk, which can't be a parent as it is: leave out "
+                "--in-place, and a copy with a VHD footer is made.",
                 path=str(source),
             )
     elif format_name != GOLDEN_FORMAT:
         raise ImageError(
-            f"{source} is of the format {format_name}, which can't be the parent of differencing VHDs: convert it "
-            "to a raw disk or to VHD and import that.",
+            f"{source} is of the format {format_name}, which can't be the parent of differencing VHDs: "
+            "convert it to a raw disk or to VHD and import that.",
             path=str(source),
         )
     if in_place and kind != stat.S_IFREG:
@@ -176,9 +179,13 @@ def _copy(source: Path, staged: Path, kind: int, disk_bytes: int | None, progres
         length = length_of(from_file) if disk_bytes is None else disk_bytes
         to_file = os.open(staged, flags, 0o600)
         try:
-            if disk_bytes is None:
-                os.ftruncate(to_file, length)
+            # What stands behind the disk's bytes in a prepared container is kept; the space set aside for
+            # them is given back, because a sealed file is never written and may keep its holes.
+            behind = os.pread(to_file, READ_CHUNK_BYTES, length)
+            os.ftruncate(to_file, 0)
+            os.ftruncate(to_file, length)
             copy_bytes(from_file, to_file, length, progress)
+            os.pwrite(to_file, behind, length)
             os.fsync(to_file)
         finally:
             os.close(to_file)
@@ -205,8 +212,8 @@ def _check_copy(
     ):
         if image.size_bytes != size_bytes:
             raise ImageError(
-                f"The copy {staged} has {image.size_bytes} bytes where the disk has {size_bytes}: import it again, "
-                "and report this if it stays so.",
+                f"The copy {staged} has {image.size_bytes} bytes where the disk has {size_bytes}: import "
+                "it again, and report this if it stays so.",
                 path=str(staged),
             )
 

@@ -1,9 +1,9 @@
 """Nothing half-made stays behind: the files of a change are written down before they are touched.
 
-A command that makes or removes files keeps a list of them in DATA/changes, under a lock that dies with it. When
-the change ends, well or badly, every listed file that the catalog does not know is removed; and when the
-command was killed, the next one that changes something does the same in its stead. So a file exists if and only if
-the catalog knows it, and which of the two came first never matters.
+A command that makes or removes files keeps a list of them in DATA/changes, under a lock that dies with it.
+When the change ends, well or badly, every listed file that the catalog does not know is removed; and when the
+command was killed, the next one that changes something does the same in its stead. So a file exists if and
+only if the catalog knows it, and which of the two came first never matters.
 
 Only listed files are ever removed: a file that somebody put into the folders by hand is left alone.
 """
@@ -79,13 +79,20 @@ def _sweep(catalog: Catalog) -> None:
 def _finish(catalog: Catalog, listing: Path) -> None:
     # A last line without its newline was cut off by a crash: its file was not touched yet.
     lines = listing.read_text().split("\n")[:-1]
-    folders = set()
-    for path in _unknown(catalog, [Path(line) for line in lines]):
-        path.unlink(missing_ok=True)
-        folders.add(path.parent)
-    for folder in folders:
+    unknown = set(_unknown(catalog, [Path(line) for line in lines]))
+    for folder in {path.parent for path in unknown}:
+        for path in folder.iterdir():
+            if path in unknown or _becomes(path) in unknown:
+                path.unlink(missing_ok=True)
         sync_folder(folder)
     listing.unlink()
+
+
+def _becomes(path: Path) -> Path | None:
+    """The file that a half-written ".NAME.RANDOM.new" was to become: whoever makes a file whole starts so."""
+    if path.suffix != ".new" or not path.name.startswith("."):
+        return None
+    return path.with_name(path.name[1:].removesuffix(".new").rpartition(".")[0] or path.name)
 
 
 def _unknown(catalog: Catalog, paths: list[Path]) -> list[Path]:

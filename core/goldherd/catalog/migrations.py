@@ -79,6 +79,11 @@ def schema_number(connection: Connection) -> int:
     return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
+def is_current(connection: Connection) -> bool:
+    """Whether every step was taken and none is unknown: then there is nothing to migrate."""
+    return schema_number(connection) == len(STEPS)
+
+
 def migrate(connection: Connection, path: object, steps: Sequence[Step] = STEPS) -> int:
     """Takes the steps that are missing, within the caller's transaction; gives how many there were.
 
@@ -87,8 +92,8 @@ def migrate(connection: Connection, path: object, steps: Sequence[Step] = STEPS)
     number = schema_number(connection)
     if number > len(steps):
         raise CatalogError(
-            f"The catalog {path} was written by a later goldherd (schema {number}; this one knows {len(steps)}): "
-            "install that version again, or restore the catalog from a backup."
+            f"The catalog {path} was written by a later goldherd (schema {number}; this one knows "
+            f"{len(steps)}): install that version again, or restore the catalog from a backup."
         )
     for step in steps[number:]:
         for statement in step.statements:

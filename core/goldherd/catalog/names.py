@@ -68,8 +68,8 @@ def expand_nodes(ranges: str | list[str]) -> list[str]:
     refuse = f"'{text}' is not a list of nodes"
     if _count(text) > NODES_PER_COMMAND_MAX:
         raise CatalogError(
-            f"'{text}' stands for more than {NODES_PER_COMMAND_MAX} nodes: shorten the range, or name them in "
-            "several commands."
+            f"'{text}' stands for more than {NODES_PER_COMMAND_MAX} nodes: shorten the range, or name them "
+            "in several commands."
         )
     try:
         names = list(NodeSet(text.lower(), resolver=RESOLVER_NOGROUP))
@@ -101,8 +101,8 @@ def normalise_iscsi_name(text: str, what: str = "a target") -> str:
         or not folded.isprintable()
     ):
         raise CatalogError(
-            f"'{text}' can't name {what}: write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 hexadecimal digits, or naa. "
-            "and 16 or 32."
+            f"'{text}' can't name {what}: write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 hexadecimal digits, "
+            "or naa. and 16 or 32."
         )
     return folded
 

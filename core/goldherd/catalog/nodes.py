@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from goldherd.catalog import leftovers
 from goldherd.catalog.images import find_version, get_version
@@ -86,7 +85,8 @@ def add(
         for name in names:
             if name in existing and (difference := _difference(catalog, existing[name], wishes)):
                 raise CatalogError(
-                    f"{name} exists with another {difference}: change it with 'goldherd node set', or leave it out."
+                    f"{name} exists with another {difference}: change it with 'goldherd node set', or "
+                    "leave it out."
                 )
         if new:
             verify_sealed(version)
@@ -102,7 +102,7 @@ def add(
             with leftovers.change(catalog, [*disks, *secret_files]):
                 make_overlays(formats, disks, version)
                 _save_secrets(catalog, new, wishes)
-                with _write(catalog) as connection:
+                with catalog.write() as connection:
                     _insert(connection, catalog, new, wishes, initiator_name)
     return Outcome(new, [name for name in names if name in existing])
 
@@ -134,7 +134,7 @@ def change(
             if version is not None:
                 _make_or_undo(formats, missing, version)
             _save_secrets(catalog, changed, wishes)
-            with _write(catalog) as connection:
+            with catalog.write() as connection:
                 for name in changed:
                     _update(connection, catalog, name, wishes)
     return Outcome(changed, [node.name for node in existing if node.name not in set(changed)])
@@ -153,7 +153,8 @@ def reset(catalog: Catalog, formats: Formats, names: Sequence[str]) -> int:
         for node in existing:
             if node.version is None:
                 raise CatalogError(
-                    f"{node.name} can't be reset: its image {node.image} has no active version; activate one first."
+                    f"{node.name} can't be reset: its image {node.image} has no active version; activate "
+                    "one first."
                 )
         for reference in sorted({(node.image, node.version) for node in existing}):
             version = get_version(catalog, ImageRef(*reference))
@@ -195,7 +196,8 @@ def _wished_image(wishes: NodeWishes) -> ImageRef:
 def _refuse_shared_mac(names: Sequence[str], wishes: NodeWishes) -> None:
     if wishes.macs and len(names) > 1:
         raise CatalogError(
-            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by itself."
+            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by "
+            "itself."
         )
 
 
@@ -235,28 +237,6 @@ def _make_or_undo(formats: Formats, paths: list[Any], version: VersionRecord) ->
         raise
 
 
-class _write(AbstractContextManager[Connection]):  # noqa: N801 - reads as a verb where it is used
-    """A write transaction whose violated constraints are explained in a user's words."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._inner = catalog.write()
-
-    def __enter__(self) -> Connection:
-        return self._inner.__enter__()
-
-    def __exit__(self, *failure: Any) -> bool | None:
-        try:
-            return self._inner.__exit__(*failure)
-        except IntegrityError as error:
-            text = str(error.orig)
-            if "macs.mac" in text:
-                raise CatalogError(
-                    "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that "
-                    "node first."
-                ) from error
-            raise CatalogError(f"Another command changed the same nodes ({text}): try again.") from error
-
-
 def _chosen(connection: Connection, catalog: Catalog, ref: ImageRef) -> dict[str, int | None]:
     version_id, _ = find_version(connection, catalog, ref)
     image_id = connection.execute(select(images.c.id).where(images.c.name == ref.image)).scalar_one()
@@ -277,7 +257,7 @@ def _insert(
         "created_at": now(),
     }
     connection.execute(insert(nodes), [{"name": name, **common} for name in names])
-    ids = dict(connection.execute(select(nodes.c.name, nodes.c.id)).tuples().all())
+    ids = {row.name: row.id for row in connection.execute(select(nodes.c.name, nodes.c.id))}
     connection.execute(
         insert(rules),
         [

@@ -1,7 +1,7 @@
 """The differencing children: where a node's writes live, one file per node and version it has run.
 
-A child belongs to the version it was made on, for ever. A node that gets another version gets another child; the
-old one stays until the node is reset or removed, so that going back to a version brings its disk back.
+A child belongs to the version it was made on, for ever. A node that gets another version gets another child;
+the old one stays until the node is reset or removed, so that going back to a version brings its disk back.
 """
 
 import errno
@@ -62,8 +62,8 @@ def remove_overlays(paths: Iterable[Path]) -> None:
 def refuse_if_in_use(node: str, paths: Iterable[Path], doing: str) -> None:
     """Raises CatalogError while somebody has one of the children open for writing.
 
-    Whoever writes a disk holds an exclusive lock on its file (an open file description lock), so this is true for
-    a daemon, an `export` and any other process alike.
+    Whoever writes a disk holds an exclusive lock on its file (an open file description lock), so this is true
+    for a daemon, an `export` and any other process alike.
     """
     # struct flock: l_type, l_whence, l_start, l_len (0: to the end), l_pid (0 for this kind of lock)
     whole_file = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

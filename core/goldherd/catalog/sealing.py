@@ -1,9 +1,9 @@
 """The seal of a golden file: how a change is noticed that no disk format would show.
 
-All children of a golden image hold only what differs from it, so a single write to it ruins them all, silently.
-VHD's own UUID says which file it is, never whether it was changed. Therefore size, modification
-time and a hash of the file's head and tail (headers, block table and footer lie there) are kept in the catalog
-and compared each time before the file is used; `image verify` compares every byte.
+All children of a golden image hold only what differs from it, so a single write to it ruins them all,
+silently. VHD's own UUID says which file it is, never whether it was changed. Therefore size, modification
+time and a hash of the file's head and tail (headers, block table and footer lie there) are kept in the
+catalog and compared each time before the file is used; `image verify` compares every byte.
 """
 
 import hashlib
@@ -60,9 +60,9 @@ def verify_sealed(version: VersionRecord) -> None:
     ):
         if before != after:
             raise ImageError(
-                f"{version.name} can't be used: {version.path} was changed after it was sealed ({what} differs), "
-                f"which would corrupt every node on it; run 'goldherd image verify {version.name}', and if that "
-                f"fails too, {_ADVICE}",
+                f"{version.name} can't be used: {version.path} was changed after it was sealed ({what} "
+                "differs), which would corrupt every node on it; run 'goldherd image verify "
+                f"{version.name}', and if that fails too, {_ADVICE}",
                 path=str(version.path),
             )
 
@@ -70,8 +70,8 @@ def verify_sealed(version: VersionRecord) -> None:
 def verify_content(version: VersionRecord, progress: Progress) -> Seal:
     """Reads the whole file and compares it with its SHA-256; gives the seal to keep from now on.
 
-    A file whose bytes are all right is right, whatever its modification time: a backup may have been restored.
-    Raises ImageError when a byte differs.
+    A file whose bytes are all right is right, whatever its modification time: a backup may have been
+    restored. Raises ImageError when a byte differs.
     """
     try:
         sha256, _ = hash_file(version.path, progress)

@@ -1,11 +1,12 @@
 """CHAP secrets: one file per node in DATA/secrets, mode 0600 in a folder of mode 0700, and nowhere else.
 
-They are kept as they are, not hashed: CHAP (RFC 1994) computes with the secret itself on both sides, so a hash
-would be the secret. They are not in the database, so that it can be listed, copied and sent to somebody who
-helps. A secret never becomes part of a record, a message or a log line.
+They are kept as they are, not hashed: CHAP (RFC 1994) computes with the secret itself on both sides, so a
+hash would be the secret. They are not in the database, so that it can be listed, copied and sent to somebody
+who helps. A secret never becomes part of a record, a message or a log line.
 """
 
 import os
+import secrets as randomness
 from pathlib import Path
 
 from goldherd.catalog.store import Catalog, sync_folder
@@ -26,7 +27,8 @@ def read_secret_file(path: Path) -> bytes:
     secret = secret.removesuffix(b"\n").removesuffix(b"\r")
     if not secret or len(secret) > CHAP_SECRET_BYTES_MAX or b"\n" in secret or b"\0" in secret:
         raise SettingsError(
-            f"The secret file {path} does not hold a secret: write one line of 1 to {CHAP_SECRET_BYTES_MAX} bytes."
+            f"The secret file {path} does not hold a secret: write one line of 1 to "
+            f"{CHAP_SECRET_BYTES_MAX} bytes."
         )
     return secret
 
@@ -39,7 +41,7 @@ def secret_path(catalog: Catalog, node: str) -> Path:
 def save_secret(catalog: Catalog, node: str, secret: bytes) -> None:
     """Writes a node's secret, whole or not at all."""
     path = secret_path(catalog, node)
-    temporary = catalog.secrets / f".{node}.new"
+    temporary = catalog.secrets / f".{node}.{randomness.token_hex(4)}.new"
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
     )
@@ -59,5 +61,6 @@ def load_secret(catalog: Catalog, node: str) -> bytes:
         return secret_path(catalog, node).read_bytes()
     except OSError as error:
         raise CatalogError(
-            f"The CHAP secret of {node} can't be read ({error.strerror}): give it again with 'goldherd node set'."
+            f"The CHAP secret of {node} can't be read ({error.strerror}): give it again with 'goldherd "
+            "node set'."
         ) from error

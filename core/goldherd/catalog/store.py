@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
-from goldherd.catalog.migrations import migrate
+from goldherd.catalog.migrations import is_current, migrate
 from goldherd.errors import CatalogError, GoldherdError, PluginError, StorageFullError, raise_for_errno
 from goldherd.limits import CATALOG_BUSY_MILLISECONDS
 
@@ -39,6 +39,12 @@ _FAILURES = (
     ("readonly", "The catalog {path} may not be written: run this as the user who owns it."),
     ("unable to open", "The catalog {path} can't be opened: run this as the user who owns it."),
     ("malformed", "The catalog {path} is damaged: restore it from a backup."),
+    (
+        "macs.mac",
+        "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that "
+        "node first.",
+    ),
+    ("constraint failed", "Another command changed the same entries of {path}: try again."),
     ("not a database", "The file {path} is not a catalog: move it away, or name another folder with --data."),
 )
 
@@ -91,8 +97,13 @@ class Catalog:
         self._engine = create_engine(f"sqlite:///{self.path}")
         event.listen(self._engine, "connect", _connected)
         event.listen(self._engine, "begin", _begin)
-        with self.lock("schema"), self.write() as connection:
-            migrate(connection, self.path)
+        # The first connection may turn WAL on, which two processes must not do at the same time.
+        with self.lock("schema"):
+            with self.read() as connection:
+                current = is_current(connection)
+            if not current:
+                with self.write() as connection:
+                    migrate(connection, self.path)
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -141,8 +152,6 @@ class Catalog:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
-            raise
         except DBAPIError as error:
             text = str(error.orig)
             if "is full" in text:
@@ -174,6 +183,6 @@ def _begin(connection: Connection) -> None:
 
 def _folder_error(data: Path, error: OSError) -> GoldherdError:
     return CatalogError(
-        f"The data folder {data} can't be used ({error.strerror}): name another with --data, or run this as the "
-        "user who owns it."
+        f"The data folder {data} can't be used ({error.strerror}): name another with --data, or run this "
+        "as the user who owns it."
     )

@@ -37,8 +37,8 @@ def export(
         list[str],
         typer.Argument(
             metavar="FILE[,OPTION...]...",
-            help="Disk images; each is the next LUN, from 0. Options: read-only, removable, thick, block-size=4096, "
-            "physical-block-size=4096, format=NAME.",
+            help="Disk images; each is the next LUN, from 0. Options: read-only, removable, thick, "
+            "block-size=4096, physical-block-size=4096, format=NAME.",
         ),
     ],
     listen: ListenOption = None,
@@ -118,8 +118,8 @@ def _credentials(
         return None
     if secret == mutual_secret:
         raise SettingsError(
-            "The two CHAP secrets are equal, which would let anybody reflect our answer: choose another one (RFC 7143 "
-            "12.1.3)."
+            "The two CHAP secrets are equal, which would let anybody reflect our answer: choose another "
+            "one (RFC 7143 12.1.3)."
         )
     return ChapCredentials(user, secret, mutual_user, mutual_secret)
 

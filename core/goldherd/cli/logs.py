@@ -17,10 +17,10 @@ _Event = MutableMapping[str, Any]
 
 
 class _Sinks:
-    """The file of the running command, and whether stderr listens."""
+    """The data folder of the running command, and whether stderr listens."""
 
     def __init__(self) -> None:
-        self.file: Path | None = None
+        self.folder: Path | None = None
         self.level_on_stderr = logging.CRITICAL + 1
 
 
@@ -29,9 +29,9 @@ _to_json = structlog.processors.JSONRenderer(default=str)
 _to_text = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
 
 
-def configure(data: Path) -> None:
-    """Sends details to the data folder's log, if there is such a folder."""
-    _sinks.file = data / FILE_NAME if data.is_dir() else None
+def configure(data: Path | None) -> None:
+    """Sends details to the data folder's log, as soon as there is such a folder."""
+    _sinks.folder = data
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -48,7 +48,7 @@ def configure(data: Path) -> None:
 
 
 def speak(level: int = logging.INFO) -> None:
-    """Lets lines from this level on appear on stderr as well: for commands that run until they are stopped."""
+    """Lets lines from this level on appear on stderr as well: for commands that run until stopped."""
     _sinks.level_on_stderr = level
 
 
@@ -61,20 +61,18 @@ def note_failure(error: BaseException) -> None:
 
 def where() -> str:
     """Where a user finds the details."""
-    return (
-        "there is no log, as the data folder is missing"
-        if _sinks.file is None
-        else f"{_sinks.file} has the details"
-    )
+    if _sinks.folder is None or not _sinks.folder.is_dir():
+        return "there is no log, as the data folder is missing"
+    return f"{_sinks.folder / FILE_NAME} has the details"
 
 
-def _write_file(_logger: Any, _method: str, event: _Event) -> _Event:
-    if _sinks.file is not None:
+def _write_file(_logger: Any, method: str, event: _Event) -> _Event:
+    if _sinks.folder is not None and _sinks.folder.is_dir():
         try:
-            with _sinks.file.open("a") as file:
-                file.write(f"{_to_json(None, _method, dict(event))!s}\n")
+            with (_sinks.folder / FILE_NAME).open("a") as file:
+                file.write(f"{_to_json(None, method, dict(event))!s}\n")
         except OSError:
-            _sinks.file = None  # not ours to write, or full: stderr has to do
+            _sinks.folder = None  # not ours to write, or full: stderr has to do
     return event
 
 

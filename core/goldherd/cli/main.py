@@ -44,8 +44,8 @@ def root(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The data folder: catalog, golden images, disks. Default: $GOLDHERD_DATA, else /var/lib/goldherd "
-            "for root and ~/.local/share/goldherd for others.",
+            help="The data folder: catalog, golden images, disks. Default: $GOLDHERD_DATA, else "
+            "/var/lib/goldherd for root and ~/.local/share/goldherd for others.",
         ),
     ] = None,
     _version: Annotated[
@@ -60,6 +60,7 @@ def root(
 
 def main() -> None:
     """Runs the command line; the entry point of the console script."""
+    logs.configure(None)
     try:
         app()
     except GoldherdError as error:
@@ -72,7 +73,8 @@ def main() -> None:
     except Exception as error:
         logs.note_failure(error)
         complain(
-            f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it with that."
+            f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it "
+            "with that."
         )
     sys.exit(1)
 

@@ -77,7 +77,7 @@ def add(
     chap_secret_file: ChapSecretOption = None,
     as_json: Json = False,
 ) -> None:
-    """Makes nodes: for each a differencing disk, a target and an access rule. A second run changes nothing."""
+    """Makes nodes, each with a disk, a target and an access rule; a second run changes nothing."""
     settings = server_settings()
     wishes = _wishes(image, mac, initiator, policy, chap_user, chap_secret_file)
     with context_of(context).catalog() as catalog:

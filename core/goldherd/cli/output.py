@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs, sentences on stderr, a bar for what takes long."""
+"""What commands print: tables for people, JSON for programs, sentences on stderr, a bar for long work."""
 
 import json
 import sys
@@ -39,7 +39,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     # Rich takes 80 columns where there is no terminal; a program gets every line whole.
-    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
+    console = Console(
+        markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000
+    )
     console.print(table)
 
 
@@ -94,4 +96,5 @@ def progress_bar() -> Iterator[Progress]:
     try:
         yield update
     finally:
-        bar.stop()
+        if tasks:
+            bar.stop()

@@ -8,7 +8,7 @@ from goldherd.cli.output import show_json, show_table
 def plugins(as_json: Json = False) -> None:
     """Lists the plugins: image formats, authentication, discovery."""
     hooks = load_hooks()
-    found = [(name, "loaded", None) for name in hooks.names]
+    found: list[tuple[str, str, str | None]] = [(name, "loaded", None) for name in hooks.names]
     found += [(declined.name, "declined", declined.reason) for declined in hooks.declined]
     if as_json:
         show_json([{"name": name, "state": state, "reason": reason} for name, state, reason in found])

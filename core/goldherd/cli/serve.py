@@ -18,7 +18,6 @@ def serve(
     server = server_settings(listen=listen, reactors=reactors, cache=cache)
     found = context_of(context)
     found.catalog().close()  # says now, in one sentence, if the data folder can't be used
-    logs.configure(found.data)
     logs.speak()
     from goldherd import app
 

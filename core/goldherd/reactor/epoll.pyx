@@ -413,14 +413,16 @@ cdef class Reactor:
 
     # --- letters from Python ---
 
-    def attach(self, token: int, fd: int, parameters: object, luns: dict, residual: bytes = b"") -> None:
+    def attach(self, token: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict,
+               residual: bytes = b"") -> None:
         """Takes over a connection that has finished its login; the descriptor belongs to the reactor from now on.
 
         Args:
             token: the session's number in the control plane; never reused.
-            parameters: what the login negotiated (session/login.py LoginResult has these attributes): exp_cmd_sn,
-                stat_sn, max_send_segment, max_receive_segment, max_burst, first_burst, initial_r2t,
-                immediate_data, header_digest, data_digest.
+            fd: the socket, non-blocking.
+            exp_cmd_sn: the CmdSN of the first command to come.
+            stat_sn: the number of our next status.
+            parameters: what the login negotiated (session.keys.Parameters).
             luns: LUN -> HotNexus.
             residual: bytes already received behind the login.
         """
@@ -438,10 +440,10 @@ cdef class Reactor:
         given = <Attachment*>letter.payload
         memset(given, 0, sizeof(Attachment) + count * sizeof(NexusState*))
         given.fd = fd
-        given.exp_cmd_sn = parameters.exp_cmd_sn
-        given.stat_sn = parameters.stat_sn
-        given.max_send_segment = parameters.max_send_segment
-        given.max_receive_segment = parameters.max_receive_segment
+        given.exp_cmd_sn = exp_cmd_sn
+        given.stat_sn = stat_sn
+        given.max_send_segment = parameters.max_send_data_segment
+        given.max_receive_segment = parameters.max_recv_data_segment
         given.max_burst = parameters.max_burst
         given.first_burst = parameters.first_burst
         given.initial_r2t = parameters.initial_r2t

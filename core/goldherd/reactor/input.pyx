@@ -22,7 +22,7 @@ from goldherd.reactor.slots cimport enqueue, release_task, take_task, task_of
 from goldherd.reactor.tasks cimport bounce, conclude, data_arrived, fail, find_room, pump, start_job, wait_for_data
 from goldherd.scsi.cdb cimport Extent, VERB_FLUSH, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.unit cimport (
-    Answer, Answers, BOUNCE_ALL, BOUNCE_READ, BOUNCE_WRITE, NexusState, UnitState, WRITE_THROUGH)
+    Answer, Answers, BOUNCE_ALL, BOUNCE_PREBUILT, BOUNCE_READ, BOUNCE_WRITE, NexusState, UnitState, WRITE_THROUGH)
 from goldherd.session.session cimport (
     PHASE_DATA_OUT, PHASE_PYTHON, PHASE_READ, PURPOSE_FLUSH, PURPOSE_PDU, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE,
     Session, Task, in_window)
@@ -295,7 +295,7 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         return
     verb = decode(header + CDB, &extent)
     if verb == VERB_OTHER:
-        if flags & COMMAND_WRITE or not answer(core, c, header, nexus.unit,
+        if flags & COMMAND_WRITE or nexus.flags & BOUNCE_PREBUILT or not answer(core, c, header, nexus.unit,
                                                get32(header + EDTL) if flags & COMMAND_READ else 0):
             to_python(core, c, header, nexus, data, length, whole)
         return

@@ -13,7 +13,7 @@ from goldherd.scsi import sense as codes
 from goldherd.scsi.call import Access, Call, Reply, Status, TaskAbortedError
 from goldherd.scsi.device import LogicalUnit
 from goldherd.scsi.nexus import CopyResult
-from goldherd.scsi.sense import encode, invalid_field, list_too_short
+from goldherd.scsi.sense import encode, list_too_short
 from goldherd.scsi.transfer import steps, written
 
 IDENTIFICATION_DESCRIPTOR: Final = 0xE4
@@ -101,13 +101,12 @@ def _parse(call: Call, data: bytes) -> list[Segment]:
 
 
 def _unit_of(call: Call, descriptor: bytes) -> LogicalUnit | None:
-    """The unit a CSCD descriptor names, among those of the target; None when it names none of them."""
+    """The unit a CSCD descriptor names, among those of the target; None when it names none of them.
+
+    LU ID TYPE and NUL are obsolete in SPC-4 and not looked at.
+    """
     if descriptor[0] != IDENTIFICATION_DESCRIPTOR:
         raise CommandError("Only identification descriptors name a CSCD.", sense=codes.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE)
-    if descriptor[1] >> 6:
-        raise invalid_field(10, "LU ID TYPE must be 00b.")
-    if descriptor[1] & 0x20:    # NUL: a device that is not there
-        return None
     kind, value = descriptor[5] & 0x0F, descriptor[8 : 8 + descriptor[7]]
     for unit in call.unit.target.units.values():
         if value == {_NAA: unit.naa, _EUI_64: unit.eui64}.get(kind):

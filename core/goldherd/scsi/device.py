@@ -47,7 +47,8 @@ class LogicalUnit:
         image: where its blocks live.
         lun: its number; the unit puts itself into `target.units`.
         block_size: bytes of a logical block, 512 or 4096.
-        physical_block_size: what the unit says it writes at once; a power-of-two multiple of the block size.
+        physical_block_size: what the unit says it writes at once; a power-of-two multiple of the block size, and
+            never less.
         thin: whether UNMAP and WRITE SAME with UNMAP give space back.
         read_only: writes are refused; so they are when the image is read-only.
         removable: whether the medium can be ejected.
@@ -63,12 +64,13 @@ class LogicalUnit:
         vendor: str = "GOLDHERD", product: str = "VIRTUAL DISK", revision: str = "0001",
         persist_path: Path | None = None,
     ) -> None:  # fmt: skip
+        physical_block_size = max(physical_block_size, block_size)
         _check_sizes(image, block_size, physical_block_size)
         self.image = image
         self.lun = lun
         self.target = target
         self.block_size = block_size
-        self.physical_block_size = max(physical_block_size, block_size)
+        self.physical_block_size = physical_block_size
         self.thin = thin
         self.read_only = read_only
         self.removable = removable
@@ -109,6 +111,12 @@ class LogicalUnit:
     def blocks_per_physical_exponent(self) -> int:
         """LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT."""
         return (self.physical_block_size // self.block_size).bit_length() - 1
+
+    @property
+    def wsnz(self) -> bool:
+        """WRITE SAME NON-ZERO: thin units refuse WRITE SAME of 0 blocks, which elsewhere means all to the end; a
+        field left empty by mistake would allocate the whole disk."""
+        return self.thin
 
     # --- state ---
 
@@ -198,6 +206,11 @@ class LogicalUnit:
             flags |= Flag.WRITE_THROUGH
         nexus.set_flags(int(flags))
 
+    def inherit(self, before: "LogicalUnit") -> None:
+        """Takes over what outlives the disk being closed: registrations, and which ports were met before."""
+        self.reservations = before.reservations
+        self._known_ports = before._known_ports
+
     def reset(self) -> None:
         """What a reset of any kind does to the unit; persistent reservations and a SANITIZE go on."""
         with self.lock:
@@ -217,7 +230,7 @@ def _check_sizes(image: Image, block_size: int, physical_block_size: int) -> Non
     if block_size not in (512, 1024, 2048, 4096):
         raise SettingsError(f"A disk can't have blocks of {block_size} bytes: choose 512 or 4096.")
     blocks = physical_block_size // block_size
-    if physical_block_size % block_size or (blocks and blocks & (blocks - 1)) or physical_block_size > 1 << 20:
+    if physical_block_size % block_size or blocks & (blocks - 1) or physical_block_size > 1 << 20:
         raise SettingsError(
             f"A physical block of {physical_block_size} bytes is not a power-of-two multiple of the block size "
             f"{block_size}: choose 512 or 4096."

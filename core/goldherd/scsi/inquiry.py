@@ -135,6 +135,7 @@ def _block_limits(call: Call) -> bytes:
     granularity = max(unit.physical_block_size, 4096) // size
     atomic = limits.ATOMIC_BYTES_MAX // size
     values = {
+        (4, 1): 0x01 if unit.wsnz else 0x00,
         (5, 1): limits.COMPARE_AND_WRITE_BLOCKS_MAX,
         (6, 2): unit.physical_block_size // size,
         (8, 4): limits.TRANSFER_BYTES_MAX // size,
@@ -156,9 +157,10 @@ def _block_limits(call: Call) -> bytes:
     return bytes(data[4:])
 
 
-def _block_device_characteristics(call: Call) -> bytes:  # noqa: ARG001
+def _block_device_characteristics(call: Call) -> bytes:
     data = bytearray(0x3C)
     data[1] = 0x01      # MEDIUM ROTATION RATE 0001h: does not rotate
+    data[3] = 0x50 if call.unit.thin else 0x10      # WABEREQ, WACEREQ 01b: after an erasing SANITIZE reads are fine
     return bytes(data)
 
 

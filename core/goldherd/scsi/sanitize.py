@@ -3,6 +3,7 @@
 While it runs, the unit answers 02/04/1B to all that needs the medium; aborts and resets do not end it.
 """
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -38,11 +39,15 @@ def overwrite(call: Call) -> Reply:
     passes = [inverted if invert and (count - number) % 2 == 0 else block for number in range(1, count + 1)]
 
     def work(unit: LogicalUnit) -> None:
+        begin = time.monotonic()
+        end = unit.block_count * size
         for number, content in enumerate(passes):
             step = memoryview(content * (limits.STEP_BYTES // size))
-            for offset in range(0, unit.block_count * size, limits.STEP_BYTES):
-                unit.image.write(offset, step[: min(limits.STEP_BYTES, unit.block_count * size - offset)])
-                unit.sanitize_progress = (number + offset / unit.image.size_bytes) / count
+            for offset in range(0, end, limits.STEP_BYTES):
+                unit.image.write(offset, step[: min(limits.STEP_BYTES, end - offset)])
+                done = (number + min(1.0, (offset + limits.STEP_BYTES) / end)) / count
+                unit.sanitize_progress = done
+                time.sleep(max(0.0, begin + done * limits.SANITIZE_SECONDS_MIN - time.monotonic()))
 
     return _run(call, work)
 

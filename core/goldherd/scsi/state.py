@@ -37,16 +37,15 @@ def start_stop_unit(call: Call) -> None:
     start, load_eject, no_flush, power_condition = (
         bool(call.cdb[4] & 0x01), bool(call.cdb[4] & 0x02), bool(call.cdb[4] & 0x04), call.cdb[4] >> 4,
     )  # fmt: skip
-    unit_is_busy = unit.sanitize_progress is not None
-    if unit_is_busy:
+    if unit.sanitize_progress is not None:
         unit.check_ready()
     if not start and not no_flush and not unit.write_protected and not unit.ejected:
         unit.image.flush()
     if power_condition or not load_eject or not unit.removable:
         return
     with unit.lock:
-        if not start and any(nexus.prevents_removal for nexus in unit.nexuses):
-            raise CommandError("Removal of the medium is prevented.", sense=codes.MEDIUM_REMOVAL_PREVENTED)
+        if any(nexus.prevents_removal for nexus in unit.nexuses):
+            raise CommandError("Changing the medium is prevented.", sense=codes.MEDIUM_REMOVAL_PREVENTED)
         if unit.ejected == (not start):
             return
         unit.ejected = not start

@@ -13,6 +13,7 @@ cdef enum NexusFlag:
     BOUNCE_READ = 2         # a reservation may forbid reads
     BOUNCE_WRITE = 4        # a reservation or write protection may forbid writes
     WRITE_THROUGH = 8       # write cache off: every write as if FUA were set
+    BOUNCE_PREBUILT = 16    # a reservation may forbid what the prebuilt answers tell
 
 cdef struct Answer:
     uint8_t cdb[16]             # a command block that equals this

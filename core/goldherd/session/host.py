@@ -56,8 +56,7 @@ class Exchange(Protocol):
 
 
 class LoginHost(Protocol):
-    """What the server answers during a login. All calls are quick; each may raise ProtocolError with a
-    status."""
+    """What the server answers during a login. All calls are quick; each may raise ProtocolError."""
 
     def find_target(self, target: str) -> Target | None:
         """The target of this normalised name, or None. Raises LoginRedirectError to send the initiator
@@ -77,8 +76,7 @@ class LoginHost(Protocol):
         ...
 
     def allocate_tsih(self) -> int:
-        """A session handle nobody has, 1 to 65535. Raises ProtocolError(OUT_OF_RESOURCES) when there is
-        none."""
+        """A session handle nobody has, 1 to 65535; ProtocolError(OUT_OF_RESOURCES) when all are taken."""
         ...
 
 
@@ -94,7 +92,7 @@ class LoginPolicy:
     """The MaxRecvDataSegmentLength we declare, bytes."""
     connections_max: int = 1
     """Connections of one session (MaxConnections)."""
-    command_window: int = 1
+    command_window: int = limits.COMMAND_WINDOW
     """Commands the initiator may send at once after login: MaxCmdSN - ExpCmdSN + 1 of our responses. It can't
     shrink afterwards, so it must not exceed the session's window."""
     text_bytes_max: int = limits.TEXT_BYTES_MAX

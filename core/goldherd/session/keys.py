@@ -102,9 +102,11 @@ _ROWS: Final = (
     _number("MaxConnections", Rule.MINIMUM, 1, 1, 1, 65535, normal_only=True),
     _boolean("InitialR2T", Rule.OR, True, False),
     _boolean("ImmediateData", Rule.AND, True, True),
-    _number("MaxBurstLength", Rule.MINIMUM, 262144, limits.MAX_BURST_BYTES, 512, _SEGMENT, normal_only=True),
     _number(
-        "FirstBurstLength", Rule.MINIMUM, 65536, limits.FIRST_BURST_BYTES, 512, _SEGMENT, normal_only=True
+        "MaxBurstLength", Rule.MINIMUM, 262144, limits.WRITE_CHUNK_BYTES_MAX, 512, _SEGMENT, normal_only=True
+    ),
+    _number(
+        "FirstBurstLength", Rule.MINIMUM, 65536, limits.FIRST_BURST_BYTES_MAX, 512, _SEGMENT, normal_only=True
     ),
     _number("MaxOutstandingR2T", Rule.MINIMUM, 1, limits.OUTSTANDING_R2T_MAX, 1, 65535, normal_only=True),
     _boolean("DataPDUInOrder", Rule.OR, True, True),

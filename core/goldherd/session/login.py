@@ -59,8 +59,6 @@ class Login:
         self._method: str | None = None
         self._negotiation = Negotiation()
         self._segment_declared = False
-        self._action: SessionAction | None = None
-        self._known_tsih: int | None = None
         self.closed = False
         """The connection is to be closed, after sending what the last `receive` returned."""
         self.refusal = ""
@@ -110,8 +108,7 @@ class Login:
     # --- the form of a request ---
 
     def _stray(self, raw_header: bytes) -> list[bytes]:
-        """Something that is no Login Request. Before the first one it is not answered at all (RFC 7143
-        6.3)."""
+        """Something that is no Login Request; not answered at all before the first one (RFC 7143 6.3)."""
         first = self._first
         opcode = f"opcode 0x{header.opcode_of(raw_header):02x}" if raw_header else "an empty header"
         message = f"The initiator sent {opcode} during login."
@@ -263,8 +260,7 @@ class Login:
     def _prove(
         self, request: header.LoginRequest, pairs: dict[str, str], answers: list[text.Pair]
     ) -> dict[str, str]:
-        """The security stage: agrees on a method and runs its exchange. Gives the keys that are not about
-        that."""
+        """The security stage: agrees on a method and runs its exchange. Gives the keys that remain."""
         remaining = dict(pairs)
         offer = remaining.pop("AuthMethod", None)
         if offer is not None:
@@ -295,28 +291,29 @@ class Login:
 
     # --- the session ---
 
-    def _find_session(self, request: header.LoginRequest) -> None:
-        """What this login does to the sessions that exist; looked up once, when the initiator has proved
-        itself."""
-        if self._action is not None:
-            return
+    def _find_session(self, request: header.LoginRequest) -> tuple[SessionAction, int | None]:
+        """What this login does to the sessions that exist, and the TSIH of the one it met.
+
+        Asked only once the initiator has proved itself: early, so that a login that can't succeed ends soon,
+        and again at the end, because another login of the same initiator may have been quicker.
+        """
         target = self._target.name if self._target else None
         known = self._host.find_session(self._initiator, request.isid, target)
         in_use = self._host.connections(known) if known is not None else ()
         handle = Handle.ZERO if not request.tsih else Handle.THAT if request.tsih == known else Handle.OTHER
-        self._action = SESSION_ACTIONS[known is not None, handle, known is not None and request.cid in in_use]
-        self._known_tsih = known
-        if self._action is SessionAction.ABSENT:
+        action = SESSION_ACTIONS[known is not None, handle, request.cid in in_use]
+        if action is SessionAction.ABSENT:
             raise ProtocolError(
                 f"{self._initiator} has no session with TSIH {request.tsih} and ISID {request.isid.hex()}.",
                 login_status=Status.SESSION_DOES_NOT_EXIST,
             )
-        if self._action is SessionAction.ADD_CONNECTION and len(in_use) >= self._policy.connections_max:
+        if action is SessionAction.ADD_CONNECTION and len(in_use) >= self._policy.connections_max:
             raise ProtocolError(
                 f"The session {request.tsih} has {len(in_use)} connections; "
                 f"{self._policy.connections_max} are the limit.",
                 login_status=Status.TOO_MANY_CONNECTIONS,
             )
+        return action, known
 
     # --- responses ---
 
@@ -345,9 +342,8 @@ class Login:
 
     def _finish(self, request: header.LoginRequest, answer: bytes) -> bytes:
         """The last response: full feature phase begins after it."""
-        self._find_session(request)
-        assert self._action is not None
-        joins = self._action in (SessionAction.ADD_CONNECTION, SessionAction.REINSTATE_CONNECTION)
+        action, known = self._find_session(request)
+        joins = action in (SessionAction.ADD_CONNECTION, SessionAction.REINSTATE_CONNECTION)
         tsih = request.tsih if joins else self._host.allocate_tsih()
         response = self._response(request, answer, moves=True, tsih=tsih)
         alias = self._negotiation.value("InitiatorAlias")
@@ -358,8 +354,8 @@ class Login:
             isid=request.isid,
             tsih=tsih,
             cid=request.cid,
-            action=self._action,
-            replaces=self._known_tsih if self._action is SessionAction.REINSTATE_SESSION else None,
+            action=action,
+            replaces=known if action is SessionAction.REINSTATE_SESSION else None,
             cmd_sn=request.cmd_sn,
             max_cmd_sn=self._max_cmd_sn(request),
             stat_sn=self._stat_sn,

@@ -9,7 +9,7 @@ from typing import Final
 from unicodedata import ucd_3_2_0
 
 from goldherd.errors import ProtocolError
-from goldherd.limits import NAME_BYTES_MAX
+from goldherd.limits import ISCSI_NAME_BYTES_MAX
 from goldherd.wire.text import shown
 
 # RFC 3720 3.2.6.3.1: a date, a domain written backwards, and after a colon whatever its owner likes.
@@ -42,11 +42,11 @@ def normalise(name: str) -> str:
         or is neither iqn., eui. nor naa. in its format.
     """
     # Before any work per character: a name comes from a peer that nobody knows yet.
-    if len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
-        raise ProtocolError(f"The name {shown(name)} is longer than {NAME_BYTES_MAX} bytes.")
+    if len(name.encode("utf-8", "surrogatepass")) > ISCSI_NAME_BYTES_MAX:
+        raise ProtocolError(f"The name {shown(name)} is longer than {ISCSI_NAME_BYTES_MAX} bytes.")
     folded = _folded(name)
-    if len(folded.encode()) > NAME_BYTES_MAX:
-        raise ProtocolError(f"The name {shown(name)} is longer than {NAME_BYTES_MAX} bytes.")
+    if len(folded.encode()) > ISCSI_NAME_BYTES_MAX:
+        raise ProtocolError(f"The name {shown(name)} is longer than {ISCSI_NAME_BYTES_MAX} bytes.")
     if not any(form.fullmatch(folded) for form in (_IQN, _EUI, _NAA)):
         raise ProtocolError(
             f"{shown(name)} is not an iSCSI name; use iqn.YYYY-MM.reversed.domain:anything, eui. or naa."

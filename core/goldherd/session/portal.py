@@ -37,6 +37,5 @@ class Portal:
 
     @property
     def target_address(self) -> str:
-        """The value of a TargetAddress key: host:port,tag (RFC 7143 13.8). Always with the port: iPXE needs
-        it."""
+        """The value of a TargetAddress key, host:port,tag (RFC 7143 13.8); iPXE can't do without the port."""
         return f"{self},{self.tag}"

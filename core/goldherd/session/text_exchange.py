@@ -52,8 +52,7 @@ class TextExchange:
         self._pieces: list[bytes] = []
 
     def receive(self, raw_header: bytes, data: bytes) -> list[bytes]:
-        """Takes one Text Request, gives one Text Response or one Reject; nothing a peer sends makes it
-        raise."""
+        """Takes one Text Request, gives one Text Response or Reject. Nothing a peer sends makes it raise."""
         self.refusal = ""
         try:
             request = self._checked(raw_header, data)

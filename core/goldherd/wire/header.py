@@ -35,8 +35,7 @@ def padding(length_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What all headers share: `lengths` is TotalAHSLength (8 bits, words) and DataSegmentLength (24 bits,
-    bytes)."""
+    """What all headers share. `lengths`: TotalAHSLength (8 bits, words), DataSegmentLength (24, bytes)."""
 
     LAYOUT: ClassVar[Struct]
 
@@ -172,8 +171,7 @@ class LogoutRequest(Header):
 
 @dataclass(frozen=True, slots=True)
 class LogoutResponse(Header):
-    """RFC 7143 11.15; response 0 closed, 1 CID not found, 2 recovery not supported, 3 cleanup failed.
-    Seconds."""
+    """RFC 7143 11.15; 0 closed, 1 CID not found, 2 no recovery, 3 cleanup failed; times in seconds."""
 
     LAYOUT = Struct(">BBBxI8xI4xIII4xHH4x")
     opcode: int = Opcode.LOGOUT_RESPONSE

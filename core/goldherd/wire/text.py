@@ -145,8 +145,7 @@ def hexadecimal(value: bytes) -> str:
 
 
 def pieces(data: bytes, piece_bytes: int) -> list[bytes]:
-    """A text cut into data segments of at most piece_bytes; a pair may be cut anywhere (RFC 7143 6.1). Never
-    empty."""
+    """A text cut, anywhere (RFC 7143 6.1), into data segments of at most piece_bytes; one at least."""
     return [data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes)] or [b""]
 
 

@@ -1,7 +1,7 @@
 """VHD 1.0: fixed, dynamic and differencing disks; everything that is known of the format is in this folder.
 
-The hooks are here. Start reading at layout.py (the fields), survey.py (what a file holds, checked), image.pyx (reads)
-and writer.pyx (the order of writes); parents.py finds what a differencing disk is based on.
+The hooks are here. Start reading at layout.py (the fields), survey.py (what a file holds, checked), image.pyx
+(reads) and writer.pyx (the order of writes); parents.py finds what a differencing disk is based on.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from goldherd import hookimpl
 from goldherd.block.image import Image
 from goldherd.hookspecs import Opener
+
 from goldherd_plugins.vhd.create import create_differencing, create_dynamic, create_fixed
 from goldherd_plugins.vhd.opening import open_vhd
 from goldherd_plugins.vhd.probe import probe

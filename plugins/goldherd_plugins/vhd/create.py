@@ -1,7 +1,7 @@
 """Makes VHD files: whole or not at all, under their names only when everything is on stable storage.
 
-A dynamic or differencing file starts as: footer copy, dynamic header, locator texts, BAT, footer. The first block
-comes behind, its data on a 4 KiB border (writer.pyx).
+A dynamic or differencing file starts as: footer copy, dynamic header, locator texts, BAT, footer. The first
+block comes behind, its data on a 4 KiB border (writer.pyx).
 """
 
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from goldherd.block.newfile import new_file
 from goldherd.errors import ImageError
+
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.layout import (
     DIFFERENCING,
@@ -62,14 +63,15 @@ def create_differencing(
     found = candidate.found
     if found is None:
         raise ImageError(
-            f"{parent} can't be the parent of a VHD: it is {candidate.problem}. Convert it to a VHD first, or take "
-            "another.",
+            f"{parent} can't be the parent of a VHD: it is {candidate.problem}. Convert it to a VHD first, "
+            "or take another.",
             path=str(parent),
         )
     size = found.footer.current_size
     if size_bytes is not None and size_bytes != size:
         raise ImageError(
-            f"Could not create {path} with {size_bytes} bytes: a child has the size of its parent, {size} bytes.",
+            f"Could not create {path} with {size_bytes} bytes: a child has the size of its parent, {size} "
+            "bytes.",
             path=str(path),
         )
     absolute = str(candidate.path)
@@ -115,11 +117,11 @@ def _write(fd: int, data: bytes, offset: int) -> None:
 
 
 def _windows(path: str, parent: Path) -> bytes:
-    """The text of a locator: backslashes, a relative one with its leading dot, UTF-16 little endian, no NUL."""
+    """The text of a locator: backslashes, a leading dot if relative, UTF-16 little endian, no NUL."""
     if "\\" in path:
         raise ImageError(
-            f"{parent} can't be the parent of a VHD: the format has no way to write the backslash in its path. "
-            "Rename it.",
+            f"{parent} can't be the parent of a VHD: the format has no way to write the backslash in its "
+            "path. Rename it.",
             path=str(parent),
         )
     text = path if path.startswith(("/", "../")) else f"./{path}"
@@ -127,7 +129,8 @@ def _windows(path: str, parent: Path) -> bytes:
         return text.replace("/", "\\").encode("utf-16-le")
     except UnicodeEncodeError as error:
         raise ImageError(
-            f"{parent} can't be the parent of a VHD: its path is no valid UTF-8, so no locator can hold it. Rename it.",
+            f"{parent} can't be the parent of a VHD: its path is no valid UTF-8, so no locator can hold "
+            "it. Rename it.",
             path=str(parent),
         ) from error
 

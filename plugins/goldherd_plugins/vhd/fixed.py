@@ -3,6 +3,7 @@
 import uuid
 
 from goldherd.block.file import FileImage
+
 from goldherd_plugins.vhd.describe import describe_survey, uuid_of
 from goldherd_plugins.vhd.survey import Survey
 

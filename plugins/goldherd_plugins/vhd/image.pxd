@@ -17,7 +17,7 @@ cdef class VhdImage(NativeImage):
     cdef uint64_t block_bytes
     cdef int block_shift                # log2 of block_bytes
     cdef uint64_t bitmap_bytes          # space of a block's bitmap in the file
-    cdef readonly object survey         # what the file said at open (survey.py)
+    cdef readonly object survey         # what the file said at open (survey.py), its BAT dropped
 
     cdef uint64_t run_at(self, uint64_t offset, uint64_t end, int64_t* position) noexcept nogil
     cdef int _put(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil

@@ -3,6 +3,7 @@
 import uuid as _uuid
 
 from goldherd.block.image import Image, NativeImage
+
 from goldherd_plugins.vhd.survey import Survey
 
 class VhdImage(NativeImage):

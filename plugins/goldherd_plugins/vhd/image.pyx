@@ -15,6 +15,7 @@ from goldherd.block.system cimport close
 from goldherd_plugins.vhd.bat cimport place_of
 from goldherd_plugins.vhd.bitmap cimport bit_run
 import os
+from dataclasses import replace
 
 from goldherd.errors import raise_for_errno
 from goldherd_plugins.vhd.describe import describe_survey, uuid_of
@@ -41,7 +42,7 @@ cdef class VhdImage(NativeImage):
         cdef int result
         super().__init__(survey.size_bytes, read_only=read_only, path=survey.path)
         header = survey.header
-        self.survey = survey
+        self.survey = replace(survey, bat=None)     # the table below is the one that counts
         self.block_bytes = header.block_bytes
         self.block_shift = self.block_bytes.bit_length() - 1
         self.bitmap_bytes = bitmap_bytes_of(header.block_bytes)
@@ -90,8 +91,9 @@ cdef class VhdImage(NativeImage):
 
     def describe(self) -> dict[str, object]:
         """What people want to know about the disk, as it is now."""
-        return {**describe_survey(self.survey), "blocks": self.table.entries, "blocks_allocated": self.table.allocated,
-                "file_bytes": os.fstat(self.fd).st_size, "read_only": bool(self.read_only)}
+        return {**describe_survey(self.survey), "blocks": self.table.entries,
+                "blocks_allocated": self.table.allocated, "file_bytes": os.fstat(self.fd).st_size,
+                "read_only": bool(self.read_only)}
 
     # --- who owns what ---
 

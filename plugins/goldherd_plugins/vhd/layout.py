@@ -1,7 +1,7 @@
 """The structures of a VHD 1.0 file, field by field: footer, dynamic header, parent locators.
 
-Bytes in, records out, and back; no file is touched here. All integers are big endian, offsets are bytes. Whoever
-looks for the rules about a whole file reads survey.py next.
+Bytes in, records out, and back; no file is touched here. All integers are big endian, offsets are bytes.
+Whoever looks for the rules about a whole file reads survey.py next.
 """
 
 import struct
@@ -48,7 +48,7 @@ _CHECKSUM_AT = {FOOTER_BYTES: 64, HEADER_BYTES: 36}
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """The hard disk footer; `raw` are its 512 bytes, written again unchanged so that reserved fields survive."""
+    """The hard disk footer; `raw` are its 512 bytes, written again as they are to keep reserved fields."""
 
     raw: bytes
     features: int
@@ -135,14 +135,14 @@ def check_footer(footer: Footer, path: str) -> None:
     """Raises ImageError for what we do not serve: other versions, types and sizes."""
     if footer.version >> 16 != VERSION >> 16:
         raise ImageError(
-            f"{path} is a VHD of version {footer.version >> 16}.{footer.version & 0xFFFF}, and only version 1 is "
-            "known. Convert it with the program that made it.",
+            f"{path} is a VHD of version {footer.version >> 16}.{footer.version & 0xFFFF}, and only "
+            "version 1 is known. Convert it with the program that made it.",
             path=path,
         )
     if footer.disk_type not in KINDS:
         raise ImageError(
-            f"{path} says it is a VHD of type {footer.disk_type}, which does not exist: only 2 (fixed), 3 (dynamic) "
-            "and 4 (differencing) do. The file is damaged; take another copy.",
+            f"{path} says it is a VHD of type {footer.disk_type}, which does not exist: only 2 (fixed), 3 "
+            "(dynamic) and 4 (differencing) do. The file is damaged; take another copy.",
             path=path,
         )
     check_disk_size(footer.current_size, path)
@@ -158,8 +158,8 @@ def check_disk_size(size_bytes: int, path: str) -> None:
         )
     if size_bytes > DISK_BYTES_MAX:
         raise ImageError(
-            f"The VHD {path} would have {size_bytes} bytes, and a VHD has at most {DISK_BYTES_MAX} (2040 GiB). "
-            "Take a smaller disk or another format.",
+            f"The VHD {path} would have {size_bytes} bytes, and a VHD has at most {DISK_BYTES_MAX} (2040 "
+            "GiB). Take a smaller disk or another format.",
             path=path,
         )
 
@@ -169,8 +169,8 @@ def build_footer(
 ) -> bytes:
     """The 512 bytes of a new disk's footer.
 
-    The creator is that of Windows: programs that guess the size from geometry for unknown creators then take the
-    exact size. Both sizes are equal, for those that look at the original one.
+    The creator is that of Windows: programs that guess the size from geometry for unknown creators then take
+    the exact size. Both sizes are equal, for those that look at the original one.
     """
     cylinders, heads, sectors = geometry(size_bytes)
     return _with_checksum(
@@ -224,21 +224,22 @@ def parse_header(raw: bytes, path: str) -> DynamicHeader:
     fields = _HEADER.unpack(raw)
     if fields[0] != HEADER_COOKIE or fields[6] != checksum(raw):
         raise ImageError(
-            f"The dynamic header of {path} is damaged (its {'cookie' if fields[0] != HEADER_COOKIE else 'checksum'} "
-            "is wrong), and there is no second copy of it. Restore the file from a backup.",
+            f"The dynamic header of {path} is damaged (its "
+            f"{'cookie' if fields[0] != HEADER_COOKIE else 'checksum'} is wrong), and there is no second "
+            "copy of it. Restore the file from a backup.",
             path=path,
         )
     version, entries, block_bytes = fields[3], fields[4], fields[5]
     if version >> 16 != VERSION >> 16:
         raise ImageError(
-            f"The dynamic header of {path} has version {version >> 16}.{version & 0xFFFF}, and only version 1 is "
-            "known. Convert the file with the program that made it.",
+            f"The dynamic header of {path} has version {version >> 16}.{version & 0xFFFF}, and only "
+            "version 1 is known. Convert the file with the program that made it.",
             path=path,
         )
     if not SECTOR <= block_bytes <= BLOCK_BYTES_MAX or block_bytes & (block_bytes - 1):
         raise ImageError(
-            f"{path} has blocks of {block_bytes} bytes; they must be a power of two from 512 to {BLOCK_BYTES_MAX}. "
-            "The file is damaged; restore it from a backup.",
+            f"{path} has blocks of {block_bytes} bytes; they must be a power of two from 512 to "
+            f"{BLOCK_BYTES_MAX}. The file is damaged; restore it from a backup.",
             path=path,
         )
     return DynamicHeader(
@@ -267,7 +268,7 @@ def build_header(
     parent_name: str = "",
     locators: tuple[Locator, ...] = (),
 ) -> bytes:
-    """The 1024 bytes of a new disk's dynamic header; the BAT has exactly as many entries as the disk has blocks."""
+    """The 1024 bytes of a new disk's dynamic header; the BAT has as many entries as the disk has blocks."""
     return _with_checksum(
         _HEADER.pack(
             HEADER_COOKIE,
@@ -293,8 +294,9 @@ def build_header(
 def decode_name(raw: bytes) -> str:
     """The parent name field: UTF-16 big endian, but some writers stored it little endian.
 
-    Latin text read the wrong way round has its bytes in the upper half of each unit, so a reading in which most
-    units are multiples of 256 is taken the other way. A name that is no text is no name: it is only a hint.
+    Latin text read the wrong way round has its bytes in the upper half of each unit, so a reading in which
+    most units are multiples of 256 is taken the other way. A name that is no text is no name: it is only a
+    hint.
     """
     units = struct.unpack(f">{len(raw) // 2}H", raw)
     end = units.index(0) if 0 in units else len(units)

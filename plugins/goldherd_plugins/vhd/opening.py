@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import structlog
-
 from goldherd.block.image import Image
 from goldherd.block.locked import open_locked
 from goldherd.errors import ImageError
 from goldherd.hookspecs import Opener
+
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.fixed import FixedVhd
 from goldherd_plugins.vhd.image import VhdImage
@@ -54,8 +54,8 @@ def open_vhd(path: str, mode: str, opener: Opener) -> Image:
 def _check_features(found: Survey, writable: bool) -> None:
     if found.footer.saved_state and writable:
         raise ImageError(
-            f"{found.path} belongs to a virtual machine in saved state, and writing would break that machine when "
-            "it resumes. Shut it down first, or open the disk read-only.",
+            f"{found.path} belongs to a virtual machine in saved state, and writing would break that "
+            "machine when it resumes. Shut it down first, or open the disk read-only.",
             path=found.path,
         )
     if found.footer.features & ~3 or not found.footer.features & 2:

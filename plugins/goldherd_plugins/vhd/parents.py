@@ -1,9 +1,9 @@
-"""Finds the parent of a differencing VHD: who it is (its unique id), and where it may lie (locators and names).
+"""Finds the parent of a differencing VHD: who it is (unique id), and where it may lie (locators, names).
 
-Search order: the parent that the administrator named; the relative locators, from the child's real folder; the
-absolute locators when they are paths of this machine; the bare file names in the child's folder and then in the
-search folders. A candidate must be a VHD with the right unique id. Only footers and headers are read here, from
-files opened read-only; the image itself is opened by the house, once for everybody.
+Search order: the parent that the administrator named; the relative locators, from the child's real folder;
+the absolute locators when they are paths of this machine; the bare file names in the child's folder and then
+in the search folders. A candidate must be a VHD with the right unique id. Only footers and headers are read
+here, from files opened read-only; the image itself is opened by the house, once for everybody.
 """
 
 import os
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-
 from goldherd.errors import ImageError
 from goldherd.hookspecs import Opener
 from goldherd.limits import CHAIN_DEPTH_MAX
+
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.survey import Survey, parent_names, survey
 
@@ -52,8 +52,8 @@ def find_parent_file(child: Path, found: Survey, opener: Opener) -> Path:
         candidate, above = _find(lower, below, named, opener)
         if candidate.identity in files or above.footer.unique_id in ids:
             raise ImageError(
-                f"The chain of {child} is a loop: {candidate.path} is its own ancestor. Restore one of the files "
-                "from a backup.",
+                f"The chain of {child} is a loop: {candidate.path} is its own ancestor. Restore one of the "
+                "files from a backup.",
                 path=str(child),
             )
         _check_size(below, above, opener)
@@ -84,13 +84,14 @@ def _find(child: Path, found: Survey, named: Path | None, opener: Opener) -> tup
     names = parent_names(found)
     if not tried:
         raise ImageError(
-            f"{child} is a differencing disk without a usable parent locator. Name its parent, the VHD with the "
-            f"unique id {uuid.UUID(bytes=wanted)}.",
+            f"{child} is a differencing disk without a usable parent locator. Name its parent, the VHD "
+            f"with the unique id {uuid.UUID(bytes=wanted)}.",
             path=str(child),
         )
     raise ImageError(
-        f"The parent of {child} was not found: it needs {names[0] if names else 'the VHD'} with the unique id "
-        f"{uuid.UUID(bytes=wanted)}, and tried {', '.join(tried)}. Put the parent beside the child or name it.",
+        f"The parent of {child} was not found: it needs {names[0] if names else 'the VHD'} with the unique "
+        f"id {uuid.UUID(bytes=wanted)}, and tried {', '.join(tried)}. Put the parent beside the child or "
+        "name it.",
         path=str(child),
     )
 
@@ -129,7 +130,7 @@ def _is_absolute(text: str) -> bool:
 
 
 def _is_foreign(text: str) -> bool:
-    """Whether a text is a path of another machine: a drive, a UNC name, a device, a URL. Those are never followed."""
+    """Whether a path is of another machine: a drive, a UNC name, a device, a URL. None is ever followed."""
     posix = _to_posix(text)
     return posix.startswith("//") or posix[1:2] == ":" or posix.lower().startswith("file:")
 
@@ -166,14 +167,14 @@ def _check_size(child: Survey, parent: Survey, opener: Opener) -> None:
     have, need = parent.footer.current_size, child.footer.current_size
     if need < have:
         raise ImageError(
-            f"{child.path} has {need} bytes and its parent {parent.path} has {have}: a child can't be smaller. "
-            "Restore one of them from a backup.",
+            f"{child.path} has {need} bytes and its parent {parent.path} has {have}: a child can't be "
+            "smaller. Restore one of them from a backup.",
             path=child.path,
         )
     if need > have and not opener.longer_child:
         raise ImageError(
-            f"{child.path} has {need} bytes and its parent {parent.path} only {have}, so one of them was resized. "
-            "Make a new child of this parent.",
+            f"{child.path} has {need} bytes and its parent {parent.path} only {have}, so one of them was "
+            "resized. Make a new child of this parent.",
             path=child.path,
         )
 

@@ -1,14 +1,15 @@
 """Is this file a VHD? Decided by what no guest can write, or not at all.
 
-The guest of a raw disk writes every byte of its file, the last sector included, and could put a VHD footer there to
-make the next export read another file as its "parent". So content alone never makes a file a VHD: its name must say
-so too, and where name and content disagree the administrator is asked.
+The guest of a raw disk writes every byte of its file, the last sector included, and could put a VHD footer
+there to make the next export read another file as its "parent". So content alone never makes a file a VHD:
+its name must say so too, and where name and content disagree the administrator is asked.
 """
 
 import stat
 from pathlib import Path
 
 from goldherd.errors import ImageError
+
 from goldherd_plugins.vhd import layout
 
 VHD_SUFFIXES = frozenset({".vhd", ".avhd", ".vpc"})
@@ -29,8 +30,8 @@ def probe(path: Path, tail: bytes) -> str | None:
     if suffix in RAW_SUFFIXES or not stat.S_ISREG(path.stat().st_mode) or not _ends_with_footer(tail):
         return None
     raise ImageError(
-        f"{path} ends with the footer of a VHD, but a guest of a raw disk could have written that. Say format=vhd or "
-        "format=raw, or give it the suffix .vhd or .img.",
+        f"{path} ends with the footer of a VHD, but a guest of a raw disk could have written that. Say "
+        "format=vhd or format=raw, or give it the suffix .vhd or .img.",
         path=str(path),
     )
 

@@ -1,8 +1,9 @@
 """What a VHD file holds, read and checked before anything is believed.
 
-A survey never writes. It finds the footer (the end of the file decides; the copy at 0 helps only where a guest
-can't have written it), the dynamic header and the BAT, and refuses what could not be served without harm: tables
-outside the file, blocks that overlap each other or the file's own structures. Start reading at survey().
+A survey never writes. It finds the footer (the end of the file decides; the copy at 0 helps only where a
+guest can't have written it), the dynamic header and the BAT, and refuses what could not be served without
+harm: tables outside the file, blocks that overlap each other or the file's own structures. Start reading at
+survey().
 """
 
 import os
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
 from goldherd.errors import ImageError
+
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.layout import (
     DIFFERENCING,
@@ -137,8 +138,9 @@ def find_footer(fd: int, path: str, file_bytes: int) -> Ends:
                 copy = None
     if copy is None:
         raise ImageError(
-            f"{path} is not a VHD, or a truncated or damaged one: its end holds no valid footer, and its beginning "
-            "no copy of one that can be trusted. Take another copy, or say format=raw if it is a raw disk.",
+            f"{path} is not a VHD, or a truncated or damaged one: its end holds no valid footer, and its "
+            "beginning no copy of one that can be trusted. Take another copy, or say format=raw if it is "
+            "a raw disk.",
             path=path,
         )
     return Ends(copy, 0)
@@ -205,7 +207,8 @@ def _locator_texts(
 
 
 def _check_blocks(path: str, bat: Table, block_bytes: int, taken: list[tuple[int, int]], end: int) -> int:
-    """The byte after the last block (0 without blocks); ImageError when blocks overlap anything or leave the file."""
+    """The byte after the last block (0 without blocks); ImageError when blocks overlap anything or leave the
+    file."""
     starts = np.sort(bat[bat != layout.UNUSED_BLOCK].astype(np.int64)) * SECTOR
     if not starts.size:
         return 0

@@ -1,0 +1,112 @@
+"""Puts the parts together from settings; the only file that knows them all.
+
+`export` and `serve` run until a signal ends them and return the exit code.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import uvloop
+
+from goldherd.catalog.directory import CatalogDirectory
+from goldherd.catalog.overlays import remove_overlays
+from goldherd.catalog.store import Catalog
+from goldherd.hooks import Hooks
+from goldherd.server.control import Control
+from goldherd.server.server import Server
+from goldherd.session.portal import Portal
+from goldherd.settings import ExportSettings, ServeSettings
+from goldherd.targets import ChapCredentials, TargetConfig
+
+Ready = Callable[[Sequence[Portal]], None]
+
+
+class OneTarget:
+    """The directory of `export`: one target, given on the command line."""
+
+    def __init__(self, target: TargetConfig) -> None:
+        self._target = target
+
+    def find(self, target: str) -> TargetConfig | None:
+        """The target, if that is its name."""
+        return self._target if target == self._target.name else None
+
+    def visible_to(self, initiator: str) -> Sequence[TargetConfig]:
+        """The target."""
+        return [self._target] if self._target.admits(initiator) else []
+
+    def discovery_credentials(self) -> ChapCredentials | None:
+        """Discovery asks for what the target asks for."""
+        return self._target.credentials
+
+    def node_seen(self, target: str, initiator: str, address: str) -> None:
+        """Nothing is kept."""
+
+
+def export(settings: ExportSettings) -> int:
+    """Serves one target until a signal; prints `ready URL` when it accepts logins."""
+    server = Server(OneTarget(settings.target), settings.server, Hooks(), linger_seconds=None)
+
+    async def check() -> None:
+        async with server.targets.lock(settings.target.name):
+            await server.targets.open(settings.target)     # what can't be opened is said now, not at a login
+
+    def ready(portals: Sequence[Portal]) -> None:
+        name = settings.target.name
+        for portal in portals:
+            print(f"ready iscsi://{portal}/{name}/{settings.target.luns[0].lun}", flush=True)
+        first = portals[0]
+        print(
+            f"Linux: iscsiadm -m discovery -t st -p {first} && iscsiadm -m node -T {name} -p {first} --login\n"
+            f"iPXE:  sanboot iscsi:{first.host}::{first.port}:0:{name}\n"
+            f"QEMU:  qemu-img info iscsi://{first}/{name}/0\n"
+            "Ctrl-C ends it.",
+            file=sys.stderr,
+        )
+
+    return run(server, ready, before=check)
+
+
+def serve(settings: ServeSettings) -> int:
+    """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal."""
+    with Catalog(settings.data) as catalog, Control(settings.control_socket) as control:
+        directory = CatalogDirectory(catalog, settings.server.target_prefix)
+        try:
+            server = Server(directory, settings.server, Hooks(), seals=directory, reset=remove_disks)
+            control.status = server.status
+
+            def ready(portals: Sequence[Portal]) -> None:
+                for portal in portals:
+                    print(f"ready {portal}", flush=True)
+
+            return run(server, ready, before=control.open)
+        finally:
+            directory.close()
+
+
+def remove_disks(target: TargetConfig) -> None:
+    """Throws a node's overlays away; they are made anew when the target is opened."""
+    remove_overlays([Path(lun.path) for lun in target.luns if lun.parent is not None])
+
+
+def run(server: Server, ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
+    """Runs a server on an event loop of its own until SIGTERM or SIGINT."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            await before()
+            ready(await server.start())
+            await stop.wait()
+        finally:
+            await server.stop()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    return 0

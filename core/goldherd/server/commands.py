@@ -1,0 +1,157 @@
+"""Carries out the SCSI commands that reactors hand over, and words the sense of I/O that failed in them.
+
+Quick commands are executed at once on the event loop; those that touch a disk run on a thread. A command that must
+run alone (COMPARE AND WRITE...) first holds the unit's writes and waits until no reactor works on it. Every command
+gets exactly one reply, because its place in the command window is held until then.
+"""
+
+import asyncio
+import errno
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from goldherd.errors import Sense
+from goldherd.reactor.outbox import CommandLetter, FailedLetter
+from goldherd.scsi import commands, sense
+from goldherd.scsi.call import Command, Direction, Reply, Status
+from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.unit import HotUnit
+from goldherd.server.fences import Fences
+from goldherd.server.sessions import Path, Session
+
+log = structlog.get_logger("goldherd.commands")
+
+_KINDS: Final = {1: "read", 2: "write", 3: "flush"}
+_DATA_DIGEST_ERROR: Final = Sense(0x0B, 0x47, 0x05)
+"""Protocol service CRC error: the Data-Out was damaged on the way (RFC 7143 11.4.7.2)."""
+
+
+class Commands:
+    """The letters of the reactors that want something done.
+
+    Args:
+        fences: to make a unit or a session stand still.
+        executor: threads that may sleep.
+    """
+
+    def __init__(self, fences: Fences, executor: Executor) -> None:
+        self._fences = fences
+        self._executor = executor
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- SCSI commands ---
+
+    def command(self, session: Session, letter: CommandLetter) -> None:
+        """Starts one command."""
+        path = session.paths.get(letter.nexus)
+        if path is None:
+            self._without_unit(session, letter)
+            return
+        command = commands.lookup(letter.cdb)
+        if command is not None and (command.blocking or command.exclusive):
+            task = self._spawn(self._run(session, path, command, letter))
+            session.running[letter.itt] = task
+            return
+        self._reply(session, letter, command, path, self._execute(path, session, letter))
+
+    def _without_unit(self, session: Session, letter: CommandLetter) -> None:
+        if session.live is None:        # a discovery session has no business with SCSI (RFC 7143 4.3)
+            log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
+            session.reactor.close_session(session.token)
+            return
+        reply = commands.execute_without_unit(session.live.target, letter.cdb)
+        session.reactor.reply(letter.token, letter.tag, reply.status, reply.sense, reply.data_in)
+
+    @staticmethod
+    def _execute(path: Path, session: Session, letter: CommandLetter) -> Reply:
+        return commands.execute(
+            path.nexus,
+            letter.cdb,
+            letter.data_out,
+            expected_data_out=letter.expected if letter.data_out else None,
+            aborted=lambda: letter.itt in session.aborted,
+        )
+
+    async def _run(self, session: Session, path: Path, command: Command, letter: CommandLetter) -> None:
+        """A command that may sleep, perhaps one that must be alone."""
+        loop = asyncio.get_running_loop()
+        try:
+            if command.exclusive:
+                async with path.live.exclusive:
+                    reply = await self._alone(path, lambda: self._execute(path, session, letter))
+            else:
+                reply = await loop.run_in_executor(self._executor, self._execute, path, session, letter)
+            for other in reply.aborts:
+                await self._abort_nexus(session, path, other)
+            self._reply(session, letter, command, path, reply)
+            if reply.after is not None:
+                await loop.run_in_executor(self._executor, reply.after)
+        except Exception:
+            log.exception("a command could not be carried out", cdb=letter.cdb.hex())
+            failed = Reply(Status.CHECK_CONDITION, sense.encode(sense.INTERNAL_TARGET_FAILURE))
+            self._reply(session, letter, command, path, failed)
+        finally:
+            session.running.pop(letter.itt, None)
+            session.aborted.discard(letter.itt)
+
+    async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:
+        """Holds the unit's writes, waits for those that run, works, lets go."""
+        hot = path.live.hot
+        hot.hold()
+        try:
+            await self._fences.ask_all(lambda reactor, fence: reactor.fence(fence, hot))
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            hot.release()
+            for reactor in self._fences.reactors:
+                reactor.wake()
+
+    async def _abort_nexus(self, session: Session, path: Path, nexus: Nexus) -> None:
+        """PREEMPT AND ABORT: the preempted nexus's tasks on this unit."""
+        for other in session.neighbours():
+            if any(its.nexus is nexus for its in other.paths.values()):
+                await self._fences.ask(other.reactor, partial(_abort_on, other, path.live.hot))
+
+    @staticmethod
+    def _reply(session: Session, letter: CommandLetter, command: Command | None, path: Path, reply: Reply) -> None:
+        written: int | None = None
+        if command is not None and command.direction is Direction.OUT:
+            done = reply.status in (Status.GOOD, Status.CONDITION_MET)
+            written = command.data_out_bytes(letter.cdb, path.live.unit.block_size) if done else 0
+        session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, reply.data_in, written)
+
+    # --- I/O that failed in the data plane ---
+
+    @staticmethod
+    def failed(session: Session, letter: FailedLetter) -> None:
+        """Words the sense data of a task whose I/O failed."""
+        path = session.paths.get(letter.nexus)
+        if path is None:
+            return
+        kind = _KINDS.get(letter.purpose, "write")
+        unit = path.live.unit
+        if letter.errno == errno.EBADMSG:
+            descriptor = unit.mode.descriptor_sense
+            reply = Reply(Status.CHECK_CONDITION, sense.encode(_DATA_DIGEST_ERROR, descriptor=descriptor))
+        else:
+            log.error(
+                "a disk failed", target=session.target, path=unit.image.path, doing=kind,
+                reason=errno.errorcode.get(letter.errno, letter.errno),
+            )  # fmt: skip
+            reply = commands.io_error(unit, kind, letter.errno)
+        written = 0 if kind == "write" else None
+        session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, b"", written)
+
+
+def _abort_on(session: Session, hot: HotUnit, fence: int) -> None:
+    session.reactor.abort_session_tasks(fence, session.token, hot)

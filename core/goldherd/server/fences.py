@@ -1,0 +1,38 @@
+"""Fences: asks reactors to finish or to end work, and waits for all of them."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+
+from goldherd.reactor.epoll import Reactor
+
+
+class Fences:
+    """Asks reactors to finish or end work, and waits for all of them."""
+
+    def __init__(self, reactors: Sequence[Reactor]) -> None:
+        self.reactors = reactors
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[int]] = {}
+
+    def done(self, fence: int, found: int) -> None:
+        """A reactor has reported."""
+        future = self._waiting.pop(fence, None)
+        if future is not None and not future.done():
+            future.set_result(found)
+
+    async def ask(self, reactor: Reactor, what: Callable[[int], None]) -> int:
+        """Lets `what` post a letter with a fence's number to the reactor; how many tasks it ended."""
+        number = next(self._numbers)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        what(number)
+        return await future
+
+    async def ask_all(self, what: Callable[[Reactor, int], None]) -> int:
+        """The same of every reactor."""
+
+        def to(reactor: Reactor) -> Awaitable[int]:
+            return self.ask(reactor, lambda number: what(reactor, number))
+
+        return sum(await asyncio.gather(*(to(reactor) for reactor in self.reactors)))

@@ -1,0 +1,218 @@
+"""Portals: accepts connections, leads each through its login, and hands it to a reactor.
+
+Logins run side by side on plain non-blocking sockets: one that says nothing costs a descriptor and a timer, and
+delays nobody. When a login has finished, its socket and the bytes behind the login go to the reactor together.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from goldherd import limits
+from goldherd.errors import GoldherdError, LoginStatus, ProtocolError, SettingsError
+from goldherd.session.host import LoginHost, LoginPolicy, LoginResult
+from goldherd.session.login import Login
+from goldherd.session.portal import Portal
+from goldherd.session.states import Status
+from goldherd.settings import Address
+from goldherd.wire import header
+
+log = structlog.get_logger("goldherd.login")
+
+_STATUS_AT: Final = 36
+_LENGTHS_AT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A connection whose login is complete but for its last response."""
+
+    login: LoginResult
+    portal: Portal
+    response: bytes
+    """The last Login Response: to be sent when the session is ready."""
+    socket: socket.socket
+    residual: bytes
+    """What came behind the login."""
+
+
+Admit = Callable[[Arrival], Awaitable[None]]
+"""Makes the session and takes the socket over; ProtocolError when it can't be had."""
+
+
+@dataclass
+class Portals:
+    """The listening sockets and the logins under way.
+
+    Args:
+        host: answers of the server during logins.
+        admit: takes finished logins over.
+        login_seconds: how long a login may take.
+    """
+
+    host: LoginHost
+    admit: Admit
+    login_seconds: float
+    policy: LoginPolicy = field(default_factory=lambda: LoginPolicy(command_window=limits.COMMAND_WINDOW))
+    _listeners: list[socket.socket] = field(default_factory=list)
+    _accepting: list[asyncio.Task[None]] = field(default_factory=list)
+    _logins: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def open(self, addresses: Sequence[Address]) -> list[Portal]:
+        """Listens on all of them; SettingsError, and none is open, when one can't be had."""
+        try:
+            for address in addresses:
+                self._listeners += await _listen(address)
+        except BaseException:
+            self.close()
+            raise
+        loop = asyncio.get_running_loop()
+        self._accepting = [loop.create_task(self._accept(listener)) for listener in self._listeners]
+        return [Portal(*listener.getsockname()[:2]) for listener in self._listeners]
+
+    def close(self) -> None:
+        """Accepts nobody any more; logins under way are dropped."""
+        for task in (*self._accepting, *self._logins):
+            task.cancel()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, peer = await loop.sock_accept(listener)
+            except OSError as failure:
+                if failure.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+                    log.error("no more connections can be taken now", reason=str(failure))
+                    await asyncio.sleep(1)
+                continue        # the peer was gone before we came
+            if len(self._logins) >= limits.LOGINS_MAX:
+                log.warning("too many logins at once; one was dropped", address=peer[0])
+                connection.close()
+                continue
+            task = loop.create_task(self._serve(connection, peer))
+            self._logins.add(task)
+            task.add_done_callback(self._logins.discard)
+
+    async def _serve(self, connection: socket.socket, peer: tuple[str, int]) -> None:
+        """One connection from its first byte to the hand-over or its end."""
+        address = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        try:
+            _prepare(connection)
+            async with asyncio.timeout(self.login_seconds):
+                await self._lead(connection, address)
+        except TimeoutError:
+            log.info("a login took too long", address=address, seconds=self.login_seconds)
+        except (OSError, EOFError):
+            log.debug("a connection ended during login", address=address)
+        except asyncio.CancelledError:
+            pass                # the server stops
+        except Exception:
+            log.exception("a login failed", address=address)
+        finally:
+            if connection.fileno() >= 0:        # not handed over
+                connection.close()
+
+    async def _lead(self, connection: socket.socket, address: str) -> None:
+        loop = asyncio.get_running_loop()
+        portal = Portal.reached_by(connection.getsockname())
+        login = Login(self.host, portal, address, self.policy)
+        received = bytearray()
+        while True:
+            raw = await _take(connection, received, header.BHS_BYTES)
+            ahs_bytes, data_bytes = header.segment_bytes(raw)
+            data = b""
+            if not ahs_bytes and data_bytes <= limits.LOGIN_DATA_SEGMENT_BYTES_MAX:
+                whole = await _take(connection, received, data_bytes + header.padding(data_bytes))
+                data = whole[:data_bytes]
+            answers = login.receive(raw, data)
+            if login.result is not None:
+                await self._finish(connection, login.result, portal, answers, bytes(received))
+                return
+            for answer in answers:
+                await loop.sock_sendall(connection, answer)
+            if login.closed:
+                log.warning(
+                    "a login was refused", address=address, initiator=login.initiator or None, reason=login.refusal
+                )
+                return
+
+    async def _finish(
+        self, connection: socket.socket, result: LoginResult, portal: Portal, answers: list[bytes], residual: bytes
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        response = b"".join(answers)
+        try:
+            await self.admit(Arrival(result, portal, response, connection, residual))
+        except GoldherdError as refusal:
+            status = refusal.login_status if isinstance(refusal, ProtocolError) else Status.SERVICE_UNAVAILABLE
+            log.error("a login can't be served", initiator=result.initiator, target=result.target, reason=str(refusal))
+            await loop.sock_sendall(connection, _refusal(response, status))
+
+
+async def _listen(address: Address) -> list[socket.socket]:
+    """The sockets of one address; a host name may have several."""
+    loop = asyncio.get_running_loop()
+    opened: list[socket.socket] = []
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, place in dict.fromkeys(found):
+            listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+            opened.append(listener)
+            listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(place)
+            listener.listen(limits.BACKLOG)
+    except OSError as failure:
+        for listener in opened:
+            listener.close()
+        raise SettingsError(
+            f"Could not listen on {address}: {failure.strerror or failure}. Stop whoever uses it, or choose another "
+            "address with --listen."
+        ) from None
+    return opened
+
+
+def _prepare(connection: socket.socket) -> None:
+    """Small answers at once; bounded kernel memory; a peer that vanished is noticed by TCP itself.
+
+    Patient keepalive: a boot loader answers nothing while its menu waits or the loaded system computes.
+    """
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SEND_BUFFER_BYTES)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.KEEPALIVE_IDLE_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.KEEPALIVE_INTERVAL_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, limits.KEEPALIVE_PROBES)
+
+
+async def _take(connection: socket.socket, received: bytearray, count: int) -> bytes:
+    """The next `count` bytes of the connection; EOFError when it ends before."""
+    loop = asyncio.get_running_loop()
+    while len(received) < count:
+        more = await loop.sock_recv(connection, limits.LOGIN_RECEIVE_BYTES)
+        if not more:
+            raise EOFError
+        received += more
+    taken = bytes(received[:count])
+    del received[:count]
+    return taken
+
+
+def _refusal(response: bytes, status: LoginStatus) -> bytes:
+    """The last response turned into a refusal: the status counts, the text is left out (RFC 7143 11.13.5)."""
+    refused = bytearray(response[: header.BHS_BYTES])
+    refused[_LENGTHS_AT : _LENGTHS_AT + 4] = bytes(4)
+    refused[_STATUS_AT] = status.status_class
+    refused[_STATUS_AT + 1] = status.detail
+    return bytes(refused)

@@ -1,0 +1,386 @@
+"""A server: portals, sessions, targets and reactors, held together.
+
+The way of a connection: logins.py accepts it and leads its login; `Server.admit` opens the target's disks, makes the
+session and gives the socket to a reactor; commands.py and requests.py answer what the reactor hands back; when the
+connection ends, `_closed` takes the session apart.
+"""
+
+import asyncio
+import os
+import resource
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import structlog
+
+from goldherd import limits
+from goldherd.block.golden import GoldenCache
+from goldherd.errors import ProtocolError
+from goldherd.hooks import Hooks
+from goldherd.reactor.epoll import Reactor
+from goldherd.reactor.outbox import ClosedLetter, CommandLetter, DoneLetter, FailedLetter, Outbox, RequestLetter
+from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.unit import HotNexus
+from goldherd.server.commands import Commands
+from goldherd.server.disks import Disks, Seals
+from goldherd.server.fences import Fences
+from goldherd.server.live import LiveTarget, LiveTargets
+from goldherd.server.logins import Arrival, Portals
+from goldherd.server.requests import TAKES_STAT_SN, Requests
+from goldherd.server.sessions import LOADER_ISID, Path, Session, Sessions
+from goldherd.session.discovery import send_targets
+from goldherd.session.host import Exchange, LoginResult
+from goldherd.session.portal import Portal
+from goldherd.session.states import SessionAction, Status
+from goldherd.session.text_exchange import TextExchange
+from goldherd.settings import ServerSettings
+from goldherd.targets import Directory, TargetConfig
+from goldherd.wire import header
+
+log = structlog.get_logger("goldherd.server")
+
+_REASONS: Final = {
+    1: "the peer closed the connection",
+    2: "logout",
+    3: "the peer broke the protocol",
+    4: "a header digest was wrong",
+    5: "the peer did not answer a ping",
+    6: "the peer took no data",
+    7: "out of memory",
+}
+"""CloseReason of reactor/core.pxd, for logs and hooks."""
+_REQUEST_LOGOUT: Final = 1
+"""Async event: the target asks for a logout within Parameter3 seconds (RFC 7143 11.9.1)."""
+
+
+class Server:
+    """One running server. Make it, `await start()`, and `await stop()` in the end.
+
+    Args:
+        directory: what the targets are.
+        settings: addresses, threads, cache, times.
+        hooks: the plugins.
+        seals: who checks sealed parents; None when nothing is catalogued.
+        reset: throws a node's overlay away; called on a thread.
+        linger_seconds: how long a target stays open without a session; None: always.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        settings: ServerSettings,
+        hooks: Hooks,
+        *,
+        seals: Seals | None = None,
+        reset: Callable[[TargetConfig], None] | None = None,
+        linger_seconds: float | None = limits.LINGER_SECONDS,
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.hooks = hooks
+        self.cache = GoldenCache(settings.cache)
+        self.portals: list[Portal] = []
+        self._outbox = Outbox()
+        self._reactors = [Reactor(number, self._outbox) for number in range(max(settings.reactors, 1))]
+        self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
+        self._disks = Disks(hooks, self.cache, seals)
+        self.targets = LiveTargets(self._disks, self._executor, linger_seconds, reset)
+        self.sessions = Sessions(self._reactors)
+        self._fences = Fences(self._reactors)
+        self._commands = Commands(self._fences, self._executor)
+        self._requests = Requests(self._fences, self._close_target)
+        self._logins = Portals(self, self.admit, settings.login_seconds)
+        self._timers: list[asyncio.Task[None]] = []
+
+    # --- life ---
+
+    async def start(self) -> list[Portal]:
+        """Listens; returns the portals with their real ports. SettingsError when an address can't be had."""
+        _allow_many_files()
+        self.portals = await self._logins.open(self.settings.listen)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._outbox.fileno(), self._read_letters)
+        if self.settings.reactors:
+            for reactor in self._reactors:
+                reactor.start()
+        else:
+            self._step_on_loop(self._reactors[0])
+        self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, self.targets.flush)))
+        log.info("serving", portals=[str(portal) for portal in self.portals], reactors=self.settings.reactors)
+        return self.portals
+
+    def _step_on_loop(self, reactor: Reactor) -> None:
+        """reactors=0: the same core, stepped whenever its epoll descriptor is readable."""
+        loop = asyncio.get_running_loop()
+
+        def step() -> None:
+            if reactor.step_once():
+                loop.call_soon(step)
+
+        async def tick() -> None:
+            step()
+
+        loop.add_reader(reactor.descriptor, step)
+        self._timers.append(loop.create_task(self._every(1.0, tick)))
+
+    @staticmethod
+    async def _every(seconds: float, work: Callable[[], Any]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception:
+                log.exception("a timer failed")
+
+    async def stop(self) -> None:
+        """Accepts nobody, asks clients to log out, waits a while, flushes and closes everything."""
+        self._logins.close()
+        for session in self.sessions:
+            if session.live is not None and not session.by_loader:
+                self._ask_to_leave(session)
+        await self._wait_for_all(self.settings.shutdown_seconds)
+        for session in self.sessions:
+            session.reactor.close_session(session.token)
+        await self._wait_for_all(limits.CLOSE_SECONDS)
+        for timer in self._timers:
+            timer.cancel()
+        for live in self.targets.all():
+            await self.targets.close(live)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._outbox.fileno())
+        if self.settings.reactors:
+            for reactor in self._reactors:
+                await loop.run_in_executor(self._executor, reactor.stop)
+        else:
+            loop.remove_reader(self._reactors[0].descriptor)
+        await loop.run_in_executor(self._executor, self._disks.close)
+        self._executor.shutdown()
+        log.info("stopped")
+
+    def _ask_to_leave(self, session: Session) -> None:
+        seconds = int(self.settings.shutdown_seconds)
+        message = header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds)
+        session.reactor.send_pdu(session.token, header.pdu(message), TAKES_STAT_SN)
+
+    async def _wait_for_all(self, seconds: float) -> None:
+        waiting = [asyncio.ensure_future(session.closed.wait()) for session in self.sessions]
+        if waiting and seconds:
+            await asyncio.wait(waiting, timeout=seconds)
+        for future in waiting:
+            future.cancel()
+
+    # --- what logins ask (session.host.LoginHost) ---
+
+    def find_target(self, target: str) -> TargetConfig | None:
+        """The target of that name."""
+        return self.directory.find(target)
+
+    def start_login(self, initiator: str, target: str | None) -> Exchange | None:
+        """How it must prove itself."""
+        if target is None:
+            credentials = self.directory.discovery_credentials()
+        else:
+            config = self.directory.find(target)
+            credentials = config.credentials if config is not None else None
+        return self.hooks.start_login(initiator, target, credentials)
+
+    def find_session(self, initiator: str, isid: bytes, target: str | None) -> int | None:
+        """The handle of a live session of the same initiator port and target."""
+        session = self.sessions.find(initiator, isid, target)
+        return session.tsih if session is not None else None
+
+    def connections(self, tsih: int) -> Collection[int]:
+        """The connections of a session."""
+        session = self.sessions.of_handle(tsih)
+        return () if session is None else (session.login.cid,)
+
+    def allocate_tsih(self) -> int:
+        """A handle for a new session."""
+        return self.sessions.allocate_handle()
+
+    # --- the hand-over ---
+
+    async def admit(self, arrival: Arrival) -> None:
+        """Makes a session of a finished login; ProtocolError or ImageError when its disks can't be had."""
+        login = arrival.login
+        if login.target is None:
+            await self._hand_over(arrival, None)
+            return
+        async with self.targets.lock(login.target):
+            config = self.directory.find(login.target)
+            if config is None:
+                raise ProtocolError(f"The target {login.target} has gone.", login_status=Status.REMOVED)
+            await self._end_replaced(login)
+            await self._begin_boot(login, config)
+            live = await self.targets.open(config)
+            await self._hand_over(arrival, live)
+        self.directory.node_seen(login.target, login.initiator, login.address)
+
+    async def _end_replaced(self, login: LoginResult) -> None:
+        """Session and connection reinstatement: the old session ends before the new one begins."""
+        if login.action in (SessionAction.REINSTATE_SESSION, SessionAction.REINSTATE_CONNECTION):
+            old = self.sessions.find(login.initiator, login.isid, login.target)
+            if old is not None:
+                await self._end(old)
+
+    async def _begin_boot(self, login: LoginResult, config: TargetConfig) -> None:
+        """A boot loader that logs in to a node with policy reset gets a fresh disk.
+
+        Only a loader is taken for the beginning of a boot: an operating system that comes back after a network
+        failure must find what it wrote. Sessions that are still open then belong to a machine that was reset.
+        """
+        if config.policy != "reset" or not login.isid.startswith(LOADER_ISID):
+            return
+        live = self.targets.get(config.name)
+        if live is not None:
+            for session in list(live.sessions):
+                await self._end(session)
+            await self.targets.close(live)
+        await self.targets.renew(config)
+
+    async def _end(self, session: Session) -> None:
+        session.reactor.close_session(session.token)
+        try:
+            await asyncio.wait_for(session.closed.wait(), limits.CLOSE_SECONDS)
+        except TimeoutError:
+            log.warning("an old session does not end: its disk hangs", target=session.target)
+
+    async def _hand_over(self, arrival: Arrival, live: LiveTarget | None) -> None:
+        login = arrival.login
+        boots = live is not None and self._is_boot(login, live)
+        exchange = TextExchange(self._answer_send_targets(arrival), login.parameters.max_send_data_segment)
+        session = Session(self.sessions.next_token(), login, self.sessions.choose_reactor(), exchange, live)
+        if live is not None:
+            for lun, unit in live.units.items():
+                nexus = Nexus(unit.unit, login.initiator, login.isid, arrival.portal.tag)
+                path = Path(unit, nexus, HotNexus(unit.hot, lun))
+                nexus.on_flags = path.follow
+                session.paths[lun] = path
+                unit.unit.attach(nexus)
+                path.follow(nexus)
+        self.sessions.add(session)
+        try:
+            await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
+        except BaseException:
+            self._take_apart(session, "the connection ended during the last response of its login")
+            raise
+        session.reactor.attach(
+            session.token,
+            arrival.socket.detach(),
+            login.cmd_sn,
+            login.stat_sn,
+            login.parameters,
+            {lun: path.hot for lun, path in session.paths.items()},
+            arrival.residual,
+        )
+        if live is not None:
+            log.info(
+                "a session was opened", target=login.target, initiator=login.initiator, address=login.address,
+                isid=login.isid.hex(), node=live.config.node,
+            )  # fmt: skip
+            self.hooks.session_opened(session)
+            if boots and live.config.node is not None:
+                self.hooks.node_booted(live.config.node, session)
+
+    @staticmethod
+    def _is_boot(login: LoginResult, live: LiveTarget) -> bool:
+        """The first session of a boot that isn't the loader's; one that replaces its own kind is none."""
+        return (
+            not login.isid.startswith(LOADER_ISID)
+            and login.action is SessionAction.NEW
+            and all(session.by_loader for session in live.sessions)
+        )
+
+    def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], list[tuple[str, str]] | None]:
+        login = arrival.login
+
+        def visible() -> list[str]:
+            return self.hooks.list_targets(
+                login.initiator, login.portal, list(self.directory.visible_to(login.initiator))
+            )
+
+        def answer(value: str) -> list[tuple[str, str]] | None:
+            return send_targets(value, login.target, visible, [arrival.portal])
+
+        return answer
+
+    # --- what reactors say ---
+
+    def _read_letters(self) -> None:
+        for letter in self._outbox.collect():
+            try:
+                self._act(letter)
+            except Exception:
+                log.exception("a letter of a reactor could not be answered", letter=type(letter).__name__)
+
+    def _act(self, letter: object) -> None:
+        if isinstance(letter, DoneLetter):
+            self._fences.done(letter.fence, letter.found)
+            return
+        assert isinstance(letter, CommandLetter | FailedLetter | RequestLetter | ClosedLetter)
+        session = self.sessions.get(letter.token)
+        if session is None:
+            return
+        if isinstance(letter, CommandLetter):
+            self._commands.command(session, letter)
+        elif isinstance(letter, FailedLetter):
+            self._commands.failed(session, letter)
+        elif isinstance(letter, RequestLetter):
+            self._requests.request(session, letter)
+        else:
+            self._take_apart(session, _REASONS.get(letter.reason, "unknown"))
+
+    def _take_apart(self, session: Session, reason: str) -> None:
+        """The session is over, and no reactor uses anything of it."""
+        session.detach()
+        session.reactor.forget(session.token)
+        self.sessions.remove(session)
+        if session.live is not None:
+            log.info("a session was closed", target=session.target, initiator=session.initiator, reason=reason)
+            self.hooks.session_closed(session, reason)
+            self.targets.release(session.live)
+
+    def _close_target(self, session: Session) -> None:
+        """TARGET COLD RESET: all other sessions of the target end; the sender's ends with its response."""
+        for other in session.neighbours():
+            if other is not session:
+                other.reactor.close_session(other.token)
+
+    # --- meters ---
+
+    def status(self) -> dict[str, Any]:
+        """What `goldherd status` shows."""
+        totals: dict[str, int] = {}
+        for reactor in self._reactors:
+            for name, value in reactor.counters().items():
+                totals[name] = totals.get(name, 0) + value
+        return {
+            "pid": os.getpid(),
+            "portals": [str(portal) for portal in self.portals],
+            "reactors": self.settings.reactors,
+            "sessions": [
+                {
+                    "node": session.live.config.node if session.live else None,
+                    "target": session.target or None,
+                    "initiator": session.initiator,
+                    "address": session.address,
+                    "isid": session.isid.hex(),
+                    "state": "discovery" if session.live is None else "loader" if session.by_loader else "logged in",
+                }
+                for session in self.sessions
+            ],
+            "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
+            "images": self.cache.describe()["images"],
+            "counters": totals,
+        }
+
+
+def _allow_many_files() -> None:
+    """A descriptor per session and per overlay: as many as the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as failure:
+            log.warning("the limit of open files could not be raised", limit=soft, reason=str(failure))

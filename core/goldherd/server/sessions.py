@@ -1,0 +1,162 @@
+"""The sessions of a server: who is logged in, and the reactors that serve them.
+
+A session has a token, a number that is never used again, by which reactors and control plane speak of it.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from goldherd import limits
+from goldherd.errors import ProtocolError
+from goldherd.reactor.epoll import Reactor
+from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.unit import HotNexus
+from goldherd.server.live import LiveTarget, LiveUnit
+from goldherd.session.host import LoginResult
+from goldherd.session.states import Status
+from goldherd.session.text_exchange import TextExchange
+
+LOADER_ISID: Final = bytes.fromhex("40002723")
+"""How iPXE's ISIDs begin: enterprise number 10019. Its next bytes are new for each connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One LUN of a session: the nexus for Python and the one that reactors read."""
+
+    live: LiveUnit
+    nexus: Nexus
+    hot: HotNexus
+
+    def follow(self, nexus: Nexus) -> None:
+        """The data plane learns what it may not do itself; may be called on any thread."""
+        self.hot.flags = nexus.flags
+
+
+@dataclass(eq=False)
+class Session:
+    """One session in full feature phase (hookspecs.SessionRecord)."""
+
+    token: int
+    login: LoginResult
+    reactor: Reactor
+    exchange: TextExchange
+    live: LiveTarget | None
+    paths: dict[int, Path] = field(default_factory=dict)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    """Commands that Python carries out now, by Initiator Task Tag as it came."""
+    aborted: set[int] = field(default_factory=set)
+    """Tags of those that were aborted meanwhile."""
+
+    @property
+    def initiator(self) -> str:
+        return self.login.initiator
+
+    @property
+    def target(self) -> str:
+        """The target's name; empty in a discovery session."""
+        return self.login.target or ""
+
+    @property
+    def isid(self) -> bytes:
+        return self.login.isid
+
+    @property
+    def tsih(self) -> int:
+        return self.login.tsih
+
+    @property
+    def address(self) -> str:
+        return self.login.address
+
+    @property
+    def by_loader(self) -> bool:
+        """Whether a boot loader opened it, not an operating system."""
+        return self.isid.startswith(LOADER_ISID)
+
+    def neighbours(self) -> "list[Session]":
+        """All sessions of the same target, this one among them."""
+        return list(self.live.sessions) if self.live is not None else [self]
+
+    def detach(self) -> None:
+        """The session is over: its nexuses are lost (SAM-5 6.3.4)."""
+        for path in self.paths.values():
+            path.nexus.on_flags = None
+            path.live.unit.detach(path.nexus)
+
+
+class Sessions:
+    """The registry.
+
+    Args:
+        reactors: who serves them; the one with the fewest gets the next.
+    """
+
+    def __init__(self, reactors: Sequence[Reactor]) -> None:
+        self._reactors = reactors
+        self._tokens = itertools.count(1)
+        self._handles = itertools.cycle(range(1, 0x10000))
+        self._by_token: dict[int, Session] = {}
+        self._by_tsih: dict[int, Session] = {}
+
+    def __iter__(self) -> "itertools.chain[Session]":
+        return itertools.chain(list(self._by_token.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    def get(self, token: int) -> Session | None:
+        """The session with that token, if it is still there."""
+        return self._by_token.get(token)
+
+    def of_handle(self, tsih: int) -> Session | None:
+        """The session with that Target Session Identifying Handle."""
+        return self._by_tsih.get(tsih)
+
+    def find(self, initiator: str, isid: bytes, target: str | None) -> Session | None:
+        """The session of exactly this initiator port and target (RFC 7143 4.2.7.1)."""
+        if target is None:
+            return None             # discovery sessions are never continued
+        for session in self._by_token.values():
+            if session.isid == isid and session.login.target == target and session.initiator == initiator:
+                return session
+        return None
+
+    def allocate_handle(self) -> int:
+        """A TSIH that nobody has; ProtocolError when the server is full."""
+        if len(self._by_tsih) >= limits.SESSIONS_MAX:
+            raise ProtocolError(
+                f"There are {len(self._by_tsih)} sessions, which is the limit.", login_status=Status.OUT_OF_RESOURCES
+            )
+        return next(handle for handle in self._handles if handle not in self._by_tsih)
+
+    def choose_reactor(self) -> Reactor:
+        """The reactor with the fewest sessions."""
+        loads = {reactor: 0 for reactor in self._reactors}
+        for session in self._by_token.values():
+            loads[session.reactor] += 1
+        return min(loads, key=lambda reactor: loads[reactor])
+
+    def next_token(self) -> int:
+        """A number no session ever had."""
+        return next(self._tokens)
+
+    def add(self, session: Session) -> None:
+        """It is served from now on."""
+        self._by_token[session.token] = session
+        self._by_tsih[session.tsih] = session
+        if session.live is not None:
+            session.live.sessions.add(session)
+
+    def remove(self, session: Session) -> None:
+        """Nothing of it is in use any more."""
+        self._by_token.pop(session.token, None)
+        if self._by_tsih.get(session.tsih) is session:
+            del self._by_tsih[session.tsih]
+        if session.live is not None:
+            session.live.sessions.discard(session)
+        session.closed.set()

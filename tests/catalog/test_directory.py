@@ -1,0 +1,166 @@
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from goldherd.catalog import Catalog, CatalogDirectory, ImageRef, NodeWishes, VersionRecord, images, nodes
+from goldherd.errors import ImageError
+from goldherd.targets import Directory
+
+PREFIX = "iqn.2026-11.io.goldherd"
+Sealer = Callable[..., VersionRecord]
+
+
+@pytest.fixture
+def directory(catalog: Catalog) -> Iterator[CatalogDirectory]:
+    opened = CatalogDirectory(catalog, PREFIX)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def add(catalog: Catalog, formats: Any) -> Callable[..., None]:
+    def do(*names: str, image: ImageRef = ImageRef("lab", None), **wishes: Any) -> None:  # noqa: B008
+        nodes.add(
+            catalog, formats, names, NodeWishes(image=image, **wishes), lambda name: f"iqn.2026-11.x:{name}"
+        )
+
+    return do
+
+
+def test_directory_is_what_the_server_asks_for(directory: CatalogDirectory) -> None:
+    asked: Directory = directory
+    assert asked.discovery_credentials() is None
+
+
+def test_target_of_a_node_is_its_disk_over_the_sealed_parent(
+    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    version = seal()
+    add("pc-1", policy="reset")
+    target = directory.find(f"{PREFIX}:pc-1")
+    assert target is not None
+    assert (target.name, target.node, target.policy) == (f"{PREFIX}:pc-1", "pc-1", "reset")
+    assert target.initiators == {"iqn.2026-11.x:pc-1"}
+    assert target.credentials is None
+    (lun,) = target.luns
+    assert (lun.lun, lun.format, lun.parent, lun.parent_format) == (0, "vhd", version.path, "vhd")
+    assert lun.path == catalog.overlays / "pc-1.lab@1.vhd"
+    assert lun.create and not lun.read_only
+
+
+@pytest.mark.parametrize(
+    "name", ["", PREFIX, f"{PREFIX}:", f"{PREFIX}:none", "iqn.2000-01.other:pc-1", f"{PREFIX}:%"]
+)
+def test_name_of_no_node_is_no_target(
+    directory: CatalogDirectory, add: Callable[..., None], seal: Sealer, name: str
+) -> None:
+    seal()
+    add("pc-1")
+    assert directory.find(name) is None
+
+
+def test_initiator_sees_its_own_targets_and_the_open_ones(
+    directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("pc-1", "pc-2")
+    add("open", initiator="any")
+    assert [target.node for target in directory.visible_to("iqn.2026-11.x:pc-2")] == ["open", "pc-2"]
+    assert [target.node for target in directory.visible_to("iqn.2026-11.x:stranger")] == ["open"]
+    opened = directory.find(f"{PREFIX}:open")
+    assert opened is not None and opened.initiators is None
+
+
+def test_node_added_later_is_found_at_once(
+    directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    assert directory.find(f"{PREFIX}:pc-1") is None
+    add("pc-1")
+    assert directory.find(f"{PREFIX}:pc-1") is not None
+
+
+def test_login_after_activation_gets_the_new_version(
+    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("pc-1")
+    second = seal()
+    images.activate(catalog, ImageRef("lab", 2))
+    target = directory.find(f"{PREFIX}:pc-1")
+    assert target is not None
+    assert target.luns[0].parent == second.path
+    assert target.luns[0].path.name == "pc-1.lab@2.vhd"
+
+
+def test_node_without_an_active_version_has_no_target(
+    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("pc-1")
+    with catalog.write() as connection:
+        connection.exec_driver_sql("UPDATE versions SET state = 'retired'")
+    assert directory.find(f"{PREFIX}:pc-1") is None
+    assert directory.visible_to("iqn.2026-11.x:pc-1") == []
+
+
+def test_credentials_come_with_the_target(
+    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("pc-1", chap_user="user", chap_secret=b"secret-secret")
+    target = directory.find(f"{PREFIX}:pc-1")
+    assert target is not None and target.credentials is not None
+    assert (target.credentials.user, target.credentials.secret) == ("user", b"secret-secret")
+    assert "secret-secret" not in repr(target)
+
+
+def test_target_whose_secret_is_lost_is_closed_not_open(
+    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("pc-1", chap_user="user", chap_secret=b"secret-secret")
+    (catalog.secrets / "pc-1").unlink()
+    assert directory.find(f"{PREFIX}:pc-1") is None
+
+
+def test_login_is_noted_with_time_and_address(
+    catalog: Catalog, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("pc-1", "pc-2")
+    directory = CatalogDirectory(catalog, PREFIX)
+    directory.node_seen(f"{PREFIX}:pc-1", "iqn.2026-11.x:pc-1", "10.0.0.7")
+    directory.close()
+    seen = {node.name: node.seen_address for node in nodes.list_nodes(catalog)}
+    assert seen == {"pc-1": "10.0.0.7", "pc-2": None}
+    assert nodes.list_nodes(catalog)[0].seen_at is not None
+
+
+def test_login_does_not_wait_for_a_writer(catalog: Catalog, add: Callable[..., None], seal: Sealer) -> None:
+    seal()
+    add("pc-1")
+    directory = CatalogDirectory(catalog, PREFIX)
+    with catalog.write() as connection:
+        connection.exec_driver_sql("UPDATE nodes SET policy = 'reset'")
+        directory.node_seen(f"{PREFIX}:pc-1", "iqn.2026-11.x:pc-1", "10.0.0.7")
+        target = directory.find(f"{PREFIX}:pc-1")
+        assert target is not None and target.policy == "keep"
+    directory.close()
+    assert nodes.list_nodes(catalog)[0].seen_address == "10.0.0.7"
+
+
+def test_sealed_parent_is_given_out_unchanged_only(
+    directory: CatalogDirectory, seal: Sealer, make_vhd: Callable[..., Any]
+) -> None:
+    base = make_vhd("base.vhd")
+    first = seal("base", base)
+    second = seal("patch", make_vhd("patch.vhd", parent=base))
+    found = directory.sealed(second.path)
+    assert (found.name, found.format, found.parent) == ("patch@1", "vhd", first.path)
+    os.utime(first.path, ns=(1, 1))
+    with pytest.raises(ImageError, match="base@1 can't be used"):
+        directory.sealed(first.path)
+    with pytest.raises(ImageError, match="not a sealed image"):
+        directory.sealed(base)

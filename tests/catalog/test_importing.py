@@ -1,0 +1,230 @@
+import errno
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from goldherd.catalog import Catalog, VersionRecord
+from goldherd.catalog.images import list_versions
+from goldherd.catalog.importing import SealedOpener, import_image
+from goldherd.catalog.leftovers import sweep
+from goldherd.errors import CatalogError, ImageError, StorageFullError
+
+Make = Callable[..., Path]
+Sealer = Callable[..., VersionRecord]
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def everything(folder: Path) -> list[str]:
+    """All files below a data folder but the database and the locks."""
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("catalog.sqlite")
+    )
+    return sorted(str(path.relative_to(folder)) for path in files if path.suffix != ".lock")
+
+
+def test_vhd_is_copied_byte_for_byte_and_sealed(catalog: Catalog, make_vhd: Make, seal: Sealer) -> None:
+    source = make_vhd()
+    version = seal(source=source)
+    assert (version.name, version.state, version.format, version.in_place) == (
+        "lab@1",
+        "active",
+        "vhd",
+        False,
+    )
+    assert version.path == catalog.images / "lab@1.vhd"
+    assert version.path.read_bytes() == source.read_bytes()
+    assert version.sha256 == version.source_sha256 == sha256(source)
+    assert stat.S_IMODE(version.path.stat().st_mode) == 0o444
+    assert everything(catalog.data) == ["images/lab@1.vhd"]
+
+
+def test_raw_disk_becomes_a_fixed_vhd_with_the_same_bytes(make_raw: Make, seal: Sealer) -> None:
+    source = make_raw()
+    version = seal(source=source)
+    stored = version.path.read_bytes()
+    assert version.format == "vhd"
+    assert version.size_bytes == source.stat().st_size
+    assert stored[: version.size_bytes] == source.read_bytes()
+    assert stored[version.size_bytes :].startswith(b"conectix")
+    assert version.source_sha256 == sha256(source)
+    assert version.sha256 == sha256(version.path)
+
+
+def test_next_version_is_sealed_and_not_active(seal: Sealer) -> None:
+    assert [seal().name, seal().name, seal("other").name] == ["lab@1", "lab@2", "other@1"]
+
+
+def test_only_the_first_version_becomes_active(catalog: Catalog, seal: Sealer) -> None:
+    seal()
+    seal()
+    assert [version.state for version in list_versions(catalog)] == ["active", "sealed"]
+
+
+def test_file_adopted_in_place_stays_where_it_is_and_becomes_read_only(
+    catalog: Catalog, make_vhd: Make, seal: Sealer
+) -> None:
+    source = make_vhd()
+    version = seal(source=source, in_place=True)
+    assert (version.path, version.in_place) == (source, True)
+    assert stat.S_IMODE(source.stat().st_mode) == 0o444
+    assert everything(catalog.data) == []
+
+
+def test_file_is_adopted_once(make_vhd: Make, seal: Sealer) -> None:
+    source = make_vhd()
+    seal(source=source, in_place=True)
+    with pytest.raises(CatalogError, match="sealed already, as lab@1"):
+        seal("other", source, in_place=True)
+
+
+def test_raw_disk_is_not_adopted_in_place(make_raw: Make, seal: Sealer) -> None:
+    source = make_raw()
+    with pytest.raises(ImageError, match="leave out --in-place"):
+        seal(source=source, in_place=True)
+    assert stat.S_IMODE(source.stat().st_mode) & 0o200
+
+
+def test_refused_adoption_gives_the_permissions_back(
+    catalog: Catalog, formats: Any, make_vhd: Make, seal: Sealer
+) -> None:
+    source = make_vhd()
+    source.chmod(0o640)
+
+    def writes_while_hashing(stage: str, done: int, total: int) -> None:
+        os.utime(source, ns=(1, done))
+
+    with pytest.raises(ImageError, match="was written to while it was imported"):
+        import_image(catalog, formats, source, "lab", in_place=True, progress=writes_while_hashing)
+    assert stat.S_IMODE(source.stat().st_mode) == 0o640
+    assert list_versions(catalog) == []
+
+
+def test_source_written_while_it_is_copied_is_refused(catalog: Catalog, formats: Any, make_vhd: Make) -> None:
+    source = make_vhd()
+
+    def writes(stage: str, done: int, total: int) -> None:
+        os.utime(source, ns=(1, 1))
+
+    with pytest.raises(ImageError, match="was written to while"):
+        import_image(catalog, formats, source, "lab", progress=writes)
+    assert everything(catalog.data) == []
+
+
+@pytest.mark.parametrize("name", ["missing.vhd", "."])
+def test_source_that_is_no_file_is_refused(catalog: Catalog, tmp_path: Path, seal: Sealer, name: str) -> None:
+    with pytest.raises(ImageError):
+        seal(source=tmp_path / name)
+    assert everything(catalog.data) == []
+
+
+def test_raw_disk_of_broken_sectors_is_refused(catalog: Catalog, make_raw: Make, seal: Sealer) -> None:
+    with pytest.raises(ImageError, match="sectors of 512"):
+        seal(source=make_raw(size_bytes=100_001))
+    assert everything(catalog.data) == []
+
+
+def test_format_that_is_named_wins_over_the_probe(make_raw: Make, seal: Sealer) -> None:
+    with pytest.raises(ImageError, match="VHD"):
+        seal(source=make_raw(), format_name="vhd")
+
+
+def test_format_that_can_have_no_children_is_refused(make_raw: Make, seal: Sealer) -> None:
+    with pytest.raises(ImageError, match="convert it"):
+        seal(source=make_raw(), format_name="zip")
+
+
+def test_differencing_golden_needs_a_sealed_parent(catalog: Catalog, make_vhd: Make, seal: Sealer) -> None:
+    base = make_vhd("base.vhd")
+    child = make_vhd("patch.vhd", parent=base)
+    with pytest.raises(ImageError, match="import the parent first"):
+        seal("patch", child)
+    assert everything(catalog.data) == []
+
+
+def test_differencing_golden_finds_its_parent_by_content(make_vhd: Make, seal: Sealer) -> None:
+    base = make_vhd("base.vhd")
+    child = make_vhd("patch.vhd", parent=base)
+    assert seal("base", base).parent is None
+    assert seal("patch", child).parent == "base@1"
+
+
+def test_chain_is_adopted_in_place_from_its_root_up(make_vhd: Make, seal: Sealer) -> None:
+    base = make_vhd("base.vhd")
+    child = make_vhd("patch.vhd", parent=base)
+    seal("base", base, in_place=True)
+    assert seal("patch", child, in_place=True).parent == "base@1"
+
+
+def test_disk_in_use_by_a_writer_is_refused(
+    catalog: Catalog, formats: Any, make_raw: Make, seal: Sealer
+) -> None:
+    source = make_raw()
+    writer = formats.open(f"raw:{source}", "rw", SealedOpener(catalog, formats))
+    try:
+        with pytest.raises(ImageError, match="somebody else writes to it"):
+            seal(source=source)
+    finally:
+        writer.close()
+    assert everything(catalog.data) == []
+
+
+def test_full_disk_leaves_nothing_and_says_so(
+    catalog: Catalog, formats: Any, make_vhd: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("goldherd.catalog.copying.os.copy_file_range", full)
+    source = make_vhd()
+    with source.open("r+b") as file:
+        file.write(b"data that must be copied")
+    with pytest.raises(StorageFullError, match="the file system is full"):
+        import_image(catalog, formats, source, "lab", progress=lambda *_: None)
+    assert everything(catalog.data) == []
+
+
+def test_file_in_the_way_is_not_overwritten(catalog: Catalog, seal: Sealer) -> None:
+    stranger = catalog.images / "lab@1.vhd"
+    stranger.write_bytes(b"somebody's")
+    with pytest.raises(CatalogError, match="in the way"):
+        seal()
+    assert stranger.read_bytes() == b"somebody's"
+
+
+KILLED_IMPORT = """
+import os, signal, sys
+from pathlib import Path
+from goldherd.catalog import Catalog, importing
+from goldherd.hooks import Hooks
+data, source, moment = sys.argv[1:]
+def die(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+if moment == "rename":
+    importing.sync_folder = die
+def progress(stage, done, total):
+    if stage == moment:
+        die()
+importing.import_image(Catalog(Path(data)), Hooks(), Path(source), "lab", progress=progress)
+"""
+
+
+@pytest.mark.parametrize("moment", ["copy", "hash", "rename"])
+def test_killed_import_leaves_nothing(catalog: Catalog, make_raw: Make, seal: Sealer, moment: str) -> None:
+    source = make_raw()
+    arguments = [str(argument) for argument in (catalog.data, source, moment)]
+    ended = subprocess.run([sys.executable, "-c", KILLED_IMPORT, *arguments], check=False)
+    assert ended.returncode == -9
+    assert list_versions(catalog) == []
+    assert everything(catalog.data) != []
+    sweep(catalog)
+    assert everything(catalog.data) == []
+    assert seal(source=source).name == "lab@1"

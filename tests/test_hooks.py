@@ -1,0 +1,300 @@
+"""How plugins are found, checked, registered and asked; and a test named after each hook."""
+
+import os
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from goldherd.block.image import ABI, Image
+from goldherd.block.memory import MemoryImage
+from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
+from goldherd.hooks import BUILTIN, Hooks, installed
+from goldherd.hookspecs import hookimpl
+from goldherd.targets import ChapCredentials, TargetConfig
+
+CREDENTIALS = ChapCredentials("pc-001", b"a secret of 16 b")
+TARGETS = [TargetConfig(f"iqn.2026-11.io.goldherd:{name}", ()) for name in "cab"]
+SESSION = SimpleNamespace(
+    initiator="iqn.2026-11.a:b", target=TARGETS[0].name, isid=bytes(6), tsih=1, address="192.0.2.7"
+)
+
+
+class Opener:
+    """What a backend may ask for: nothing, here."""
+
+    parent = None
+    search = ()
+    chs_size = False
+    longer_child = False
+
+    def open_parent(self, path, format_name):
+        raise ImageError(f"{path} can't be a parent.")
+
+
+def hooks_with(*plugins):
+    """Hooks with our own authentication and discovery, and these plugins on top, named by their order."""
+    ours = ("auth_none", "auth_chap", "discovery_sendtargets")
+    hooks = Hooks((name, BUILTIN[name]) for name in ours)
+    for number, plugin in enumerate(plugins):
+        assert hooks.register(plugin, f"plugin{number}"), hooks.declined
+    return hooks
+
+
+def hook(name, function):
+    """A plugin of one hook."""
+    return SimpleNamespace(**{name: hookimpl(function)})
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Writes a module that can be imported; gives its name."""
+
+    def write(name, source):
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
+        return name
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield write
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+# --- finding and checking ---
+
+
+def test_builtin_plugins_are_the_entry_points_of_the_project():
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    assert project["project"]["entry-points"]["goldherd"] == BUILTIN
+
+
+def test_builtin_plugins_come_first():
+    names = [name for name, _ in installed()]
+    assert names[: len(BUILTIN)] == list(BUILTIN)
+
+
+def test_plugins_of_others_are_found_by_entry_point(module, tmp_path):
+    module("zoo", "")
+    info = tmp_path / "zoo-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[goldherd]\nzoo = zoo\nauth_none = zoo\n")
+    found = dict(installed())
+    assert found["zoo"] == "zoo"
+    # Nobody takes the place of one of ours by taking its name.
+    assert found["auth_none"] == BUILTIN["auth_none"]
+    assert installed()[-1][0] == "zoo"
+
+
+def test_object_of_a_module_can_be_a_plugin(module):
+    module(
+        "stock",
+        """
+        from goldherd.hookspecs import hookimpl
+        class Plugin:
+            @hookimpl
+            def probe_image(self, head):
+                return "stock"
+        plugin = Plugin()
+        """,
+    )
+    hooks = Hooks([("stock", "stock:plugin")])
+    assert (hooks.names, hooks.declined) == (["stock"], [])
+    assert hooks.probe(Path(__file__)) == "stock"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import there_is_no_such_module",
+        "this is not python",
+        "raise SystemExit(1)",
+        "1 / 0",
+        "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef open_imagine(url): ...",
+        "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef open_image(address): ...",
+        f"goldherd_abi = {ABI + 1}",
+    ],
+    ids=["missing import", "syntax", "exit", "exception", "unknown hook", "unknown argument", "other ABI"],
+)
+def test_broken_plugin_is_declined_and_the_others_stay(module, source):
+    module("broken", source)
+    module(
+        "good", "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef probe_image(head): return 'good'\n"
+    )
+    hooks = Hooks([("broken", "broken"), ("good", "good")])
+    assert hooks.names == ["good"]
+    (declined,) = hooks.declined
+    assert declined.name == "broken"
+    assert declined.reason.startswith("The plugin broken is not used: ")
+    assert declined.reason.endswith(".")
+    assert hooks.probe(Path(__file__)) == "good"
+
+
+def test_plugin_of_this_abi_is_taken():
+    hooks = Hooks([])
+    assert hooks.register(SimpleNamespace(goldherd_abi=ABI), "native")
+
+
+def test_second_plugin_of_one_name_is_declined():
+    hooks = hooks_with(hook("probe_image", lambda: "first"))
+    assert not hooks.register(hook("probe_image", lambda: "second"), "plugin0")
+    assert hooks.probe(Path(__file__)) == "first"
+
+
+def test_exception_of_a_plugin_names_it():
+    hooks = hooks_with(hook("probe_image", lambda head: head[10**9]))
+    with pytest.raises(PluginError, match="plugin0 failed in probe_image"):
+        hooks.probe(Path(__file__))
+
+
+def test_error_of_the_house_passes_as_it_is():
+    def refuse(url):
+        raise ImageError("This disk is broken.")
+
+    with pytest.raises(ImageError, match=r"^This disk is broken\.$"):
+        hooks_with(hook("open_image", refuse)).open("x:y", "r", Opener())
+
+
+def test_last_registered_plugin_is_asked_first():
+    hooks = hooks_with(hook("probe_image", lambda: "one"), hook("probe_image", lambda: "two"))
+    assert hooks.probe(Path(__file__)) == "two"
+
+
+# --- a test per hook ---
+
+
+def test_list_targets():
+    names = [target.name for target in TARGETS]
+    assert hooks_with().list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS) == sorted(names)
+    asked = []
+
+    def listen(initiator, portal, targets):
+        asked.append((initiator, portal, targets))
+
+    hooks_with(hook("list_targets", listen)).list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS)
+    assert asked == [("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS)]
+    # The first answer that is not None counts, last registered first.
+    hooks = hooks_with(
+        hook("list_targets", lambda: [names[1]]),
+        hook("list_targets", lambda: [names[2], names[0]]),
+        hook("list_targets", lambda: None),
+    )
+    assert hooks.list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS) == [names[2], names[0]]
+    # Hiding everything is an answer too.
+    assert hooks_with(hook("list_targets", lambda: ())).list_targets("i", "p", TARGETS) == []
+    # A plugin never adds a target, nor shows one twice.
+    adding = hooks_with(hook("list_targets", lambda: [names[0], "iqn.2026-11.secret:x", names[0]]))
+    assert adding.list_targets("i", "p", TARGETS) == [names[0]]
+    # With no plugin at all, the rules alone decide.
+    assert Hooks([]).list_targets("i", "p", TARGETS) == sorted(names)
+
+
+def test_start_login():
+    assert hooks_with().start_login("i", "t", None).method == "None"
+    assert hooks_with().start_login("i", None, CREDENTIALS).method == "CHAP"
+    special = SimpleNamespace(method="Z-badge", prefix="X-badge.", finished=False)
+    hooks = hooks_with(hook("start_login", lambda initiator: special if initiator == "i" else None))
+    assert hooks.start_login("i", "t", CREDENTIALS) is special
+    assert hooks.start_login("j", "t", CREDENTIALS).method == "CHAP"
+
+
+def test_start_login_without_a_plugin_for_the_credentials():
+    assert Hooks([]).start_login("i", "t", None) is None
+    with pytest.raises(ProtocolError) as refusal:
+        Hooks([]).start_login("i", "t", CREDENTIALS)
+    assert refusal.value.login_status == LoginStatus(2, 1)
+
+
+def test_probe_image(tmp_path):
+    seen = []
+
+    def look(path, head, tail):
+        seen.append((path, head, tail))
+        return "zoo" if tail.endswith(b"zebra") else None
+
+    hooks = hooks_with(hook("probe_image", look))
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"a zebra")
+    large.write_bytes(bytes(range(256)) * 100)
+    assert hooks.probe(small) == "zoo"
+    assert hooks.probe(large) == "raw"
+    data = large.read_bytes()
+    assert seen == [(small, b"a zebra", b"a zebra"), (large, data[:4096], data[-4096:])]
+
+
+def test_probe_image_of_what_can_not_be_a_disk(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "missing", tmp_path, tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(ImageError, match=str(path)):
+            hooks_with().probe(path)
+
+
+def test_probe_image_that_answers_nonsense():
+    with pytest.raises(PluginError, match="instead of str"):
+        hooks_with(hook("probe_image", lambda: 7)).probe(Path(__file__))
+
+
+def test_open_image():
+    image = MemoryImage(4096)
+    hooks = hooks_with(hook("open_image", lambda url: image if url.startswith("mem:") else None))
+    assert hooks.open("mem:x", "rw", Opener()) is image
+    assert isinstance(hooks.open("mem:x", "r", Opener()), Image)
+    with pytest.raises(ImageError, match="no plugin knows the format zoo"):
+        hooks.open("zoo:/disk", "r", Opener())
+    with pytest.raises(PluginError, match="mode"):
+        hooks.open("mem:x", "w", Opener())
+    with pytest.raises(PluginError, match="instead of Image"):
+        hooks_with(hook("open_image", lambda: b"disk")).open("mem:x", "r", Opener())
+
+
+def test_create_image(tmp_path):
+    made = []
+
+    def make(url, size_bytes, parent):
+        made.append((url, size_bytes, parent))
+        return True if url.startswith("mem:") else None
+
+    hooks = hooks_with(hook("create_image", make))
+    hooks.create("mem:x", 4096)
+    hooks.create("mem:y", 4096, tmp_path)
+    assert made == [("mem:x", 4096, None), ("mem:y", 4096, tmp_path)]
+    with pytest.raises(ImageError, match="no plugin knows the format zoo"):
+        hooks.create("zoo:/disk", 4096)
+
+
+def test_session_opened():
+    opened = []
+    hooks_with(hook("session_opened", lambda session: opened.append(session))).session_opened(SESSION)
+    assert opened == [SESSION]
+
+
+def test_session_closed():
+    closed = []
+    plugin = hook("session_closed", lambda session, reason: closed.append((session, reason)))
+    hooks_with(plugin).session_closed(SESSION, "logout")
+    assert closed == [(SESSION, "logout")]
+
+
+def test_node_booted():
+    booted = []
+    plugin = hook("node_booted", lambda node, session: booted.append((node, session.address)))
+    hooks_with(plugin).node_booted("pc-001", SESSION)
+    assert booted == [("pc-001", "192.0.2.7")]
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError(), GoldherdError("No.")])
+def test_notification_reaches_everybody_whatever_one_plugin_does(failure):
+    opened = []
+
+    def fail(session):
+        raise failure
+
+    def hear(session):
+        opened.append(session)
+
+    hooks_with(
+        hook("session_opened", hear), hook("session_opened", fail), hook("session_opened", hear)
+    ).session_opened(SESSION)
+    assert opened == [SESSION, SESSION]
