@@ -55,7 +55,7 @@ class Window:
 
 
 def overlay(disks: list[Path], folder: Path, *, cpu: int) -> Export:
-    """The disk, which another target may be serving, as a sealed dynamic VHD below a new differencing child."""
+    """The disk, which another target may serve, as a sealed dynamic VHD below a new differencing child."""
     golden = folder / "golden.vhd"
     source = f"driver=raw,file.driver=file,file.locking=off,file.filename={disks[0]}"
     options = ("-O", "vpc", "-o", "subformat=dynamic,force_size=on")
