@@ -17,7 +17,7 @@ OUT_OF_PLACE = re.compile(r"\b(TODO|FIXME|XXX|HACK|WIP|lorem ipsum)", re.IGNOREC
 TIMING = re.compile(
     r"\bassert\b[^\n]*(\b(elapsed|duration|took|lasted)\b|\b(perf_counter|monotonic|time)\(\) - )[^\n]*[<>]"
 )
-"""A test that fails on a busy machine tells nothing about the program. A bound on waiting is another thing."""
+"""A test that fails on a busy machine tells nothing about the program. A bound on waiting is no such test."""
 
 SWALLOWED = re.compile(r"except[^\n]*:\s*(?:\n\s*)?(?:pass|\.\.\.)\s*$", re.MULTILINE)
 
