@@ -94,7 +94,8 @@ def test_a_failed_sanitize_stays_until_it_is_repeated_or_ended(
     a.good("00")
 
 
-def test_block_erase_needs_a_thin_unit(make_unit, initiator_on) -> None:
+@pytest.mark.parametrize("cdb", ["48 02", "48 03"])
+def test_erasing_needs_a_thin_unit(make_unit, initiator_on, cdb: str) -> None:
     initiator = initiator_on(make_unit(1, thin=False))
-    assert initiator.sense("48 02") == "05/24/00"
-    assert initiator.good("12 01 b1 00ff 00")[7] == 0x10
+    assert initiator.sense(cdb) == "05/24/00"
+    assert initiator.good("12 01 b1 00ff 00")[7] == 0x00

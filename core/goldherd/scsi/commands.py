@@ -141,7 +141,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("SANITIZE BLOCK ERASE", "48 a2 00 00 00 00 00 ff ff 04", sanitize.erase,
             action=0x02, medium=_SANITIZABLE, access=_WRITE, blocking=True, exclusive=True, thin_only=True),
     Command("SANITIZE CRYPTOGRAPHIC ERASE", "48 a3 00 00 00 00 00 ff ff 04", sanitize.erase,
-            action=0x03, medium=_SANITIZABLE, access=_WRITE, blocking=True, exclusive=True),
+            action=0x03, medium=_SANITIZABLE, access=_WRITE, blocking=True, exclusive=True, thin_only=True),
     Command("SANITIZE EXIT FAILURE MODE", "48 bf 00 00 00 00 00 ff ff 04", sanitize.exit_failure_mode,
             action=0x1F, access=_WRITE),
 

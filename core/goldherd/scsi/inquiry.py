@@ -157,7 +157,7 @@ def _block_device_characteristics(call: Call) -> bytes:
     data = bytearray(0x3C)
     data[1] = 0x01  # MEDIUM ROTATION RATE 0001h: does not rotate
     data[3] = (
-        0x50 if call.unit.thin else 0x10
+        0x50 if call.unit.thin else 0x00
     )  # WABEREQ, WACEREQ 01b: after an erasing SANITIZE reads are fine
     return bytes(data)
 
