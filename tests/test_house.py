@@ -55,10 +55,11 @@ def test_no_file_outgrows_a_reader() -> None:
 
 
 def test_every_compiled_module_has_a_stub() -> None:
+    """One that gives Python no name at all needs none: its contract is its .pxd."""
     bare = [
         path.name
         for path in files("core", "plugins", "bench", kinds={".pyx"})
-        if not path.with_suffix(".pyi").exists()
+        if not path.with_suffix(".pyi").exists() and re.search(r"^(def|class|cdef class|[A-Z_]+ =)", path.read_text(), re.M)
     ]
     assert not bare
 

@@ -125,7 +125,9 @@ class Commands:
         """PREEMPT AND ABORT: the preempted nexus's tasks on this unit."""
         for other in session.neighbours():
             if any(its.nexus is nexus for its in other.paths.values()):
-                await self._fences.ask(other.reactor, partial(_abort_on, other, path.live.hot))
+                found = await self._fences.ask(other.reactor, partial(_abort_on, other, path.live.hot))
+                if found:
+                    nexus.attend(sense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
 
     @staticmethod
     def _reply(session: Session, letter: CommandLetter, command: Command | None, path: Path, reply: Reply) -> None:

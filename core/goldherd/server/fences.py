@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from goldherd.reactor.epoll import Reactor
 
@@ -32,7 +33,5 @@ class Fences:
     async def ask_all(self, what: Callable[[Reactor, int], None]) -> int:
         """The same of every reactor."""
 
-        def to(reactor: Reactor) -> Awaitable[int]:
-            return self.ask(reactor, lambda number: what(reactor, number))
-
-        return sum(await asyncio.gather(*(to(reactor) for reactor in self.reactors)))
+        asked = (self.ask(reactor, partial(what, reactor)) for reactor in self.reactors)
+        return sum(await asyncio.gather(*asked))
