@@ -59,7 +59,8 @@ def test_every_compiled_module_has_a_stub() -> None:
     bare = [
         path.name
         for path in files("core", "plugins", "bench", kinds={".pyx"})
-        if not path.with_suffix(".pyi").exists() and re.search(r"^(def|class|cdef class|[A-Z_]+ =)", path.read_text(), re.M)
+        if not path.with_suffix(".pyi").exists()
+        and re.search(r"^(def|class|cdef class|[A-Z_]+ =)", path.read_text(), re.MULTILINE)
     ]
     assert not bare
 

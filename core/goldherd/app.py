@@ -52,7 +52,7 @@ def export(settings: ExportSettings) -> int:
 
     async def check() -> None:
         async with server.targets.lock(settings.target.name):
-            await server.targets.open(settings.target)     # what can't be opened is said now, not at a login
+            await server.targets.open(settings.target)  # what can't be opened is said now, not at a login
 
     def ready(portals: Sequence[Portal]) -> None:
         name = settings.target.name

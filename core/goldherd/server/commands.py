@@ -70,7 +70,7 @@ class Commands:
         self._reply(session, letter, command, path, self._execute(path, session, letter))
 
     def _without_unit(self, session: Session, letter: CommandLetter) -> None:
-        if session.live is None:        # a discovery session has no business with SCSI (RFC 7143 4.3)
+        if session.live is None:  # a discovery session has no business with SCSI (RFC 7143 4.3)
             log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
             session.reactor.close_session(session.token)
             return
@@ -125,7 +125,7 @@ class Commands:
         """PREEMPT AND ABORT: the preempted nexus's tasks on this unit."""
         for other in session.neighbours():
             if any(its.nexus is nexus for its in other.paths.values()):
-                found = await self._fences.ask(other.reactor, partial(_abort_on, other, path.live.hot))
+                found = await self._fences.ask(partial(_abort_on, other, path.live.hot))
                 if found:
                     nexus.attend(sense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
 

@@ -144,7 +144,7 @@ class LiveTargets:
             if before is not None:
                 unit.inherit(before)
             units[lun.lun] = LiveUnit(unit, HotUnit(image, lun.block_size))
-        for live in units.values():     # REPORT LUNS is among the answers: all units must be there first
+        for live in units.values():  # REPORT LUNS is among the answers: all units must be there first
             live.publish()
             live.unit.on_change = live.publish
         return LiveTarget(config, target, images, units)
@@ -185,7 +185,7 @@ class LiveTargets:
         log.info("a target was closed", target=name)
 
     def _close_image(self, image: Image) -> None:
-        if self._disks.is_shared(image):        # a golden image stays in memory for the next reader
+        if self._disks.is_shared(image):  # a golden image stays in memory for the next reader
             return
         try:
             image.close()

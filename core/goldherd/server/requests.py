@@ -44,9 +44,7 @@ class Requests:
             answers = session.exchange.receive(letter.header, letter.data)
             now = session.exchange.max_send_data_segment
             for answer in answers:
-                session.reactor.send_pdu(
-                    session.token, answer, TAKES_STAT_SN, letter.tag, now if now != before else 0
-                )
+                session.reactor.send_pdu(session.token, answer, TAKES_STAT_SN, letter.tag, now if now != before else 0)
         elif opcode == Opcode.LOGOUT_REQUEST:
             self._logout(session, letter)
         else:
@@ -90,19 +88,20 @@ class Requests:
         return session.paths.get(first & 0x3FFF if first >> 14 == 1 else first) if not lun & (1 << 48) - 1 else None
 
     async def _abort_task(
-        self, session: Session, request: header.TaskManagementRequest, serial: int  # noqa: ARG002
+        self,
+        session: Session,
+        request: header.TaskManagementRequest,
+        serial: int,  # noqa: ARG002
     ) -> int:
         if self._path(session, request.lun) is None:
             return NO_LUN
-        tag = int.from_bytes(request.referenced_tag.to_bytes(4), "little")      # as the reactor keeps it
+        tag = int.from_bytes(request.referenced_tag.to_bytes(4), "little")  # as the reactor keeps it
         running = session.running.get(tag)
         if running is not None:
             session.aborted.add(tag)
-        found = await self._fences.ask(
-            session.reactor, lambda fence: session.reactor.abort_task(fence, session.token, tag)
-        )
+        found = await self._fences.ask(lambda fence: session.reactor.abort_task(fence, session.token, tag))
         if running is not None:
-            await asyncio.wait([running])       # it can't write any more when this returns
+            await asyncio.wait([running])  # it can't write any more when this returns
         return COMPLETE if found else NO_TASK
 
     async def _abort_task_set(self, session: Session, request: header.TaskManagementRequest, serial: int) -> int:
@@ -111,7 +110,6 @@ class Requests:
             return NO_LUN
         running = self._mark_running(session)
         await self._fences.ask(
-            session.reactor,
             lambda fence: session.reactor.abort_session_tasks(fence, session.token, path.live.hot, serial),
         )
         await self._wait(running)
@@ -135,7 +133,10 @@ class Requests:
             await asyncio.wait(running)
 
     async def _clear_task_set(
-        self, session: Session, request: header.TaskManagementRequest, serial: int  # noqa: ARG002
+        self,
+        session: Session,
+        request: header.TaskManagementRequest,
+        serial: int,  # noqa: ARG002
     ) -> int:
         path = self._path(session, request.lun)
         if path is None:
@@ -145,7 +146,10 @@ class Requests:
         return COMPLETE
 
     async def _unit_reset(
-        self, session: Session, request: header.TaskManagementRequest, serial: int  # noqa: ARG002
+        self,
+        session: Session,
+        request: header.TaskManagementRequest,
+        serial: int,  # noqa: ARG002
     ) -> int:
         path = self._path(session, request.lun)
         if path is None:
@@ -155,7 +159,10 @@ class Requests:
         return COMPLETE
 
     async def _target_reset(
-        self, session: Session, request: header.TaskManagementRequest, serial: int  # noqa: ARG002
+        self,
+        session: Session,
+        request: header.TaskManagementRequest,
+        serial: int,  # noqa: ARG002
     ) -> int:
         if session.live is None:
             return NOT_SUPPORTED
@@ -165,7 +172,10 @@ class Requests:
         return COMPLETE
 
     async def _no_reassignment(
-        self, session: Session, request: header.TaskManagementRequest, serial: int  # noqa: ARG002
+        self,
+        session: Session,
+        request: header.TaskManagementRequest,
+        serial: int,  # noqa: ARG002
     ) -> int:
         return NO_REASSIGNMENT
 

@@ -120,7 +120,7 @@ class Sessions:
     def find(self, initiator: str, isid: bytes, target: str | None) -> Session | None:
         """The session of exactly this initiator port and target (RFC 7143 4.2.7.1)."""
         if target is None:
-            return None             # discovery sessions are never continued
+            return None  # discovery sessions are never continued
         for session in self._by_token.values():
             if session.isid == isid and session.login.target == target and session.initiator == initiator:
                 return session
