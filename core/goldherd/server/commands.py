@@ -21,7 +21,7 @@ from goldherd.scsi.call import Command, Direction, Reply, Status
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotUnit
 from goldherd.server.fences import Fences
-from goldherd.server.sessions import Path, Session
+from goldherd.server.sessions import Path, Running, Session
 
 log = structlog.get_logger("goldherd.commands")
 
@@ -65,7 +65,7 @@ class Commands:
         command = commands.lookup(letter.cdb)
         if command is not None and (command.blocking or command.exclusive):
             task = self._spawn(self._run(session, path, command, letter))
-            session.running[letter.itt] = task
+            session.running[letter.itt] = Running(path.live, task)
             return
         self._reply(session, letter, command, path, self._execute(path, session, letter))
 
@@ -79,12 +79,13 @@ class Commands:
 
     @staticmethod
     def _execute(path: Path, session: Session, letter: CommandLetter) -> Reply:
+        running = session.running.get(letter.itt)
         return commands.execute(
             path.nexus,
             letter.cdb,
             letter.data_out,
             expected_data_out=letter.expected if letter.data_out else None,
-            aborted=lambda: letter.itt in session.aborted,
+            aborted=lambda: running is not None and running.aborted,
         )
 
     async def _run(self, session: Session, path: Path, command: Command, letter: CommandLetter) -> None:
@@ -107,7 +108,6 @@ class Commands:
             self._reply(session, letter, command, path, failed)
         finally:
             session.running.pop(letter.itt, None)
-            session.aborted.discard(letter.itt)
 
     async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:
         """Holds the unit's writes, waits for those that run, works, lets go."""
