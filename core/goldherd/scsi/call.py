@@ -136,6 +136,8 @@ class Command:
     """Must run while no other command of the unit writes."""
     passes_attention: bool = False
     """Executed although a unit attention is pending (SAM-5 5.14)."""
+    survives_abort: bool = False
+    """Goes on when its task is aborted, and by any reset (SANITIZE, SBC-3 4.11.1)."""
     thin_only: bool = False
     """Exists on thin provisioned units only."""
 

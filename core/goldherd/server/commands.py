@@ -65,7 +65,8 @@ class Commands:
         command = commands.lookup(letter.cdb)
         if command is not None and (command.blocking or command.exclusive):
             task = self._spawn(self._run(session, path, command, letter))
-            session.running[letter.itt] = Running(path.live, task)
+            if not command.survives_abort:
+                session.running[letter.itt] = Running(path.live, task)
             return
         self._reply(session, letter, command, path, self._execute(path, session, letter))
 
