@@ -20,7 +20,8 @@ cdef enum RunKind:
 
 cdef struct Run:
     int kind            # RunKind
-    int fd              # RUN_FILE: the image's descriptor, open as long as the image
+    int fd              # RUN_FILE: the image's descriptor, open as long as the image. RUN_MEMORY: the file that the
+                        # memory maps at `position`, if it is a mapping; the caller has put -1 there
     uint64_t length     # bytes, never 0
     const char* memory  # RUN_MEMORY
     int64_t position    # RUN_FILE: bytes from the start of the file

@@ -188,6 +188,9 @@ cdef int emit_read(Core* core, Connection* connection, Task* task) noexcept nogi
         else:
             # RFC 7143 allows any length; whole sectors keep the backends simple, the rest is cut off below.
             length = (want + SECTOR_MASK) & ~<uint64_t>SECTOR_MASK
+            if c.data_digest:
+                for i in range(PLAN_RUNS_MAX):
+                    runs[i].fd = -1     # only a backend that maps a file says which
             count = (<Image>task.nexus.unit.image).plan(task.offset + task.done, length, runs, PLAN_RUNS_MAX)
             if count <= 0:
                 if count == PLAN_COLD:
@@ -267,8 +270,8 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
             return EMIT_DONE
     if not roomy(batch):
         return EMIT_FULL
-    emit_response(core, c, task.itt, task.status, task.cdb_bytes, task.expected, task.data_sn,
-                  task.buffer, task.sense_bytes)
+    emit_response(core, c, task.itt, task.status, task.cdb_bytes, task.expected,
+                  task.data_sn + task.r2t_sn, task.buffer, task.sense_bytes)
     return EMIT_DONE
 
 
@@ -276,8 +279,6 @@ cdef void emit_answer(Core* core, Connection* connection, uint32_t itt, uint32_t
                       uint32_t length) noexcept nogil:
     cdef uint8_t* header
     cdef uint32_t move = length if length < expected else expected
-    if move > connection.max_send_segment:
-        move = connection.max_send_segment      # never below 512, and answers are shorter; kept as a guard
     if move == 0:
         emit_response(core, connection, itt, 0, length, expected, 0, NULL, 0)
         return
