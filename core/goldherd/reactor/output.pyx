@@ -103,11 +103,11 @@ cdef inline void data_in_header(uint8_t* header, Task* task, uint64_t offset) no
     task.data_sn += 1
 
 
-cdef inline int data_in_flags(Connection* c, Task* task, uint32_t length, bint last) noexcept nogil:
-    """F ends a sequence of at most MaxBurstLength (11.7.1); S comes with the last."""
+cdef inline int data_in_flags(Connection* c, Task* task, uint32_t length, bint last, bint status) noexcept nogil:
+    """F ends a sequence of at most MaxBurstLength (11.7.1); S comes with the last, if no sense must follow."""
     task.burst_left -= length
     if last:
-        return FINAL | DATA_IN_STATUS
+        return FINAL | DATA_IN_STATUS if status else FINAL
     if task.burst_left == 0:
         task.burst_left = c.max_burst
         return FINAL
@@ -205,7 +205,7 @@ cdef int emit_read(Core* core, Connection* connection, Task* task) noexcept nogi
                 runs[count - 1].length -= covered - want
                 covered = want
         last = task.done + covered == task.move
-        flags = data_in_flags(c, task, <uint32_t>covered, last)
+        flags = data_in_flags(c, task, <uint32_t>covered, last, True)
         header = begin(core, c, DATA_IN, flags, <uint32_t>covered)
         data_in_header(header, task, task.done)
         if last:
@@ -242,6 +242,7 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
     cdef uint64_t want
     cdef uint8_t* header
     cdef char* place
+    cdef bint ends
     cdef bint last
     cdef const char* data = task.buffer + task.sense_bytes
     while task.done < task.move:
@@ -254,8 +255,9 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
             want = EMIT_BYTES_MAX
         if want > task.burst_left:
             want = task.burst_left
-        last = task.done + want == task.move and task.status == 0 and task.sense_bytes == 0
-        header = begin(core, c, DATA_IN, data_in_flags(c, task, <uint32_t>want, last), <uint32_t>want)
+        ends = task.done + want == task.move
+        last = ends and task.status == 0 and task.sense_bytes == 0
+        header = begin(core, c, DATA_IN, data_in_flags(c, task, <uint32_t>want, ends, last), <uint32_t>want)
         data_in_header(header, task, task.done)
         if last:
             header[FLAGS] |= <uint8_t>residual(task.cdb_bytes, task.expected, header)
