@@ -188,6 +188,7 @@ cdef class Feed(Desk):
         """Sets the clock (milliseconds, it begins at `clock_ms`) and does what is due once a second."""
         self.core.now_ms = now_ms
         with nogil:
+            self.work()
             begin_step(&self.core.listener)
             self.do_due()
             end_step(&self.core.listener)
