@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.loadgen import Result  # compiled when a measurement begins
 
 TARGET_CPU = 0
+WARM_BLOCK_BYTES = 1 << 20
 
 
 class Case(NamedTuple):
@@ -54,10 +55,11 @@ class Window:
 
 
 def overlay(disks: list[Path], folder: Path, *, cpu: int) -> Export:
-    """The disk as a sealed dynamic VHD below a new differencing child."""
+    """The disk, which another target may serve, as a sealed dynamic VHD below a new differencing child."""
     golden = folder / "golden.vhd"
-    options = ("-f", "raw", "-O", "vpc", "-o", "subformat=dynamic,force_size=on")
-    subprocess.run(["qemu-img", "convert", *options, disks[0], golden], check=True)
+    source = f"driver=raw,file.driver=file,file.locking=off,file.filename={disks[0]}"
+    options = ("-O", "vpc", "-o", "subformat=dynamic,force_size=on")
+    subprocess.run(["qemu-img", "convert", "--image-opts", source, *options, golden], check=True)
     return GoldherdExport([golden], folder, options=["--overlay", str(folder / "child.vhd")], cpu=cpu)
 
 
@@ -75,6 +77,7 @@ class Contender:
         folder.mkdir()
         self.export = SERVERS[name]([image], folder, cpu=TARGET_CPU)
         self._sessions: list[Session] = []
+        self.read_everything()
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +89,17 @@ class Contender:
         """One more session on the disk."""
         portal, lun = self.export.portal, int(self.export.url().rpartition("/")[2])
         return log_in(portal.host, portal.port, self.export.iqn, lun)
+
+    def read_everything(self) -> None:
+        """Every byte once, each compared: what is measured is right, and in memory."""
+        from bench.loadgen import Load
+
+        session = self.log_in()
+        load = Load([session])
+        count = session.size_bytes // WARM_BLOCK_BYTES
+        load.run(block_bytes=WARM_BLOCK_BYTES, depth=4, count_max=count, sequential=True, check_all=True)
+        load.close()
+        session.log_out()
 
     def connect(self, count: int) -> None:
         """Opens the sessions of a case, which stay for all its rounds."""

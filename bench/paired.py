@@ -29,6 +29,8 @@ from bench.pattern import write_pattern
 MIB = 1 << 20
 GENERATOR_CPU = 1
 LOGINS_PER_WINDOW = 100
+OVERLAY_WANTED = 0.87
+"""A differencing child over a golden parent is at most 15 % dearer per read than a raw file."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -52,7 +54,16 @@ def median_window(windows: list[Window]) -> Window:
     return Window(*(statistics.median(column) for column in zip(*map(astuple, windows), strict=True)))
 
 
-def judge(case: Case, pairs: list[tuple[Window, Window]]) -> Verdict:
+def promised(case: Case, base: str, other: str) -> float | None:
+    """The least ratio this project promises for a case of these two, if it promises one."""
+    if (base, other) == ("tgtd", "goldherd"):
+        return case.wanted
+    if (base, other) == ("goldherd", "overlay") and case.block_bytes and not case.write:
+        return OVERLAY_WANTED
+    return None
+
+
+def judge(case: Case, pairs: list[tuple[Window, Window]], wanted: float | None = None) -> Verdict:
     """The medians of the per-round ratios; a round's neighbours on the machine hit both of its windows."""
     cpu = [base.cpu_us / other.cpu_us for base, other in pairs]
     rate = [other.rate / base.rate for base, other in pairs]
@@ -64,7 +75,7 @@ def judge(case: Case, pairs: list[tuple[Window, Window]]) -> Verdict:
         statistics.median(rate),
         median_window([base for base, _ in pairs]),
         median_window([other for _, other in pairs]),
-        case.wanted,
+        wanted,
     )
 
 
@@ -80,16 +91,16 @@ def run_rounds(
     return pairs
 
 
-def run_case(case: Case, base: Contender, other: Contender, rounds: int, seconds: float) -> Verdict:
+def run_case(
+    case: Case, base: Contender, other: Contender, rounds: int, seconds: float
+) -> list[tuple[Window, Window]]:
     """All rounds of one case."""
     if case is LOGINS:
-        return judge(
-            case, run_rounds(rounds, base, other, lambda contender: contender.logins(LOGINS_PER_WINDOW))
-        )
+        return run_rounds(rounds, base, other, lambda contender: contender.logins(LOGINS_PER_WINDOW))
     for contender in (base, other):
         contender.connect(case.sessions)
     try:
-        return judge(case, run_rounds(rounds, base, other, lambda contender: contender.window(case, seconds)))
+        return run_rounds(rounds, base, other, lambda contender: contender.window(case, seconds))
     finally:
         for contender in (base, other):
             contender.disconnect()
@@ -141,7 +152,8 @@ def measure_all(options: argparse.Namespace, folder: Path, tmpfs: Path) -> list[
             base = running.enter_context(Contender(options.base, images[0], folder / f"base-{write}"))
             other = running.enter_context(Contender(options.other, images[-1], folder / f"other-{write}"))
             for case in chosen:
-                verdicts.append(run_case(case, base, other, options.rounds, options.seconds))
+                pairs = run_case(case, base, other, options.rounds, options.seconds)
+                verdicts.append(judge(case, pairs, promised(case, options.base, options.other)))
                 print(row(verdicts[-1]), flush=True)
     return verdicts
 

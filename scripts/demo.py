@@ -26,18 +26,23 @@ console = Console(highlight=False)
 
 def step(text: str) -> None:
     """Says what comes next."""
-    console.print(f"\n[bold]{text}[/bold]")
+    console.print(f"\n[bold]{text}[/bold]", soft_wrap=True)
 
 
-def run(*command: str | Path, shown: str = "", quiet: bool = False) -> str:
+def tell(text: str) -> None:
+    """One line below a step; long ones are left to the terminal."""
+    console.print(f"  {text}", soft_wrap=True)
+
+
+def run(*command: str | Path, shown: str = "") -> str:
     """Shows a command as a user would type it, runs it, shows and gives what it prints."""
     words = [str(word) for word in command]
-    console.print(f"  [cyan]$ {escape(shown or shlex.join(words))}[/cyan]")
+    tell(f"[cyan]$ {escape(shown or shlex.join(words))}[/cyan]")
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{words[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
-    for line in () if quiet else done.stdout.splitlines():
-        console.print(f"  {escape(line)}")
+    for line in done.stdout.splitlines():
+        tell(escape(line))
     return done.stdout
 
 
@@ -68,6 +73,7 @@ class Herd:
 
     def __init__(self, folder: Path) -> None:
         self._data = folder / "data"
+        self._log = folder / "goldherd.log"
         self._daemon: subprocess.Popen[str] | None = None
         self.portal = ""
 
@@ -78,18 +84,20 @@ class Herd:
 
     def serve(self) -> None:
         """Starts the daemon on a free port and waits until it is ready."""
-        console.print("  [cyan]$ goldherd serve --listen 127.0.0.1:0[/cyan]")
+        tell("[cyan]$ goldherd serve --listen 127.0.0.1:0[/cyan]")
         command = [*GOLDHERD, "--data", str(self._data), "serve", "--listen", "127.0.0.1:0"]
         # A session of its own: Ctrl-C is ours to answer, and the daemon is stopped in good order.
-        pipe = subprocess.PIPE
-        self._daemon = subprocess.Popen(command, stdout=pipe, text=True, start_new_session=True)
+        with self._log.open("w") as log:
+            self._daemon = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            )
         assert self._daemon.stdout is not None
         for line in self._daemon.stdout:
-            console.print(f"  {escape(line.rstrip())}")
+            tell(escape(line.rstrip()))
             if line.startswith("ready "):
                 self.portal = line.split()[1]
                 return
-        raise SystemExit("goldherd serve ended before it was ready; its own words stand above.")
+        raise SystemExit(f"goldherd serve ended before it was ready: {self._log.read_text()}")
 
     def stop(self) -> None:
         """Ends the daemon: clients are told, everything is flushed."""
@@ -123,14 +131,16 @@ def show_writing(herd: Herd, golden: Path) -> None:
     """What pc-1 writes it reads again; pc-2 and the golden image know nothing of it."""
     before = hashlib.sha256(golden.read_bytes()).hexdigest()
     step("pc-1 writes a megabyte of 0xA5 into its disk and reads it back ...")
-    write = ("-c", "write -q -P 0xa5 16M 1M", "-c", "flush", "-c", "read -q -P 0xa5 16M 1M")
-    run("qemu-io", "--image-opts", *write, herd.disk("pc-1"), shown="qemu-io -c 'write ...' (pc-1)")
-    step("... and pc-2 still has the golden image's zeros there.")
-    read = ("-c", "read -q -P 0 16M 1M")
-    run("qemu-io", "--image-opts", *read, herd.disk("pc-2"), shown="qemu-io -c 'read ...' (pc-2)")
+    write = ("-c", "write -q -P 0xa5 16M 1M", "-c", "flush", "-c", "read -P 0xa5 16M 1M")
+    shown = "qemu-io -c 'write -P 0xa5 16M 1M' -c flush -c 'read -P 0xa5 16M 1M' (the disk of pc-1)"
+    run("qemu-io", "--image-opts", *write, herd.disk("pc-1"), shown=shown)
+    step("... and pc-2 still has exactly the golden image.")
+    image = f"driver=vpc,force_size_calc=current_size,file.driver=file,file.filename={golden}"
+    compare = ("qemu-img", "compare", "--image-opts", image, herd.disk("pc-2"))
+    run(*compare, shown="qemu-img compare golden.vhd (the disk of pc-2)")
     if hashlib.sha256(golden.read_bytes()).hexdigest() != before:
         raise SystemExit("The golden file has changed: that is a bug, please report it.")
-    console.print("  The golden file's SHA-256 is what it was.")
+    tell("The golden file's SHA-256 is what it was.")
 
 
 def demonstrate(folder: Path, once: bool) -> None:
@@ -149,7 +159,7 @@ def demonstrate(folder: Path, once: bool) -> None:
         show_writing(herd, golden)
         if not once:
             step(f"Serving pc-1, pc-2 and pc-3 at {herd.portal}. Ctrl-C ends it. From another terminal:")
-            console.print(f"  iscsi-ls -i iqn.2026-11.io.goldherd.node:pc-2 -s iscsi://{herd.portal}")
+            tell(f"iscsi-ls -i iqn.2026-11.io.goldherd.node:pc-2 -s iscsi://{herd.portal}")
             signal.pause()
     except KeyboardInterrupt:
         console.print()

@@ -52,7 +52,7 @@ def export(settings: ExportSettings) -> int:
 
     async def check() -> None:
         async with server.targets.lock(settings.target.name):
-            await server.targets.open(settings.target)     # what can't be opened is said now, not at a login
+            await server.targets.open(settings.target)  # what can't be opened is said now, not at a login
 
     def ready(portals: Sequence[Portal]) -> None:
         name = settings.target.name
@@ -74,8 +74,10 @@ def serve(settings: ServeSettings) -> int:
     """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal."""
     with Catalog(settings.data) as catalog, Control(settings.control_socket) as control:
         directory = CatalogDirectory(catalog, settings.server.target_prefix)
+        state = settings.data / "reservations"
+        state.mkdir(mode=0o700, exist_ok=True)
         try:
-            server = Server(directory, settings.server, Hooks(), seals=directory, reset=remove_disks)
+            server = Server(directory, settings.server, Hooks(), seals=directory, state=state, reset=remove_disks)
             control.status = server.status
 
             def ready(portals: Sequence[Portal]) -> None:

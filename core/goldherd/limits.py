@@ -96,10 +96,11 @@ UNIT_ATTENTIONS_MAX: Final = 16
 KNOWN_PORTS_MAX: Final = 4096
 """Initiator ports a logical unit remembers having met since start; a forgotten one sees 29/00 again."""
 TRANSFER_BYTES_MAX: Final = 32 << 20
-"""MAXIMUM TRANSFER LENGTH of VPD B0 in bytes: above the 18.4 MiB that firmware reads in one command, low enough
-to bound what one command can make the control plane hold."""
+"""MAXIMUM TRANSFER LENGTH of VPD B0 in bytes: above the 18.4 MiB that firmware reads in one command, low
+enough to bound what one command can make the control plane hold."""
 STEP_BYTES: Final = 1 << 20
-"""The pieces in which long commands (WRITE SAME, VERIFY, EXTENDED COPY, SANITIZE) work, and may be aborted."""
+"""The pieces in which long commands (WRITE SAME, VERIFY, EXTENDED COPY, SANITIZE) work, and may be
+aborted."""
 COMPARE_AND_WRITE_BLOCKS_MAX: Final = 255
 """MAXIMUM COMPARE AND WRITE LENGTH; the CDB's field has one byte."""
 ATOMIC_BYTES_MAX: Final = 1 << 20
@@ -115,8 +116,8 @@ PARAMETER_LIST_BYTES_MAX: Final = 65536
 REGISTRATIONS_MAX: Final = 1024
 """Persistent reservation keys per logical unit: a few times the nodes of a large cluster."""
 SANITIZE_SECONDS_MIN: Final = 5.0
-"""How long SANITIZE OVERWRITE takes at least: it leaves disk and processor to the others, and a client that looks
-for it sees it run (libiscsi's suite looks after four seconds)."""
+"""How long SANITIZE OVERWRITE takes at least: it leaves disk and processor to the others, and a client that
+looks for it sees it run (libiscsi's suite looks after four seconds)."""
 COPY_CSCD_DESCRIPTORS_MAX: Final = 16
 """Sources and destinations one EXTENDED COPY may name."""
 COPY_SEGMENTS_MAX: Final = 64

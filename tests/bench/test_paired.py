@@ -3,7 +3,7 @@
 import pytest
 
 from bench.contender import CASES, Window
-from bench.paired import COLUMNS, judge, line, row
+from bench.paired import COLUMNS, judge, line, promised, row
 
 CASE = CASES[0]
 
@@ -43,6 +43,12 @@ def test_every_promise_of_the_project_has_a_case() -> None:
         "256K read 4x4": 1.6,
         "4K write 16x8": 4,
     }
+
+
+def test_reads_of_a_differencing_child_have_a_promise_of_their_own() -> None:
+    promises = {case.name: promised(case, "goldherd", "overlay") for case in CASES}
+    assert promises.pop("4K write 16x8") is None
+    assert set(promises.values()) == {0.87}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

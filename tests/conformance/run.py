@@ -1,11 +1,12 @@
 """Runs libiscsi's conformance suite against any target and prints a table.
 
-    python tests/conformance/run.py URL [URL ...] [--write-protected URL] [--second URL] [--only FAMILY] [--verbose]
+    python tests/conformance/run.py URL [URL ...] [--write-protected URL] [--second URL] [--only FAMILY]
+    [--verbose]
 
-Each URL is one logical unit of the set under test: a test that needs a removable one is skipped on the others, so
-it counts as skipped only when every unit skips it. On a write-protected unit only the family ReadOnly runs. One process per test with a time
-limit: a crash or hang of one test must not hide the others. The exit code of iscsi-test-cu means nothing without
-options that stop it early, so its summary is read.
+Each URL is one logical unit of the set under test: a test that needs a removable one is skipped on the
+others, so it counts as skipped only when every unit skips it. On a write-protected unit only the family
+ReadOnly runs. One process per test with a time limit: a crash or hang of one test must not hide the others.
+The exit code of iscsi-test-cu means nothing without options that stop it early, so its summary is read.
 
 ALL DATA on the units is overwritten. Exit code: 0 when every test passed on some unit and failed on none, or
 stands in EXPECTED with its reason; else 1.
@@ -17,6 +18,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +27,11 @@ SECONDS_MAX: Final = 60
 SLOW: Final[dict[str, int]] = {"Sanitize.Reset": 150}
 """Seconds for tests that sleep: this one for 60 s at a time, until its SANITIZE has ended."""
 TESTS: Final = 230
-"""How many tests version 1.19 has; another number means another suite, and EXPECTED must be looked at again."""
-_SUMMARY = re.compile(r"^\s*tests\s+(?P<total>\d+)\s+(?P<ran>\d+)\s+(?P<passed>\d+)\s+(?P<failed>\d+)", re.MULTILINE)
+"""How many tests version 1.19 has; another number means another suite, and EXPECTED must be looked at
+again."""
+_SUMMARY = re.compile(
+    r"^\s*tests\s+(?P<total>\d+)\s+(?P<ran>\d+)\s+(?P<passed>\d+)\s+(?P<failed>\d+)", re.MULTILINE
+)
 
 
 class Outcome(enum.Enum):
@@ -59,7 +64,11 @@ class Result:
 def list_tests() -> list[str]:
     """FAMILY.TEST names in the tool's own order, without its first level (ALL, SCSI, ...)."""
     output = subprocess.run([TOOL, "--list"], capture_output=True, text=True, timeout=SECONDS_MAX).stdout
-    return [line.removeprefix("ALL.") for line in output.split() if line.startswith("ALL.") and line.count(".") == 2]
+    return [
+        line.removeprefix("ALL.")
+        for line in output.split()
+        if line.startswith("ALL.") and line.count(".") == 2
+    ]
 
 
 def judge(text: str, return_code: int) -> Outcome:
@@ -76,7 +85,14 @@ def judge(text: str, return_code: int) -> Outcome:
 
 def run_test(name: str, url: str, second: str | None = None) -> Result:
     """One test in a process of its own; `second` is another path to the same unit."""
-    command = [TOOL, "--dataloss", "--allow-sanitize", f"--test=ALL.{name}", url, *([second] if second else [])]
+    command = [
+        TOOL,
+        "--dataloss",
+        "--allow-sanitize",
+        f"--test=ALL.{name}",
+        url,
+        *([second] if second else []),
+    ]
     seconds = SLOW.get(name, SECONDS_MAX)
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds)
@@ -85,6 +101,12 @@ def run_test(name: str, url: str, second: str | None = None) -> Result:
         return Result(Outcome.HUNG, output if isinstance(output, str) else output.decode(errors="replace"))
     text = done.stdout + done.stderr
     return Result(judge(text, done.returncode), text)
+
+
+def run_on_all(name: str, urls: Sequence[str], second: str | None) -> list[Result]:
+    """One test on every unit at the same time; the units have nothing to do with each other."""
+    with ThreadPoolExecutor(len(urls)) as pool:
+        return list(pool.map(lambda url: run_test(name, url, second or url), urls))
 
 
 def verdict(name: str, outcomes: Sequence[Outcome]) -> Outcome:
@@ -102,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Runs iscsi-test-cu, one process per test.")
     parser.add_argument("urls", nargs="+", metavar="URL", help="a unit under test, iscsi://HOST:PORT/IQN/LUN")
     parser.add_argument("--write-protected", metavar="URL", help="a unit for the family ReadOnly alone")
-    parser.add_argument("--second", metavar="URL", help="a second path to the unit; default: the same URL again")
+    parser.add_argument(
+        "--second", metavar="URL", help="a second path to the unit; default: the same URL again"
+    )
     parser.add_argument("--only", metavar="FAMILY", help="a family (Read10) or one test (Read10.Simple)")
     parser.add_argument("--verbose", action="store_true", help="print what the tool said about each failure")
     options = parser.parse_args(arguments)
@@ -118,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         urls = [*options.urls]
         if options.write_protected and name.startswith("ReadOnly."):
             urls.append(options.write_protected)
-        results = [run_test(name, url, options.second or url) for url in urls]
+        results = run_on_all(name, urls, options.second)
         verdicts[name] = verdict(name, [result.outcome for result in results])
         columns = "  ".join(f"{result.outcome.value:8}" for result in results)
         remark = f"  (accepted: {EXPECTED[name]})" if name in EXPECTED else ""
@@ -132,7 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _summary(verdicts: dict[str, Outcome]) -> int:
     counts = {outcome: list(verdicts.values()).count(outcome) for outcome in Outcome}
-    print(f"{len(verdicts)} tests: " + ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items()))
+    print(
+        f"{len(verdicts)} tests: "
+        + ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items())
+    )
     return 0 if counts[Outcome.PASSED] == len(verdicts) else 1
 
 

@@ -27,6 +27,6 @@ def export(disk: Path, tmp_path: Path) -> Iterator[Export]:
 
 def run_tool(*command: str | Path) -> str:
     """Runs somebody else's program and gives what it printed; its complaint is the failure's text."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
     assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}"
     return done.stdout

@@ -14,12 +14,12 @@ class LargeImage(Image):
 
 
 def test_read_capacity_10(a) -> None:
-    assert a.good("25").hex() == "00000fff" "00000200"
+    assert a.good("25").hex() == "00000fff00000200"
 
 
 def test_read_capacity_10_of_a_large_unit_points_to_16(make_unit, initiator_on) -> None:
     initiator = initiator_on(make_unit(1, image=LargeImage()))
-    assert initiator.good("25").hex() == "ffffffff" "00000200"
+    assert initiator.good("25").hex() == "ffffffff00000200"
     assert initiator.good("9e 10 0000000000000000 00000008 00 00").hex() == "0000000100000000"
 
 
@@ -29,7 +29,9 @@ def test_read_capacity_10_with_an_lba_but_no_pmi(a) -> None:
 
 
 def test_read_capacity_16(a) -> None:
-    assert a.good("9e 10 0000000000000000 00000020 00 00").hex() == "0000000000000fff" "00000200" "0000c000" + 32 * "0"
+    assert (
+        a.good("9e 10 0000000000000000 00000020 00 00").hex() == "0000000000000fff000002000000c000" + 32 * "0"
+    )
 
 
 def test_read_capacity_16_tells_the_physical_block(make_unit, initiator_on) -> None:
@@ -39,13 +41,13 @@ def test_read_capacity_16_tells_the_physical_block(make_unit, initiator_on) -> N
 
 def test_4096_byte_blocks(make_unit, initiator_on) -> None:
     initiator = initiator_on(make_unit(1, block_size=4096))
-    assert initiator.good("25").hex() == "000001ff" "00001000"
+    assert initiator.good("25").hex() == "000001ff00001000"
     assert initiator.good("9e 10 0000000000000000 00000020 00 00")[13] == 0
 
 
 def test_get_lba_status_of_a_mapped_unit(a) -> None:
     data = a.good("9e 12 0000000000000005 00000100 00 00")
-    assert data.hex() == "00000014" "00000000" "0000000000000005" "00000ffb" "00000000"
+    assert data.hex() == "0000001400000000000000000000000500000ffb00000000"
 
 
 @pytest.mark.parametrize("lba", ["0000000000001000", "ffffffffffffffff"])
@@ -68,7 +70,8 @@ def holed(make_unit, initiator_on):
 def test_get_lba_status_joins_runs_of_one_state(holed) -> None:
     data = holed.good("9e 12 0000000000000001 00000028 00 00")
     assert data.hex() == (
-        "00000024" "00000000" "0000000000000001" "00000001" "00000000" "0000000000000002" "00000002" "01000000"
+        "00000024" "00000000"
+        "0000000000000001" "00000001" "00000000" "0000000000000002" "00000002" "01000000"
     )  # fmt: skip
 
 
@@ -79,9 +82,13 @@ def test_get_lba_status_gives_one_descriptor_at_least(holed) -> None:
 
 def test_get_lba_status_ends_with_the_unit(holed) -> None:
     data = holed.good("9e 12 000000000000003f 00000100 00 00")
-    assert data[8:].hex() == "000000000000003f" "00000001" "01000000"
+    assert data[8:].hex() == "000000000000003f0000000101000000"
 
 
 def test_thick_unit_is_all_mapped(make_unit, initiator_on) -> None:
     initiator = initiator_on(make_unit(1, thin=False, image=HoledImage(64 * 512)))
-    assert initiator.good("9e 12 0000000000000002 00000100 00 00")[8:].hex() == "0000000000000002" "0000003e" "00000000"
+    assert (
+        initiator.good("9e 12 0000000000000002 00000100 00 00")[8:].hex() == "0000000000000002"
+        "0000003e"
+        "00000000"
+    )

@@ -85,7 +85,9 @@ def test_identity_alone_makes_the_designators() -> None:
         return unit.serial, unit.naa, unit.eui64
 
     assert designators("pc-001", 0) == designators("pc-001", 1)
-    assert all(one != other for one, other in zip(designators("pc-001", 0), designators("pc-002", 0), strict=True))
+    assert all(
+        one != other for one, other in zip(designators("pc-001", 0), designators("pc-002", 0), strict=True)
+    )
 
 
 def test_serial_number(unit, a) -> None:
@@ -96,13 +98,13 @@ def test_serial_number(unit, a) -> None:
 def test_block_limits(a) -> None:
     data = page(a, "b0")
     assert len(data) == 64
-    assert data[4] & 0x01                                       # WSNZ
-    assert data[5] == 255                                       # COMPARE AND WRITE
-    assert int.from_bytes(data[8:12]) == 65536                  # transfer length: 32 MiB
-    assert int.from_bytes(data[20:24]) == 1 << 20               # UNMAP LBA count
-    assert int.from_bytes(data[24:28]) == 256                   # UNMAP descriptors
-    assert data[28:36].hex() == "0000000880000000"              # granularity 4 KiB, UGAVALID
-    assert int.from_bytes(data[44:48]) == 2048                  # atomic transfer length
+    assert data[4] & 0x01  # WSNZ
+    assert data[5] == 255  # COMPARE AND WRITE
+    assert int.from_bytes(data[8:12]) == 65536  # transfer length: 32 MiB
+    assert int.from_bytes(data[20:24]) == 1 << 20  # UNMAP LBA count
+    assert int.from_bytes(data[24:28]) == 256  # UNMAP descriptors
+    assert data[28:36].hex() == "0000000880000000"  # granularity 4 KiB, UGAVALID
+    assert int.from_bytes(data[44:48]) == 2048  # atomic transfer length
 
 
 def test_thick_unit_claims_nothing_of_thin(make_unit, initiator_on) -> None:

@@ -9,7 +9,9 @@ CACHING, CONTROL = bytes.fromhex("0812 04") + bytes(17), bytes.fromhex("0a0a 02 
 
 def select(page: bytes, *, long: bool = False, flags: str = "10") -> tuple[str, bytes]:
     data = bytes(8 if long else 4) + page
-    return (f"55 {flags} 0000000000 {len(data):04x} 00" if long else f"15 {flags} 0000 {len(data):02x} 00"), data
+    return (
+        f"55 {flags} 0000000000 {len(data):04x} 00" if long else f"15 {flags} 0000 {len(data):02x} 00"
+    ), data
 
 
 def control(byte: int, value: int) -> bytes:
@@ -26,8 +28,8 @@ D_SENSE_ON = control(2, 0x06)
 def test_mode_sense_6_of_all_pages(a) -> None:
     data = a.good("1a 00 3f 00 ff 00")
     assert data[0] == len(data) - 1
-    assert data[1:4].hex() == "001008"                      # type, DPOFUA, 8 bytes of block descriptor
-    assert data[4:12].hex() == "00001000" "00000200"
+    assert data[1:4].hex() == "001008"  # type, DPOFUA, 8 bytes of block descriptor
+    assert data[4:12].hex() == "0000100000000200"
     assert data[12:] == b"".join(page.default for page in PAGES if not page.subpage)
 
 
@@ -40,8 +42,8 @@ def test_mode_sense_10_of_all_pages_and_subpages(a) -> None:
 
 def test_mode_sense_10_with_long_block_descriptor(a) -> None:
     data = a.good("5a 10 08 00 000000 ffff 00")
-    assert data[2:8].hex() == "001001000010"                # LONGLBA
-    assert data[8:24].hex() == "0000000000001000" "00000000" "00000200"
+    assert data[2:8].hex() == "001001000010"  # LONGLBA
+    assert data[8:24].hex() == "00000000000010000000000000000200"
 
 
 @pytest.mark.parametrize(("cdb", "header"), [("1a 08 08 00 ff 00", 4), ("5a 08 08 00 000000 ffff 00", 8)])
@@ -64,7 +66,9 @@ def test_saved_values_do_not_exist(a) -> None:
     assert a.sense("1a 00 ff 00 ff 00") == "05/39/00"
 
 
-@pytest.mark.parametrize("cdb", ["1a 00 07 00 ff 00", "1a 00 08 01 ff 00", "1a 00 3f 01 ff 00", "5a 00 0a 02 000000 ffff 00"])
+@pytest.mark.parametrize(
+    "cdb", ["1a 00 07 00 ff 00", "1a 00 08 01 ff 00", "1a 00 3f 01 ff 00", "5a 00 0a 02 000000 ffff 00"]
+)
 def test_unknown_page_or_subpage(a, cdb: str) -> None:
     assert a.sense(cdb) == "05/24/00"
 
@@ -102,7 +106,7 @@ def test_software_write_protect(unit, a) -> None:
 def test_descriptor_sense(a) -> None:
     a.good(*select(D_SENSE_ON))
     assert a.send("28 00 00001000 00 0001 00").sense.hex() == "7205210000000000"
-    assert a.send("28 20 00000000 00 0001 00").sense.hex() == "72052400000000080206" "0000cd000100"
+    assert a.send("28 20 00000000 00 0001 00").sense.hex() == "720524000000000802060000cd000100"
 
 
 def test_several_pages_at_once(a) -> None:
@@ -118,28 +122,31 @@ def test_a_wrong_page_leaves_all_as_it_was(a) -> None:
 
 def test_own_block_descriptor_is_taken(a) -> None:
     a.good("15 10 00 00 20 00", bytes.fromhex("00000008 00001000 00000200") + CACHING)
-    a.good("55 10 0000000000 002c 00", bytes.fromhex("0000000001000010 0000000000001000 00000000 00000200") + CACHING)
+    a.good(
+        "55 10 0000000000 002c 00",
+        bytes.fromhex("0000000001000010 0000000000001000 00000000 00000200") + CACHING,
+    )
 
 
 @pytest.mark.parametrize(
     ("cdb", "data", "sense"),
     [
-        ("15 00 00 00 04 00", bytes(4), "05/24/00"),                                    # PF=0
-        ("15 11 00 00 04 00", bytes(4), "05/24/00"),                                    # SP=1
-        ("15 10 00 00 03 00", bytes(3), "05/1a/00"),                                    # inside the header
+        ("15 00 00 00 04 00", bytes(4), "05/24/00"),  # PF=0
+        ("15 11 00 00 04 00", bytes(4), "05/24/00"),  # SP=1
+        ("15 10 00 00 03 00", bytes(3), "05/1a/00"),  # inside the header
         ("55 10 0000000000 0007 00", bytes(7), "05/1a/00"),
-        ("15 10 00 00 18 00", bytes(4), "05/1a/00"),                                    # less came than named
-        ("15 10 00 00 08 00", bytes.fromhex("00000008 00001000"), "05/1a/00"),          # inside the descriptor
-        ("15 10 00 00 08 00", bytes(4) + CACHING[:4], "05/1a/00"),                      # inside a page
-        ("15 10 00 00 05 00", bytes(4) + CACHING[:1], "05/1a/00"),                      # inside a page header
-        ("15 10 00 00 04 00", bytes.fromhex("17000000"), "05/26/00"),                   # mode data length
+        ("15 10 00 00 18 00", bytes(4), "05/1a/00"),  # less came than named
+        ("15 10 00 00 08 00", bytes.fromhex("00000008 00001000"), "05/1a/00"),  # inside the descriptor
+        ("15 10 00 00 08 00", bytes(4) + CACHING[:4], "05/1a/00"),  # inside a page
+        ("15 10 00 00 05 00", bytes(4) + CACHING[:1], "05/1a/00"),  # inside a page header
+        ("15 10 00 00 04 00", bytes.fromhex("17000000"), "05/26/00"),  # mode data length
         ("15 10 00 00 0c 00", bytes.fromhex("00000008 00000000 00001000"), "05/26/00"),  # another block size
         ("15 10 00 00 0c 00", bytes.fromhex("00000008 00000007 00000200"), "05/26/00"),  # another capacity
-        ("15 10 00 00 08 00", bytes.fromhex("00000004 00001000"), "05/26/00"),          # half a descriptor
-        (*select(bytes.fromhex("0700")), "05/26/00"),                                   # unknown page
-        (*select(bytes.fromhex("4803 0000")), "05/26/00"),                              # unknown subpage
-        (*select(bytes.fromhex("0811") + bytes(17)), "05/26/00"),                       # wrong page length
-        (*select(control(2, 0x00)), "05/26/00"),                                        # GLTSD can't be changed
+        ("15 10 00 00 08 00", bytes.fromhex("00000004 00001000"), "05/26/00"),  # half a descriptor
+        (*select(bytes.fromhex("0700")), "05/26/00"),  # unknown page
+        (*select(bytes.fromhex("4803 0000")), "05/26/00"),  # unknown subpage
+        (*select(bytes.fromhex("0811") + bytes(17)), "05/26/00"),  # wrong page length
+        (*select(control(2, 0x00)), "05/26/00"),  # GLTSD can't be changed
     ],
 )  # fmt: skip
 def test_mode_select_refuses(a, cdb: str, data: bytes, sense: str) -> None:

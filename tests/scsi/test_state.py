@@ -58,7 +58,7 @@ def test_stopping_flushes_and_no_more(unit, a) -> None:
     a.good(STOP)
     assert unit.image.flushes == 1
     a.good(READ)
-    a.good("1b 00 00 00 04 00")     # NO_FLUSH
+    a.good("1b 00 00 00 04 00")  # NO_FLUSH
     assert unit.image.flushes == 1
 
 
@@ -126,7 +126,10 @@ def test_pre_fetch(a) -> None:
     a.good("90 00 0000000000000000 00000010 00 00")
 
 
-@pytest.mark.parametrize(("cdb", "data"), [("37 00 1d 00000000 00ff 00", "001d0000"), ("b7 1d 00000000 000000ff 00 00", "001d000000000000")])
+@pytest.mark.parametrize(
+    ("cdb", "data"),
+    [("37 00 1d 00000000 00ff 00", "001d0000"), ("b7 1d 00000000 000000ff 00 00", "001d000000000000")],
+)
 def test_there_are_no_defects(a, cdb: str, data: str) -> None:
     assert a.good(cdb).hex() == data
 
@@ -138,7 +141,7 @@ def test_self_test_passes(a) -> None:
 
 def test_log_sense_lists_itself(a) -> None:
     assert a.good("4d 00 00 00 000000 00ff 00").hex() == "0000000100"
-    assert a.good("4d 00 00 ff 000000 00ff 00").hex() == "40ff0004" "000000ff"
+    assert a.good("4d 00 00 ff 000000 00ff 00").hex() == "40ff0004000000ff"
     assert a.sense("4d 00 0d 00 000000 00ff 00") == "05/24/00"
 
 
@@ -149,7 +152,7 @@ def test_report_luns(target, make_unit, a) -> None:
     make_unit(3)
     make_unit(300)
     data = a.good("a0 00 00 000000 00001000 00 00")
-    assert data.hex() == "0000001800000000" "0000000000000000" "0003000000000000" "412c000000000000"
+    assert data.hex() == "000000180000000000000000000000000003000000000000412c000000000000"
     assert a.good("a0 00 01 000000 00001000 00 00").hex() == "0000000000000000"
     assert a.sense("a0 00 03 000000 00001000 00 00") == "05/24/00"
 
@@ -162,8 +165,8 @@ def test_report_luns_clears_the_attention_about_them(target, a) -> None:
 
 
 def test_report_target_port_groups(a) -> None:
-    assert a.good("a3 0a 00000000 00000100 00 00").hex() == "0000000c" "0001000100000001" "00000001"
-    assert a.good("a3 2a 00000000 00000100 00 00").hex() == "00000010" "10000000" "0001000100000001" "00000001"
+    assert a.good("a3 0a 00000000 00000100 00 00").hex() == "0000000c000100010000000100000001"
+    assert a.good("a3 2a 00000000 00000100 00 00").hex() == "0000001010000000000100010000000100000001"
     assert a.sense("a3 4a 00000000 00000100 00 00") == "05/24/00"
 
 

@@ -27,7 +27,21 @@ WRITES = [0x0A, 0x2A, 0xAA, 0x8A]
 VERIFIES = [0x2F, 0xAF, 0x8F]
 WRITE_AND_VERIFIES = [0x2E, 0xAE, 0x8E]
 ALL_WRITES = [*WRITES, *WRITE_AND_VERIFIES, 0x8B, 0x89, 0x9C, 0x41, 0x93]
-RANGED = [*READS[1:], *WRITES[1:], *VERIFIES, *WRITE_AND_VERIFIES, 0x8B, 0x89, 0x9C, 0x34, 0x90, 0x35, 0x91, 0x41, 0x93]
+RANGED = [
+    *READS[1:],
+    *WRITES[1:],
+    *VERIFIES,
+    *WRITE_AND_VERIFIES,
+    0x8B,
+    0x89,
+    0x9C,
+    0x34,
+    0x90,
+    0x35,
+    0x91,
+    0x41,
+    0x93,
+]
 
 
 def stored(unit, lba: int, count: int = 1) -> bytes:
@@ -69,7 +83,9 @@ def test_no_blocks_are_nothing(unit, a, opcode: int) -> None:
     assert stored(unit, LAST) == bytes(512)
 
 
-@pytest.mark.parametrize("opcode", [*READS[1:], *WRITES[1:], *VERIFIES, *WRITE_AND_VERIFIES, 0x8B, 0x89, 0x9C, 0x41, 0x93])
+@pytest.mark.parametrize(
+    "opcode", [*READS[1:], *WRITES[1:], *VERIFIES, *WRITE_AND_VERIFIES, 0x8B, 0x89, 0x9C, 0x41, 0x93]
+)
 def test_protection_information_is_refused(a, opcode: int) -> None:
     assert a.sense(cdb(opcode, 0, 1, flags=0x20), A) == "05/24/00"
 
@@ -86,7 +102,9 @@ def test_dpo_and_fua_are_taken_by_reads(a, opcode: int) -> None:
     a.good(cdb(opcode, 0, 1, flags=0x18))
 
 
-@pytest.mark.parametrize(("opcode", "data"), [*((code, A) for code in WRITES[1:]), (0x8B, A), (0x89, bytes(512) + A), (0x9C, A)])
+@pytest.mark.parametrize(
+    ("opcode", "data"), [*((code, A) for code in WRITES[1:]), (0x8B, A), (0x89, bytes(512) + A), (0x9C, A)]
+)
 def test_fua_reaches_stable_storage(unit, a, opcode: int, data: bytes) -> None:
     a.good(cdb(opcode, 0, 1, flags=0x08), data)
     assert unit.image.flushes == 1
@@ -109,7 +127,7 @@ def test_longer_than_the_maximum_transfer_length(make_unit, initiator_on) -> Non
     initiator = initiator_on(make_unit(1, size=(32 << 20) + 512))
     for opcode in (0x88, 0x8A, 0x8E, 0x8B):
         assert initiator.sense(cdb(opcode, 0, 65537), expected=0) == "05/24/00"
-    initiator.good(cdb(0x8F, 0, 65537))         # VERIFY without data moves nothing
+    initiator.good(cdb(0x8F, 0, 65537))  # VERIFY without data moves nothing
 
 
 @pytest.mark.parametrize("opcode", [*WRITES, *WRITE_AND_VERIFIES])

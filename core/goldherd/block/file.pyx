@@ -225,6 +225,8 @@ cdef class FileImage(NativeImage):
         runs[0].length = length
         runs[0].memory = mapping.memory + mapping.lead + offset
         runs[0].pins = NULL
+        runs[0].fd = self.fd
+        runs[0].position = self.start + <int64_t>offset
         return 1
 
     cdef int load(self, uint64_t offset, uint64_t length, char* target) noexcept nogil:

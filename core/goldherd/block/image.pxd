@@ -20,10 +20,12 @@ cdef enum RunKind:
 
 cdef struct Run:
     int kind            # RunKind
-    int fd              # RUN_FILE: the image's descriptor, open as long as the image
+    int fd              # RUN_FILE: the image's descriptor, open as long as the image. RUN_MEMORY: the file that
+                        # the memory maps, -1 when it maps none: whoever must touch the bytes reads them there,
+                        # because touching the mapping of a file that was truncated kills the process (SIGBUS)
     uint64_t length     # bytes, never 0
     const char* memory  # RUN_MEMORY
-    int64_t position    # RUN_FILE: bytes from the start of the file
+    int64_t position    # with fd: bytes from the start of the file
     uint32_t* pins      # RUN_MEMORY: counter that holds the memory in place; NULL when nothing ever moves it
 
 cdef enum:

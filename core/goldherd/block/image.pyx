@@ -81,6 +81,13 @@ cdef class Image:
         """(length of the run at offset_bytes, whether it is a hole); the default knows no holes."""
         return length_bytes, False
 
+    def refresh(self) -> int:
+        """Looks again at what of it is in memory; called every few seconds on a thread that may sleep.
+
+        Returns: how many granules have left memory since the last look.
+        """
+        return 0
+
     def close(self) -> None:
         """Flushes and lets go of everything; called once, when nobody uses the image any more."""
 

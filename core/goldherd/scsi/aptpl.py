@@ -1,11 +1,12 @@
 """Where persistent reservations lie when they must survive power loss (SPC-4 5.13.5): one JSON file per unit.
 
     {"format": 1,
-     "registrations": [{"initiator_port": "iqn...,i,0x0123...", "target_port": "iqn...,t,0x0001", "key": "<16 hex>"}],
+     "registrations": [
+       {"initiator_port": "iqn...,i,0x0123...", "target_port": "iqn...,t,0x0001", "key": "<16 hex>"}],
      "reservation": {"type": 5, "initiator_port": "...", "target_port": "..."} or null}
 
-The file is whole or not there: written beside, fsynced, renamed, and the folder fsynced. It exists exactly while
-APTPL is active. PRGENERATION is not kept; it is 0 after power on.
+The file is whole or not there: written beside, fsynced, renamed, and the folder fsynced. It exists exactly
+while APTPL is active. PRGENERATION is not kept; it is 0 after power on.
 """
 
 import json
@@ -76,9 +77,11 @@ def load(path: Path) -> Reservations:
             entry = record["reservation"]
             state.type = Type(entry["type"])
             state.holder = str(entry["initiator_port"]), str(entry["target_port"])
+            if state.holder not in registrations:
+                raise ValueError("the holder of the reservation is not registered")
         return state
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"The persistent reservations in {path} can't be read ({error}). Restore the file, or remove it to start "
-            "without reservations when no cluster relies on them."
+            f"The persistent reservations in {path} can't be read ({error}). Restore the file, or remove it "
+            "to start without reservations when no cluster relies on them."
         ) from error

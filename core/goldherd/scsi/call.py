@@ -62,7 +62,8 @@ class Access(enum.Enum):
 class Reply:
     """The answer to one command.
 
-    `aborts` are the nexuses whose tasks on the unit must be aborted before the answer leaves (PREEMPT AND ABORT).
+    `aborts` are the nexuses whose tasks on the unit must be aborted before the answer leaves (PREEMPT AND
+    ABORT).
     `after` is to be called on a thread that may sleep once the answer is on its way: what IMMED=1 postponed.
     """
 
@@ -101,7 +102,7 @@ class TaskAbortedError(Exception):
 
 
 Handler: TypeAlias = Callable[[Call], bytes | Reply | None]
-"""Does the work: gives the whole parameter data (the table's allocation length cuts it), a Reply, or nothing."""
+"""Does the work; gives the whole parameter data (execute() cuts it), a Reply, or nothing."""
 Lengths: TypeAlias = Callable[[bytes, int], int]
 """(CDB, block size) -> bytes of data-out that the CDB asks for."""
 
@@ -110,10 +111,10 @@ Lengths: TypeAlias = Callable[[bytes, int], int]
 class Command:
     """One line of the command table.
 
-    `usage` is the CDB as SPC-4 6.35.3 describes it, in hex: the operation code, then for each byte the bits that
-    are evaluated. `..` is a byte that is reserved but ignored, because initiators in the field fill it; a bit
-    that is 0 in any other byte must be 0, else 05/24/00. The last byte is CONTROL: of it only NACA is looked at.
-    A service action stands in the low five bits of byte 1, as its value.
+    `usage` is the CDB as SPC-4 6.35.3 describes it, in hex: the operation code, then for each byte the bits
+    that are evaluated. `..` is a byte that is reserved but ignored, because initiators in the field fill it;
+    a bit that is 0 in any other byte must be 0, else 05/24/00. The last byte is CONTROL: of it only NACA is
+    looked at. A service action stands in the low five bits of byte 1, as its value.
     """
 
     name: str
@@ -135,6 +136,8 @@ class Command:
     """Must run while no other command of the unit writes."""
     passes_attention: bool = False
     """Executed although a unit attention is pending (SAM-5 5.14)."""
+    survives_abort: bool = False
+    """Goes on when its task is aborted, and by any reset (SANITIZE, SBC-3 4.11.1)."""
     thin_only: bool = False
     """Exists on thin provisioned units only."""
 
@@ -161,7 +164,7 @@ class Command:
         mask[0] = 0
         if self.action is not None:
             mask[1] &= 0xE0
-        mask[-1] = 0x04     # NACA: NormACA is 0
+        mask[-1] = 0x04  # NACA: NormACA is 0
         return int.from_bytes(mask)
 
     def data_out_bytes(self, cdb: bytes, block_size: int) -> int:

@@ -1,4 +1,4 @@
-"""How large the unit is and which of its blocks take space: READ CAPACITY, GET LBA STATUS (SBC-3 5.4, 5.15, 5.16)."""
+"""READ CAPACITY and GET LBA STATUS: how large the unit is, what takes space (SBC-3 5.4, 5.15, 5.16)."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ def read_capacity_16(call: Call) -> bytes:
     data[8:12] = unit.block_size.to_bytes(4)
     data[13] = unit.blocks_per_physical_exponent
     if unit.thin:
-        data[14] = 0xC0     # LBPME, LBPRZ
+        data[14] = 0xC0  # LBPME, LBPRZ
     return bytes(data)
 
 

@@ -1,8 +1,8 @@
 """Every command this target knows, in one table, and how one is executed.
 
-The table is the only list: REPORT SUPPORTED OPERATION CODES, the check of reserved bits, the reservation check and
-the choice of thread are all made from it. `execute` does the checks in the order of SAM-5 5.14 and SPC-4 and turns
-every exception into sense data; handlers do only their own work.
+The table is the only list: REPORT SUPPORTED OPERATION CODES, the check of reserved bits, the reservation
+check and the choice of thread are all made from it. `execute` does the checks in the order of SAM-5 5.14 and
+SPC-4 and turns every exception into sense data; handlers do only their own work.
 """
 
 import errno
@@ -102,13 +102,14 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("WRITE AND VERIFY(12)", "ae 16 ff ff ff ff ff ff ff ff .. 04", transfer.write_and_verify,
             length=transfer.write_length, direction=_OUT, medium=_WRITABLE, access=_WRITE, blocking=True),
     Command("WRITE AND VERIFY(16)", "8e 16 ff ff ff ff ff ff ff ff ff ff ff ff .. 04",
-            transfer.write_and_verify, length=transfer.write_length, direction=_OUT, medium=_WRITABLE, access=_WRITE, blocking=True),
+            transfer.write_and_verify, length=transfer.write_length, direction=_OUT, medium=_WRITABLE,
+            access=_WRITE, blocking=True),
     Command("ORWRITE(16)", "8b 18 ff ff ff ff ff ff ff ff ff ff ff ff .. 04", transfer.orwrite,
             length=transfer.write_length, exact=True, exclusive=True, direction=_OUT, medium=_WRITABLE,
             access=_WRITE, blocking=True),
     Command("COMPARE AND WRITE", "89 18 ff ff ff ff ff ff ff ff .. .. .. ff .. 04",
-            transfer.compare_and_write, length=transfer.compare_and_write_length, exact=True, exclusive=True, direction=_OUT,
-            medium=_WRITABLE, access=_WRITE, blocking=True),
+            transfer.compare_and_write, length=transfer.compare_and_write_length, exact=True,
+            exclusive=True, direction=_OUT, medium=_WRITABLE, access=_WRITE, blocking=True),
     Command("WRITE ATOMIC(16)", "9c 18 ff ff ff ff ff ff ff ff 00 00 ff ff .. 04", transfer.write_atomic,
             length=transfer.write_length, exact=True, exclusive=True, direction=_OUT, medium=_WRITABLE,
             access=_WRITE, blocking=True),
@@ -136,11 +137,13 @@ TABLE: Final[tuple[Command, ...]] = (
             access=_WRITE, blocking=True),
     Command("SANITIZE OVERWRITE", "48 a1 00 00 00 00 00 ff ff 04", sanitize.overwrite,
             action=0x01, length=sanitize.list_length, direction=_OUT, medium=_SANITIZABLE, access=_WRITE,
-            blocking=True, exclusive=True),
+            blocking=True, exclusive=True, survives_abort=True),
     Command("SANITIZE BLOCK ERASE", "48 a2 00 00 00 00 00 ff ff 04", sanitize.erase,
-            action=0x02, medium=_SANITIZABLE, access=_WRITE, blocking=True, exclusive=True, thin_only=True),
+            action=0x02, medium=_SANITIZABLE, access=_WRITE, blocking=True, exclusive=True,
+            survives_abort=True, thin_only=True),
     Command("SANITIZE CRYPTOGRAPHIC ERASE", "48 a3 00 00 00 00 00 ff ff 04", sanitize.erase,
-            action=0x03, medium=_SANITIZABLE, access=_WRITE, blocking=True, exclusive=True),
+            action=0x03, medium=_SANITIZABLE, access=_WRITE, blocking=True, exclusive=True,
+            survives_abort=True, thin_only=True),
     Command("SANITIZE EXIT FAILURE MODE", "48 bf 00 00 00 00 00 ff ff 04", sanitize.exit_failure_mode,
             action=0x1F, access=_WRITE),
 
@@ -173,14 +176,14 @@ TABLE: Final[tuple[Command, ...]] = (
             action=0x04, direction=_OUT, access=None, length=persistent_out.list_length, blocking=True,
             exclusive=True),
     Command("PERSISTENT RESERVE OUT PREEMPT AND ABORT", "5f 05 ff .. .. ff ff ff ff 04",
-            persistent_out.preempt_and_abort, action=0x05, direction=_OUT, access=None, length=persistent_out.list_length, blocking=True,
-            exclusive=True),
+            persistent_out.preempt_and_abort, action=0x05, direction=_OUT, access=None,
+            length=persistent_out.list_length, blocking=True, exclusive=True),
     Command("PERSISTENT RESERVE OUT REGISTER AND IGNORE EXISTING KEY", "5f 06 ff .. .. ff ff ff ff 04",
-            persistent_out.register_and_ignore, action=0x06, direction=_OUT, access=None, length=persistent_out.list_length, blocking=True,
-            exclusive=True),
+            persistent_out.register_and_ignore, action=0x06, direction=_OUT, access=None,
+            length=persistent_out.list_length, blocking=True, exclusive=True),
     Command("PERSISTENT RESERVE OUT REGISTER AND MOVE", "5f 07 ff .. .. ff ff ff ff 04",
-            persistent_out.register_and_move, action=0x07, direction=_OUT, access=None, length=persistent_out.list_length, blocking=True,
-            exclusive=True),
+            persistent_out.register_and_move, action=0x07, direction=_OUT, access=None,
+            length=persistent_out.list_length, blocking=True, exclusive=True),
 
     # --- copying ---
     Command("EXTENDED COPY(LID1)", "83 00 .. .. .. .. .. .. .. .. ff ff ff ff .. 04", copy.extended_copy,
@@ -190,7 +193,8 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("RECEIVE COPY OPERATING PARAMETERS", "84 03 ff .. .. .. .. .. .. .. ff ff ff ff .. 04",
             copy_results.operating_parameters, action=0x03, direction=_IN, access=_WRITE, allocation=(10, 4)),
     Command("RECEIVE COPY FAILED SEGMENT DETAILS", "84 04 ff .. .. .. .. .. .. .. ff ff ff ff .. 04",
-            copy_results.failed_segment_details, action=0x04, direction=_IN, access=_WRITE, allocation=(10, 4)),
+            copy_results.failed_segment_details, action=0x04, direction=_IN, access=_WRITE, allocation=(10,
+            4)),
 
     # --- about the target ---
     Command("REPORT TARGET PORT GROUPS", "a3 2a .. .. .. .. ff ff ff ff .. 04",
@@ -202,7 +206,9 @@ TABLE: Final[tuple[Command, ...]] = (
 )
 # fmt: on
 
-_BY_OPCODE: Final[dict[tuple[int, int | None], Command]] = {(line.opcode, line.action): line for line in TABLE}
+_BY_OPCODE: Final[dict[tuple[int, int | None], Command]] = {
+    (line.opcode, line.action): line for line in TABLE
+}
 _WITH_ACTIONS: Final = frozenset(line.opcode for line in TABLE if line.action is not None)
 _ACTION_MASK: Final = 0x1F
 
@@ -309,7 +315,9 @@ def _refuse_length(unit: LogicalUnit, command: Command, cdb: bytes) -> None:
     """Too much or too little data-out for a command that can't do with a part: first what else is wrong."""
     if command.length is not provisioning.write_same_length:
         transfer.check_span(unit, *transfer.span_of(cdb))
-    raise invalid_field(command.cdb_length - 2, f"{command.name} came with another amount of data than it names.")
+    raise invalid_field(
+        command.cdb_length - 2, f"{command.name} came with another amount of data than it names."
+    )
 
 
 def _cut(command: Command, cdb: bytes, data: bytes) -> bytes:
@@ -345,11 +353,15 @@ def io_error(unit: LogicalUnit, kind: str, number: int, lba: int | None = None) 
 
 
 def _image_error(unit: LogicalUnit, command: Command | None, error: ImageError | OSError) -> Reply:
-    number = errno.ENOSPC if isinstance(error, StorageFullError) else getattr(error, "errno", None) or errno.EIO
+    number = (
+        errno.ENOSPC if isinstance(error, StorageFullError) else getattr(error, "errno", None) or errno.EIO
+    )
     offset = getattr(error, "offset", None)
     reads = command is not None and command.medium is Medium.READY
     structlog.get_logger("goldherd.scsi").error("a disk failed", unit=repr(unit), reason=str(error))
-    return io_error(unit, "read" if reads else "write", number, None if offset is None else offset // unit.block_size)
+    return io_error(
+        unit, "read" if reads else "write", number, None if offset is None else offset // unit.block_size
+    )
 
 
 def _check_condition(unit: LogicalUnit, sense: Sense) -> Reply:

@@ -1,11 +1,13 @@
 """EXTENDED COPY(LID1): copies blocks between the units of a target (SPC-4 6.4).
 
-Takes identification descriptors as sources and destinations, and block-to-block segments. Everything is checked
-before the first block moves; then it works in steps. What became of it is told by copy_results.py.
+Takes identification descriptors as sources and destinations, and block-to-block segments. Everything is
+checked before the first block moves; then it works in steps. What became of it is told by copy_results.py.
 """
 
 from dataclasses import dataclass
 from typing import Final
+
+import structlog
 
 from goldherd import limits
 from goldherd.errors import CommandError, ImageError
@@ -21,7 +23,9 @@ BLOCK_TO_BLOCK: Final = 0x02
 HEADER_BYTES: Final = 16
 CSCD_BYTES: Final = 32
 SEGMENT_BYTES: Final = 28
-LIST_BYTES_MAX: Final = limits.COPY_CSCD_DESCRIPTORS_MAX * CSCD_BYTES + limits.COPY_SEGMENTS_MAX * SEGMENT_BYTES
+LIST_BYTES_MAX: Final = (
+    limits.COPY_CSCD_DESCRIPTORS_MAX * CSCD_BYTES + limits.COPY_SEGMENTS_MAX * SEGMENT_BYTES
+)
 """MAXIMUM DESCRIPTOR LIST LENGTH."""
 _EUI_64, _NAA = 2, 3
 
@@ -54,7 +58,8 @@ def extended_copy(call: Call) -> Reply | None:
     list_identifier = data[0]
     segments = _parse(call, data)
     if any(
-        segment.source.conflicts(call.nexus, Access.READ) or segment.destination.conflicts(call.nexus, Access.WRITE)
+        segment.source.conflicts(call.nexus, Access.READ)
+        or segment.destination.conflicts(call.nexus, Access.WRITE)
         for segment in segments
     ):
         return Reply(Status.RESERVATION_CONFLICT)
@@ -63,10 +68,13 @@ def extended_copy(call: Call) -> Reply | None:
         for segment in segments:
             _copy(call, segment)
             done, copied = done + 1, copied + segment.length
-    except (ImageError, TaskAbortedError):
+    except (ImageError, OSError, TaskAbortedError) as error:
         failed = encode(codes.COPY_ABORTED, descriptor=call.unit.mode.descriptor_sense)
         call.nexus.keep_copy_result(list_identifier, CopyResult(done, copied, failed))
-        raise
+        if isinstance(error, TaskAbortedError):
+            raise
+        structlog.get_logger("goldherd.scsi").error("a copy failed", unit=repr(call.unit), reason=str(error))
+        raise CommandError("A disk failed during the copy.", sense=codes.COPY_ABORTED) from error
     call.nexus.keep_copy_result(list_identifier, CopyResult(done, copied, b""))
     return None
 
@@ -96,7 +104,9 @@ def _parse(call: Call, data: bytes) -> list[Segment]:
     if cscd_bytes // CSCD_BYTES > limits.COPY_CSCD_DESCRIPTORS_MAX:
         raise CommandError("Too many CSCD descriptors.", sense=codes.TOO_MANY_TARGET_DESCRIPTORS)
     segments_at = HEADER_BYTES + cscd_bytes
-    units = [_unit_of(call, data[at : at + CSCD_BYTES]) for at in range(HEADER_BYTES, segments_at, CSCD_BYTES)]
+    units = [
+        _unit_of(call, data[at : at + CSCD_BYTES]) for at in range(HEADER_BYTES, segments_at, CSCD_BYTES)
+    ]
     return _parse_segments(data[: segments_at + segment_bytes], segments_at, units)
 
 
@@ -106,7 +116,9 @@ def _unit_of(call: Call, descriptor: bytes) -> LogicalUnit | None:
     LU ID TYPE and NUL are obsolete in SPC-4 and not looked at.
     """
     if descriptor[0] != IDENTIFICATION_DESCRIPTOR:
-        raise CommandError("Only identification descriptors name a CSCD.", sense=codes.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE)
+        raise CommandError(
+            "Only identification descriptors name a CSCD.", sense=codes.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE
+        )
     kind, value = descriptor[5] & 0x0F, descriptor[8 : 8 + descriptor[7]]
     for unit in call.unit.target.units.values():
         if value == {_NAA: unit.naa, _EUI_64: unit.eui64}.get(kind):
@@ -153,5 +165,7 @@ def _segment(descriptor: bytes, units: list[LogicalUnit | None]) -> Segment:
 def _reachable(units: list[LogicalUnit | None], index: int) -> LogicalUnit:
     unit = units[index] if index < len(units) else None
     if unit is None:
-        raise CommandError("A segment names a CSCD that can't be reached.", sense=codes.COPY_TARGET_NOT_REACHABLE)
+        raise CommandError(
+            "A segment names a CSCD that can't be reached.", sense=codes.COPY_TARGET_NOT_REACHABLE
+        )
     return unit

@@ -22,7 +22,7 @@ from goldherd.scsi.nexus import Flag, Nexus
 from goldherd.scsi.persistent import Port, Reservations
 
 COMPANY_ID: Final = 0x026768
-"""The 24 bits that NAA and EUI-64 begin with. None is assigned to goldherd, so it is one with the local bit set."""
+"""The 24 bits that NAA and EUI-64 begin with; none is assigned to goldherd, so the local bit is set."""
 
 
 class Target:
@@ -47,7 +47,8 @@ class LogicalUnit:
         image: where its blocks live.
         lun: its number; the unit puts itself into `target.units`.
         block_size: bytes of a logical block, 512 or 4096.
-        physical_block_size: what the unit says it writes at once; a power-of-two multiple of the block size, and
+        physical_block_size: what the unit says it writes at once; a power-of-two multiple of the block size,
+        and
             never less.
         thin: whether UNMAP and WRITE SAME with UNMAP give space back.
         read_only: writes are refused; so they are when the image is read-only.
@@ -59,11 +60,22 @@ class LogicalUnit:
     """
 
     def __init__(
-        self, image: Image, *, lun: int, target: Target, block_size: int = 512, physical_block_size: int = 512,
-        thin: bool = True, read_only: bool = False, removable: bool = False, identity: str,
-        vendor: str = "GOLDHERD", product: str = "VIRTUAL DISK", revision: str = "0001",
+        self,
+        image: Image,
+        *,
+        lun: int,
+        target: Target,
+        block_size: int = 512,
+        physical_block_size: int = 512,
+        thin: bool = True,
+        read_only: bool = False,
+        removable: bool = False,
+        identity: str,
+        vendor: str = "GOLDHERD",
+        product: str = "VIRTUAL DISK",
+        revision: str = "0001",
         persist_path: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         physical_block_size = max(physical_block_size, block_size)
         _check_sizes(image, block_size, physical_block_size)
         self.image = image
@@ -114,8 +126,8 @@ class LogicalUnit:
 
     @property
     def wsnz(self) -> bool:
-        """WRITE SAME NON-ZERO: thin units refuse WRITE SAME of 0 blocks, which elsewhere means all to the end; a
-        field left empty by mistake would allocate the whole disk."""
+        """WRITE SAME NON-ZERO: thin units refuse WRITE SAME of 0 blocks, which elsewhere means all to the
+        end; a field left empty by mistake would allocate the whole disk."""
         return self.thin
 
     # --- state ---
@@ -232,8 +244,8 @@ def _check_sizes(image: Image, block_size: int, physical_block_size: int) -> Non
     blocks = physical_block_size // block_size
     if physical_block_size % block_size or blocks & (blocks - 1) or physical_block_size > 1 << 20:
         raise SettingsError(
-            f"A physical block of {physical_block_size} bytes is not a power-of-two multiple of the block size "
-            f"{block_size}: choose 512 or 4096."
+            f"A physical block of {physical_block_size} bytes is not a power-of-two multiple of the block "
+            f"size {block_size}: choose 512 or 4096."
         )
     if image.size_bytes < block_size:
         raise SettingsError(f"The disk {image.path} is smaller than one block of {block_size} bytes.")

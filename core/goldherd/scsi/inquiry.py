@@ -37,11 +37,11 @@ def standard(unit: LogicalUnit) -> bytes:
     data = bytearray(96)
     data[1] = 0x80 if unit.removable else 0x00
     data[2] = VERSION_SPC_4
-    data[3] = 0x12      # HISUP, response data format 2
+    data[3] = 0x12  # HISUP, response data format 2
     data[4] = len(data) - 5
-    data[5] = 0x18      # implicit ALUA, third-party copy
-    data[6] = 0x10      # MULTIP
-    data[7] = 0x02      # CMDQUE
+    data[5] = 0x18  # implicit ALUA, third-party copy
+    data[6] = 0x10  # MULTIP
+    data[7] = 0x02  # CMDQUE
     data[8:16] = _text(unit.vendor, 8)
     data[16:32] = _text(unit.product, 16)
     data[32:36] = _text(unit.revision, 4)
@@ -110,14 +110,14 @@ def _name(text: str) -> bytes:
 
 def _extended_inquiry(call: Call) -> bytes:  # noqa: ARG001
     data = bytearray(0x3C)
-    data[1] = 0x07      # HEADSUP, ORDSUP, SIMPSUP
-    data[2] = 0x01      # V_SUP: a volatile cache
-    data[3] = 0x01      # LUICLR
+    data[1] = 0x07  # HEADSUP, ORDSUP, SIMPSUP
+    data[2] = 0x01  # V_SUP: a volatile cache
+    data[3] = 0x01  # LUICLR
     return bytes(data)
 
 
 def _third_party_copy(call: Call) -> bytes:
-    """Only the commands there are (SPC-4 7.8.17.4): without token descriptors nobody tries offloaded copies."""
+    """The commands there are (SPC-4 7.8.17.4); without token descriptors nobody tries offloaded copies."""
     actions: dict[int, list[int]] = {}
     for command in call.table:
         if command.opcode in (0x83, 0x84) and command.action is not None:
@@ -144,12 +144,8 @@ def _block_limits(call: Call) -> bytes:
         (20, 4): limits.UNMAP_BLOCKS_MAX if unit.thin else 0,
         (24, 4): limits.UNMAP_DESCRIPTORS_MAX if unit.thin else 0,
         (28, 4): granularity if unit.thin else 0,
-        (32, 4): 0x80000000 if unit.thin else 0,        # UGAVALID, alignment 0
-        (44, 4): atomic,
-        (48, 4): 0,     # no alignment and
-        (52, 4): 0,     # no granularity asked for
-        (56, 4): atomic,
-        (60, 4): 0,     # no boundary accepted
+        (32, 4): 0x80000000 if unit.thin else 0,  # UGAVALID, alignment 0
+        (44, 4): atomic,  # without alignment, granularity or boundary
     }
     data = bytearray(64)
     for (offset, length), value in values.items():
@@ -159,8 +155,10 @@ def _block_limits(call: Call) -> bytes:
 
 def _block_device_characteristics(call: Call) -> bytes:
     data = bytearray(0x3C)
-    data[1] = 0x01      # MEDIUM ROTATION RATE 0001h: does not rotate
-    data[3] = 0x50 if call.unit.thin else 0x10      # WABEREQ, WACEREQ 01b: after an erasing SANITIZE reads are fine
+    data[1] = 0x01  # MEDIUM ROTATION RATE 0001h: does not rotate
+    data[3] = (
+        0x50 if call.unit.thin else 0x00
+    )  # WABEREQ, WACEREQ 01b: after an erasing SANITIZE reads are fine
     return bytes(data)
 
 
@@ -168,7 +166,7 @@ def _provisioning(call: Call) -> bytes:
     """SBC-3 6.6.4: UNMAP and WRITE SAME give space back, and what was given back reads as zeros."""
     if not call.unit.thin:
         return bytes(4)
-    return bytes([0, 0xE0 | 0x04, 0x02, 0])     # LBPU LBPWS LBPWS10, LBPRZ; thin provisioned
+    return bytes([0, 0xE0 | 0x04, 0x02, 0])  # LBPU LBPWS LBPWS10, LBPRZ; thin provisioned
 
 
 PAGES: Final[dict[int, Callable[[Call], bytes]]] = {

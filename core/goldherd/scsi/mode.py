@@ -1,7 +1,7 @@
 """Mode pages: MODE SENSE and MODE SELECT, 6 and 10 (SPC-4 6.13 to 6.16, SBC-3 6.5).
 
-One table says every page's default and which bits a client may change. The values of a unit live in `ModePages`;
-nothing is saved over a restart, so the saved values don't exist.
+One table says every page's default and which bits a client may change. The values of a unit live in
+`ModePages`; nothing is saved over a restart, so the saved values don't exist.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,8 @@ def _page(name: str, code: int, subpage: int, length: int, **fields: tuple[int, 
 PAGES: Final = (
     _page("read-write error recovery", 0x01, 0, 0x0A),
     _page("disconnect-reconnect", 0x02, 0, 0x0E),
-    # WCE: a write may be answered before it is on stable storage; SYNCHRONIZE CACHE and FUA say when it must be.
+    # WCE: a write may be answered before it is on stable storage; SYNCHRONIZE CACHE and FUA say when it must
+    # be.
     _page("caching", 0x08, 0, 0x12, byte_2=(0x04, 0x04)),
     # D_SENSE and GLTSD; unrestricted reordering; SWP; BUSY TIMEOUT PERIOD unlimited.
     _page("control", 0x0A, 0, 0x0A, byte_2=(0x02, 0x04), byte_3=(0x10, 0), byte_4=(0, 0x08),
@@ -104,12 +105,12 @@ def mode_sense(call: Call) -> bytes:
     descriptor = b""
     if not call.cdb[1] & 0x08:
         descriptor = _block_descriptor(call, wide=long and bool(call.cdb[1] & 0x10))
-    device_specific = 0x10 | (0x80 if call.unit.write_protected else 0)     # DPOFUA, WP
+    device_specific = 0x10 | (0x80 if call.unit.write_protected else 0)  # DPOFUA, WP
     if not long:
         length = 3 + len(descriptor) + len(pages)
         return bytes([length, 0, device_specific, len(descriptor)]) + descriptor + pages
     length = 6 + len(descriptor) + len(pages)
-    wide = 1 if len(descriptor) == 16 else 0    # LONGLBA
+    wide = 1 if len(descriptor) == 16 else 0  # LONGLBA
     header = length.to_bytes(2) + bytes([0, device_specific, wide, 0]) + len(descriptor).to_bytes(2)
     return header + descriptor + pages
 
@@ -199,7 +200,9 @@ def _take_page(data: bytes, position: int, values: dict[tuple[int, int], bytes])
     subpage = data[position + 1] if header_bytes == 4 else 0
     page = _BY_CODE.get((data[position] & 0x3F, subpage))
     if page is None or (header_bytes == 4) != bool(page.subpage):
-        raise invalid_parameter(position, f"There is no mode page {data[position] & 0x3F:02X}h/{subpage:02X}h.")
+        raise invalid_parameter(
+            position, f"There is no mode page {data[position] & 0x3F:02X}h/{subpage:02X}h."
+        )
     if data[position + 1 : position + header_bytes] != page.default[1:header_bytes]:
         raise invalid_parameter(position + header_bytes - 1, f"The {page.name} page has another length.")
     end = position + len(page.default)

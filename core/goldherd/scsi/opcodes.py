@@ -24,7 +24,7 @@ def report_supported_operation_codes(call: Call) -> bytes:
 
 def _descriptor(command: Command, timeouts: bool) -> bytes:
     action = command.action or 0
-    flags = (0x02 if timeouts else 0) | (0x01 if command.action is not None else 0)     # CTDP, SERVACTV
+    flags = (0x02 if timeouts else 0) | (0x01 if command.action is not None else 0)  # CTDP, SERVACTV
     descriptor = bytes([command.opcode, 0]) + action.to_bytes(2) + bytes([0, flags])
     return descriptor + command.cdb_length.to_bytes(2) + (_TIMEOUTS if timeouts else b"")
 

@@ -1,8 +1,8 @@
 """The state of persistent reservations, and what it forbids (SPC-4 5.13).
 
-Pure: no CDB, no file, no nexus. A change is made on a copy and put in place when it is complete (and on disk, if
-it must survive power loss), so nobody ever sees half of one. The commands are in persistent_out.py and
-persistent_in.py.
+Pure: no CDB, no file, no nexus. A change is made on a copy and put in place when it is complete (and on
+disk, if it must survive power loss), so nobody ever sees half of one. The commands are in persistent_out.py
+and persistent_in.py.
 """
 
 import enum
@@ -27,7 +27,9 @@ class Type(enum.IntEnum):
     EXCLUSIVE_ACCESS_ALL_REGISTRANTS = 8
 
 
-ALL_REGISTRANTS: Final = frozenset({Type.WRITE_EXCLUSIVE_ALL_REGISTRANTS, Type.EXCLUSIVE_ACCESS_ALL_REGISTRANTS})
+ALL_REGISTRANTS: Final = frozenset(
+    {Type.WRITE_EXCLUSIVE_ALL_REGISTRANTS, Type.EXCLUSIVE_ACCESS_ALL_REGISTRANTS}
+)
 REGISTRANTS_MAY: Final = ALL_REGISTRANTS | {
     Type.WRITE_EXCLUSIVE_REGISTRANTS_ONLY, Type.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY,
 }  # fmt: skip
@@ -86,4 +88,6 @@ class Reservations:
         ends = held and (self.type not in ALL_REGISTRANTS or not self.registrations)
         if ends:
             self.end_reservation()
+        elif port == self.holder:
+            self.holder = next(iter(self.registrations))
         return ends

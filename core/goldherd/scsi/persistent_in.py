@@ -5,7 +5,7 @@ from goldherd.scsi.call import Call
 from goldherd.scsi.inquiry import RELATIVE_PORT
 from goldherd.scsi.persistent import ALL_REGISTRANTS, Type
 
-_SHORT = 0x10   # CRH
+_SHORT = 0x10  # CRH
 _SPEC_I_PT, _ALL_TG_PT, _PERSISTS = 0x08, 0x04, 0x01
 
 
@@ -22,14 +22,19 @@ def read_reservation(call: Call) -> bytes:
     if state.type is Type.NONE:
         return state.generation.to_bytes(4) + bytes(4)
     key = 0 if state.type in ALL_REGISTRANTS or state.holder is None else state.registrations[state.holder]
-    return state.generation.to_bytes(4) + (16).to_bytes(4) + key.to_bytes(8) + bytes([0, 0, 0, 0, 0, state.type, 0, 0])
+    return (
+        state.generation.to_bytes(4)
+        + (16).to_bytes(4)
+        + key.to_bytes(8)
+        + bytes([0, 0, 0, 0, 0, state.type, 0, 0])
+    )
 
 
 def report_capabilities(call: Call) -> bytes:
     """REPORT CAPABILITIES: every type; persistence through power loss where there is a place for it."""
     persists = call.unit.persist_path is not None
     can = _SHORT | _SPEC_I_PT | _ALL_TG_PT | (_PERSISTS if persists else 0)
-    does = 0x80 | (_PERSISTS if call.unit.reservations.aptpl else 0)      # TMV, PTPL_A
+    does = 0x80 | (_PERSISTS if call.unit.reservations.aptpl else 0)  # TMV, PTPL_A
     return bytes([0x00, 0x08, can, does, 0xEA, 0x01, 0x00, 0x00])
 
 
@@ -41,6 +46,6 @@ def read_full_status(call: Call) -> bytes:
         holds = state.is_holder(port)
         identifier = transport_id.encode(port[0])
         data += key.to_bytes(8) + bytes(4)
-        data += bytes([0x01 if holds else 0x00, state.type if holds else 0x00]) + bytes(4)      # R_HOLDER
+        data += bytes([0x01 if holds else 0x00, state.type if holds else 0x00]) + bytes(4)  # R_HOLDER
         data += RELATIVE_PORT.to_bytes(2) + len(identifier).to_bytes(4) + identifier
     return state.generation.to_bytes(4) + len(data).to_bytes(4) + data

@@ -1,8 +1,8 @@
 """PERSISTENT RESERVE OUT: registering, reserving, preempting (SPC-4 5.13 and 6.16).
 
-Every service action is a function that changes a copy of the state and says who is to be told; `_commit` puts the
-copy on stable storage if power loss must not undo it, then in place, then tells. So a failure leaves the old
-state whole.
+Every service action is a function that changes a copy of the state and says who is to be told; `_commit`
+puts the copy on stable storage if power loss must not undo it, then in place, then tells. So a failure
+leaves the old state whole.
 """
 
 from collections.abc import Callable, Iterable
@@ -82,7 +82,9 @@ def list_length(cdb: bytes, block_size: int) -> int:  # noqa: ARG001 - the signa
     return length if length <= limits.PARAMETER_LIST_BYTES_MAX else 0
 
 
-def _action(function: Callable[[Change, bytes], None], *, lists: bool = False) -> Callable[[Call], Reply | None]:
+def _action(
+    function: Callable[[Change, bytes], None], *, lists: bool = False
+) -> Callable[[Call], Reply | None]:
     """The handler of a service action; `lists`: it takes parameter lists longer than the basic one."""
 
     def handle(call: Call) -> Reply | None:
@@ -125,7 +127,8 @@ def _commit(change: Change) -> Reply:
                 "could not keep persistent reservations", path=str(unit.persist_path), reason=str(error)
             )
             raise CommandError(
-                "The reservation could not be put on stable storage.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES
+                "The reservation could not be put on stable storage.",
+                sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES,
             ) from error
     unit.reservations = change.state
     for port, sense in change.told:
@@ -133,7 +136,7 @@ def _commit(change: Change) -> Reply:
             nexus.attend(sense)
     aborts = tuple(nexus for port in change.aborted for nexus in unit.at_port(port))
     for nexus in aborts:
-        nexus.prevents_removal = False      # SPC-4 5.13.11.2.6 f)
+        nexus.prevents_removal = False  # SPC-4 5.13.11.2.6 f)
     unit.changed()
     return Reply(aborts=aborts)
 
@@ -173,7 +176,9 @@ def _set_registration(change: Change, data: bytes) -> None:
         for port in ports:
             state.registrations[port] = change.action_key
         if len(state.registrations) > limits.REGISTRATIONS_MAX:
-            raise CommandError("The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES)
+            raise CommandError(
+                "The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES
+            )
     _set_aptpl(change, bool(data[20] & _APTPL), 20)
     state.count_generation()
 
@@ -185,7 +190,7 @@ def _set_aptpl(change: Change, wanted: bool, at: int) -> None:
 
 
 def _listed_ports(change: Change, data: bytes) -> list[Port]:
-    """The initiator ports of SPEC_I_PT (SPC-4 6.16.3); a name without ISID means all its ports logged in now."""
+    """The ports of SPEC_I_PT (SPC-4 6.16.3); a name without ISID means all its ports that are logged in."""
     if len(data) < _LIST_BYTES + 4:
         raise list_too_short("The list of TransportIDs is missing.")
     end = _LIST_BYTES + 4 + int.from_bytes(data[24:28])
@@ -196,7 +201,9 @@ def _listed_ports(change: Change, data: bytes) -> list[Port]:
     while at < end:
         name, has_isid, length = transport_id.decode(data, at)
         nexuses = change.call.unit.nexuses
-        found = [(name, change.port[1])] if has_isid else [x.port for x in nexuses if x.initiator_name == name]
+        found = (
+            [(name, change.port[1])] if has_isid else [x.port for x in nexuses if x.initiator_name == name]
+        )
         if not found:
             raise invalid_parameter(at, "No port of that initiator is known.")
         ports += found
@@ -255,7 +262,9 @@ def _preempt(change: Change, data: bytes) -> None:  # noqa: ARG001
     if change.action_key == 0 and not everyone:
         raise invalid_parameter(8, "A key of 0 preempts only reservations of all registrants.")
     takes_over = state.type is not Type.NONE and (
-        change.action_key == 0 if everyone else state.registrations.get(state.holder or ("", "")) == change.action_key
+        change.action_key == 0
+        if everyone
+        else state.registrations.get(state.holder or ("", "")) == change.action_key
     )
     removed = [
         port for port, key in state.registrations.items()
@@ -309,7 +318,9 @@ def _register_and_move(change: Change, data: bytes) -> None:
     if data[17] & _UNREG:
         del state.registrations[change.port]
     if len(state.registrations) > limits.REGISTRATIONS_MAX:
-        raise CommandError("The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES)
+        raise CommandError(
+            "The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES
+        )
     _set_aptpl(change, bool(data[17] & _APTPL), 17)
     state.count_generation()
 

@@ -20,7 +20,7 @@ _DBD: Final = 0x08
 
 @dataclass(frozen=True, slots=True)
 class Prebuilt:
-    """GOOD with `answer` for every CDB with `cdb == CDB & mask`, cut to the allocation length found in the CDB."""
+    """GOOD with `answer` for every CDB with `cdb == CDB & mask`, cut to the allocation length in the CDB."""
 
     cdb: bytes
     mask: bytes
@@ -39,7 +39,9 @@ def prebuilt(unit: LogicalUnit) -> list[Prebuilt]:
 def _cdbs() -> list[bytes]:
     cdbs = [b"\x00", b"\x03", b"\x12", b"\x25", b"\x9e\x10", b"\xa0"]
     cdbs += [bytes([0x12, 0x01, page]) for page in PAGES]
-    cdbs += [bytes([opcode, dbd, page]) for opcode in (0x1A, 0x5A) for page in _MODE_PAGES for dbd in (0, _DBD)]
+    cdbs += [
+        bytes([opcode, dbd, page]) for opcode in (0x1A, 0x5A) for page in _MODE_PAGES for dbd in (0, _DBD)
+    ]
     cdbs += [b"\xa3\x0c\x00", b"\xa3\x0c\x80"]
     return cdbs
 
@@ -50,14 +52,16 @@ def _build(nobody: Nexus, cdb: bytes) -> Prebuilt:
         raise LookupError(f"no command for {cdb.hex()}")
     answer = command.handler(Call(nobody, nobody.unit, command, cdb[: command.cdb_length], table=TABLE))
     allocation_at, allocation_bytes = command.allocation or (0, 0)
-    return Prebuilt(cdb, _mask(command), answer if isinstance(answer, bytes) else b"", allocation_at, allocation_bytes)
+    return Prebuilt(
+        cdb, _mask(command), answer if isinstance(answer, bytes) else b"", allocation_at, allocation_bytes
+    )
 
 
 def _mask(command: Command) -> bytes:
     """All bits that are looked at, but for the allocation length."""
     parts = command.usage.split()
     mask = bytearray(0x00 if part == ".." else 0xFF for part in parts)
-    mask[-1] = 0x04     # of CONTROL only NACA
+    mask[-1] = 0x04  # of CONTROL only NACA
     offset, length = command.allocation or (0, 0)
     mask[offset : offset + length] = bytes(length)
     return bytes(mask.ljust(_CDB_BYTES, b"\x00"))

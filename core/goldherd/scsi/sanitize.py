@@ -33,10 +33,12 @@ def overwrite(call: Call) -> Reply:
     count, invert = data[0] & 0x1F, bool(data[0] & 0x80)
     pattern = data[_HEADER_BYTES : _HEADER_BYTES + int.from_bytes(data[2:4])]
     if count == 0 or not pattern or int.from_bytes(data[2:4]) != length - _HEADER_BYTES:
-        raise invalid_field(7, "The overwrite count and the pattern length must not be 0, nor go beyond the list.")
+        raise invalid_field(
+            7, "The overwrite count and the pattern length must not be 0, nor go beyond the list."
+        )
     block = (pattern * (size // len(pattern) + 1))[:size]
     inverted = bytes(byte ^ 0xFF for byte in block)
-    passes = [inverted if invert and (count - number) % 2 == 0 else block for number in range(1, count + 1)]
+    passes = [inverted if invert and number % 2 else block for number in range(count)]
 
     def work(unit: LogicalUnit) -> None:
         begin = time.monotonic()
@@ -53,7 +55,7 @@ def overwrite(call: Call) -> Reply:
 
 
 def erase(call: Call) -> Reply:
-    """BLOCK ERASE and CRYPTOGRAPHIC ERASE: the unit reads as zeros afterwards, and takes no space if it can."""
+    """BLOCK ERASE and CRYPTOGRAPHIC ERASE: the unit reads as zeros, and takes no space if it can."""
     if int.from_bytes(call.cdb[7:9]):
         raise invalid_field(7, "This service action takes no parameter list.")
 
@@ -106,4 +108,6 @@ def _finish_quietly(unit: LogicalUnit, work: Callable[[LogicalUnit], None]) -> N
     try:
         _finish(unit, work)
     except (GoldherdError, OSError):
-        structlog.get_logger("goldherd.scsi").error("a sanitize operation failed", unit=repr(unit), exc_info=True)
+        structlog.get_logger("goldherd.scsi").error(
+            "a sanitize operation failed", unit=repr(unit), exc_info=True
+        )

@@ -1,6 +1,7 @@
 """Sense data: the codes this target gives, and the bytes that carry them (SPC-4 4.5).
 
-The names are those of the T10 ASC/ASCQ list. Knows no command. A handler raises CommandError with one of these;
+The names are those of the T10 ASC/ASCQ list. Knows no command. A handler raises CommandError with one of
+these;
 `encode` makes the bytes.
 """
 
@@ -107,7 +108,7 @@ def encode(sense: Sense, *, descriptor: bool = False, specific: bytes = b"") -> 
     data[0] = 0x70
     data[2] = sense.key
     if information is not None:
-        data[0] |= 0x80     # VALID
+        data[0] |= 0x80  # VALID
         data[3:7] = information.to_bytes(4)
     data[7] = 0x0A
     data[12] = sense.asc

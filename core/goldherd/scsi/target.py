@@ -1,4 +1,4 @@
-"""Commands about the target more than the unit: REPORT LUNS, ports and task management (SPC-4 6.33, 6.36, 6.37)."""
+"""Commands about the target: REPORT LUNS, its ports, its task management (SPC-4 6.33, 6.36, 6.37)."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ TASK_MANAGEMENT_FUNCTIONS: Final = 0x80 | 0x40 | 0x10 | 0x08 | 0x02
 
 
 def lun_list(target: Target, select_report: int) -> bytes:
-    """LUN inventory (SPC-4 table 295): peripheral addressing below 256, flat space from there on (SAM-5 4.7)."""
+    """LUN inventory (SPC-4 6.33): peripheral addressing below 256, flat space from there on (SAM-5 4.7)."""
     luns = sorted(target.units) if select_report != 1 else []
     entries = b"".join(
         (lun if lun <= _PERIPHERAL_MAX else 0x4000 | lun).to_bytes(2) + bytes(6) for lun in luns
@@ -33,12 +33,12 @@ def report_luns(call: Call) -> bytes:
 def report_target_port_groups(call: Call) -> bytes:
     """REPORT TARGET PORT GROUPS: one group of one port, always active/optimized (SPC-4 6.37)."""
     group = (
-        bytes([0x00, 0x01])     # active/optimized; of the states only that one occurs
+        bytes([0x00, 0x01])  # active/optimized; of the states only that one occurs
         + call.unit.target.portal_group_tag.to_bytes(2)
-        + bytes([0, 0, 0, 1])   # no status, one port
+        + bytes([0, 0, 0, 1])  # no status, one port
         + RELATIVE_PORT.to_bytes(4)
     )
-    if call.cdb[1] & 0x20:      # extended header: length, format 1, implicit transition time not given
+    if call.cdb[1] & 0x20:  # extended header: length, format 1, implicit transition time not given
         return (len(group) + 4).to_bytes(4) + bytes([0x10, 0, 0, 0]) + group
     return len(group).to_bytes(4) + group
 

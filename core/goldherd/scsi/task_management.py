@@ -9,7 +9,7 @@ from goldherd.scsi.nexus import Nexus
 
 
 def logical_unit_reset(unit: LogicalUnit, by: Nexus | None = None) -> None:  # noqa: ARG001 - all are told alike
-    """LOGICAL UNIT RESET: RESERVE, removal prevention and mode pages go; every nexus sees 29/03, the sender too."""
+    """LOGICAL UNIT RESET: RESERVE, prevention and mode pages go; every nexus sees 29/03, the sender too."""
     with unit.lock:
         unit.reset()
         unit.attend(codes.LOGICAL_UNIT_RESET_OCCURRED)

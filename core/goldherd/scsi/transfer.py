@@ -1,8 +1,8 @@
-"""Commands that move or compare blocks: READ, WRITE, VERIFY, WRITE AND VERIFY, ORWRITE, COMPARE AND WRITE, WRITE
-ATOMIC (SBC-3 section 5).
+"""Commands that move or compare blocks: READ, WRITE, VERIFY, WRITE AND VERIFY, ORWRITE, COMPARE AND WRITE,
+WRITE ATOMIC (SBC-3 section 5).
 
-The data plane answers plain reads and writes itself; here are the same commands for a nexus it may not serve, and
-all the others. Long ones work in steps, so that memory stays bounded and an abort is heard.
+The data plane answers plain reads and writes itself; here are the same commands for a nexus it may not
+serve, and all the others. Long ones work in steps, so that memory stays bounded and an abort is heard.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ from goldherd.scsi.call import Call, TaskAbortedError
 from goldherd.scsi.device import LogicalUnit
 from goldherd.scsi.sense import invalid_field
 
-# Where LBA and length lie: (offset, bytes) of each, by the group code of the operation code, and the exceptions.
+# Where LBA and length lie: (offset, bytes) of each, by the group code of the operation code, and the
+# exceptions.
 _FIELDS: Final = {0: (1, 3, 4, 1), 1: (2, 4, 7, 2), 2: (2, 4, 7, 2), 4: (2, 8, 10, 4), 5: (2, 4, 6, 4)}
 _ODD_FIELDS: Final = {0x89: (2, 8, 13, 1), 0x9C: (2, 8, 12, 2)}
 _LBA_BITS_6: Final = 0x1FFFFF
@@ -36,7 +37,8 @@ def check_span(unit: LogicalUnit, lba: int, count: int) -> None:
     """05/21/00 unless the blocks exist; an LBA behind the last block is wrong even for no blocks at all."""
     if lba >= unit.block_count or count > unit.block_count - lba:
         raise CommandError(
-            f"Blocks {lba} to {lba + count} lie outside the unit's {unit.block_count}.", sense=codes.LBA_OUT_OF_RANGE
+            f"Blocks {lba} to {lba + count} lie outside the unit's {unit.block_count}.",
+            sense=codes.LBA_OUT_OF_RANGE,
         )
 
 
@@ -69,6 +71,7 @@ def written(call: Call, *, force: bool = False) -> None:
 
 # --- how much data-out a CDB asks for ---
 
+
 def _bounded(length: int) -> int:
     return length if length <= limits.TRANSFER_BYTES_MAX else 0
 
@@ -91,6 +94,7 @@ def compare_and_write_length(cdb: bytes, block_size: int) -> int:
 
 
 # --- commands ---
+
 
 def read(call: Call) -> bytes:
     """READ(6), (10), (12), (16)."""
@@ -134,7 +138,7 @@ def verify(call: Call) -> None:
 
 
 def _compare(call: Call, lba: int, count: int, expected: bytes, *, repeat: bool) -> None:
-    """Reads the blocks, and compares them with `expected` (all, or one block against each) unless that is empty."""
+    """Reads the blocks; compares them with `expected` (all, or one block with each) unless it is empty."""
     size = call.unit.block_size
     start = lba * size
     view = memoryview(expected * (limits.STEP_BYTES // size) if repeat else expected)
@@ -151,7 +155,8 @@ def _compare(call: Call, lba: int, count: int, expected: bytes, *, repeat: bool)
 def miscompare(offset: int) -> CommandError:
     """0E/1D/00 with the offset of the first wrong byte (SBC-3 5.2, 5.32)."""
     return CommandError(
-        f"The data differs from byte {offset} on.", sense=codes.MISCOMPARE_DURING_VERIFY._replace(information=offset)
+        f"The data differs from byte {offset} on.",
+        sense=codes.MISCOMPARE_DURING_VERIFY._replace(information=offset),
     )
 
 

@@ -7,7 +7,7 @@ from goldherd.scsi.sense import invalid_parameter
 _PROTOCOL_ISCSI = 0x05
 _WITH_ISID = 0x40
 _HEADER_BYTES = 4
-_NAME_BYTES_MAX = 244       # ADDITIONAL LENGTH: at most 223 bytes of name, separator, ISID, NUL and padding
+_NAME_BYTES_MAX = 244  # ADDITIONAL LENGTH: at most 223 bytes of name, separator, ISID, NUL and padding
 _PORT = re.compile(r"(?P<name>.+),i,0x(?P<isid>[0-9a-fA-F]{1,12})")
 
 
@@ -21,8 +21,8 @@ def encode(initiator_port: str) -> bytes:
 def decode(data: bytes, at: int) -> tuple[str, bool, int]:
     """The TransportID at `at` of a parameter list: (name, whether it holds an ISID, bytes it takes).
 
-    With an ISID the name is an initiator port as Nexus.initiator_port writes it, else an initiator's iSCSI name.
-    Raises: CommandError 05/26/00 for what is no iSCSI TransportID.
+    With an ISID the name is an initiator port as Nexus.initiator_port writes it, else an initiator's iSCSI
+    name. Raises: CommandError 05/26/00 for what is no iSCSI TransportID.
     """
     if len(data) < at + _HEADER_BYTES or data[at] & ~_WITH_ISID != _PROTOCOL_ISCSI:
         raise invalid_parameter(at, "That is no TransportID of iSCSI.")

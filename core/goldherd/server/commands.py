@@ -21,7 +21,7 @@ from goldherd.scsi.call import Command, Direction, Reply, Status
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotUnit
 from goldherd.server.fences import Fences
-from goldherd.server.sessions import Path, Session
+from goldherd.server.sessions import Path, Running, Session
 
 log = structlog.get_logger("goldherd.commands")
 
@@ -65,12 +65,13 @@ class Commands:
         command = commands.lookup(letter.cdb)
         if command is not None and (command.blocking or command.exclusive):
             task = self._spawn(self._run(session, path, command, letter))
-            session.running[letter.itt] = task
+            if not command.survives_abort:
+                session.running[letter.itt] = Running(path.live, task)
             return
         self._reply(session, letter, command, path, self._execute(path, session, letter))
 
     def _without_unit(self, session: Session, letter: CommandLetter) -> None:
-        if session.live is None:        # a discovery session has no business with SCSI (RFC 7143 4.3)
+        if session.live is None:  # a discovery session has no business with SCSI (RFC 7143 4.3)
             log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
             session.reactor.close_session(session.token)
             return
@@ -79,12 +80,13 @@ class Commands:
 
     @staticmethod
     def _execute(path: Path, session: Session, letter: CommandLetter) -> Reply:
+        running = session.running.get(letter.itt)
         return commands.execute(
             path.nexus,
             letter.cdb,
             letter.data_out,
             expected_data_out=letter.expected if letter.data_out else None,
-            aborted=lambda: letter.itt in session.aborted,
+            aborted=lambda: running is not None and running.aborted,
         )
 
     async def _run(self, session: Session, path: Path, command: Command, letter: CommandLetter) -> None:
@@ -107,7 +109,6 @@ class Commands:
             self._reply(session, letter, command, path, failed)
         finally:
             session.running.pop(letter.itt, None)
-            session.aborted.discard(letter.itt)
 
     async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:
         """Holds the unit's writes, waits for those that run, works, lets go."""
@@ -125,7 +126,9 @@ class Commands:
         """PREEMPT AND ABORT: the preempted nexus's tasks on this unit."""
         for other in session.neighbours():
             if any(its.nexus is nexus for its in other.paths.values()):
-                await self._fences.ask(other.reactor, partial(_abort_on, other, path.live.hot))
+                found = await self._fences.ask(partial(_abort_on, other, path.live.hot))
+                if found:
+                    nexus.attend(sense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
 
     @staticmethod
     def _reply(session: Session, letter: CommandLetter, command: Command | None, path: Path, reply: Reply) -> None:

@@ -58,7 +58,7 @@ class Control:
             writer.write(json.dumps(self._reply(line)).encode() + b"\n")
             await writer.drain()
         except (OSError, ValueError):
-            pass            # who asked has gone, or sent no line: there is nobody to tell
+            pass  # who asked has gone, or sent no line: there is nobody to tell
         finally:
             writer.close()
 

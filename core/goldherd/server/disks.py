@@ -99,7 +99,7 @@ class Disks:
         image = self._cache.adopt(self._hooks.open(url, "r", Opening(self, parent, (*below, identity))))
         with self._lock:
             first = self._goldens.setdefault(identity, image)
-        if first is not image:          # somebody else opened it in the same moment
+        if first is not image:  # somebody else opened it in the same moment
             image.close()
         return first
 
@@ -110,7 +110,7 @@ class Disks:
 
     def close(self) -> None:
         """Lets go of all sealed parents; nobody may read them any more."""
-        for image in reversed(self._goldens.values()):      # children before their parents
+        for image in reversed(self._goldens.values()):  # children before their parents
             image.close()
         self._goldens.clear()
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from goldherd.reactor.epoll import Reactor
 
@@ -21,8 +22,8 @@ class Fences:
         if future is not None and not future.done():
             future.set_result(found)
 
-    async def ask(self, reactor: Reactor, what: Callable[[int], None]) -> int:
-        """Lets `what` post a letter with a fence's number to the reactor; how many tasks it ended."""
+    async def ask(self, what: Callable[[int], None]) -> int:
+        """Lets `what` post a letter with a fence's number to a reactor; how many tasks it ended."""
         number = next(self._numbers)
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -30,9 +31,7 @@ class Fences:
         return await future
 
     async def ask_all(self, what: Callable[[Reactor, int], None]) -> int:
-        """The same of every reactor."""
+        """The same with every reactor; `what` gets the reactor too."""
 
-        def to(reactor: Reactor) -> Awaitable[int]:
-            return self.ask(reactor, lambda number: what(reactor, number))
-
-        return sum(await asyncio.gather(*(to(reactor) for reactor in self.reactors)))
+        asked = (self.ask(partial(what, reactor)) for reactor in self.reactors)
+        return sum(await asyncio.gather(*asked))

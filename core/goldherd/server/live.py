@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -58,6 +59,7 @@ class LiveTargets:
         disks: opens their images.
         executor: threads that may sleep.
         linger_seconds: how long a target stays open without a session; None: until close().
+        state: the folder of persistent reservations (APTPL); None: they end with the server.
         reset: makes a node's overlay new; called on a thread, when the target is closed.
     """
 
@@ -66,11 +68,13 @@ class LiveTargets:
         disks: Disks,
         executor: Executor,
         linger_seconds: float | None,
+        state: Path | None = None,
         reset: Callable[[TargetConfig], None] | None = None,
     ) -> None:
         self._disks = disks
         self._executor = executor
         self._linger_seconds = linger_seconds
+        self._state = state
         self._reset = reset
         self._live: dict[str, LiveTarget] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -134,12 +138,13 @@ class LiveTargets:
                 read_only=lun.read_only or (lun.sealed and lun.parent is None),
                 removable=lun.removable,
                 identity=lun.identity or f"{config.name},{lun.lun}",
+                persist_path=self._state / f"{config.name},{lun.lun}.json" if self._state is not None else None,
             )
             before = self._remembered.get((config.name, lun.lun))
             if before is not None:
                 unit.inherit(before)
             units[lun.lun] = LiveUnit(unit, HotUnit(image, lun.block_size))
-        for live in units.values():     # REPORT LUNS is among the answers: all units must be there first
+        for live in units.values():  # REPORT LUNS is among the answers: all units must be there first
             live.publish()
             live.unit.on_change = live.publish
         return LiveTarget(config, target, images, units)
@@ -180,7 +185,7 @@ class LiveTargets:
         log.info("a target was closed", target=name)
 
     def _close_image(self, image: Image) -> None:
-        if self._disks.is_shared(image):        # a golden image stays in memory for the next reader
+        if self._disks.is_shared(image):  # a golden image stays in memory for the next reader
             return
         try:
             image.close()
@@ -193,12 +198,13 @@ class LiveTargets:
         for live in self.all():
             async with self.lock(live.config.name):
                 for image in live.images:
-                    if not image.read_only:
+                    if not self._disks.is_shared(image):
                         await loop.run_in_executor(self._executor, self._flush_image, image)
 
     @staticmethod
     def _flush_image(image: Image) -> None:
         try:
             image.flush()
+            image.refresh()
         except Exception as failure:
             log.error("a disk could not be flushed", path=image.path, reason=str(failure))

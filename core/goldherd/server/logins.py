@@ -92,7 +92,7 @@ class Portals:
                 if failure.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                     log.error("no more connections can be taken now", reason=str(failure))
                     await asyncio.sleep(1)
-                continue        # the peer was gone before we came
+                continue  # the peer was gone before we came
             if len(self._logins) >= limits.LOGINS_MAX:
                 log.warning("too many logins at once; one was dropped", address=peer[0])
                 connection.close()
@@ -113,11 +113,11 @@ class Portals:
         except (OSError, EOFError):
             log.debug("a connection ended during login", address=address)
         except asyncio.CancelledError:
-            pass                # the server stops
+            pass  # the server stops
         except Exception:
             log.exception("a login failed", address=address)
         finally:
-            if connection.fileno() >= 0:        # not handed over
+            if connection.fileno() >= 0:  # not handed over
                 connection.close()
 
     async def _lead(self, connection: socket.socket, address: str) -> None:

@@ -10,6 +10,7 @@ import os
 import resource
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path as FolderPath
 from typing import Any, Final
 
 import structlog
@@ -62,6 +63,7 @@ class Server:
         settings: addresses, threads, cache, times.
         hooks: the plugins.
         seals: who checks sealed parents; None when nothing is catalogued.
+        state: the folder in which persistent reservations survive a restart; None: they don't.
         reset: throws a node's overlay away; called on a thread.
         linger_seconds: how long a target stays open without a session; None: always.
     """
@@ -73,6 +75,7 @@ class Server:
         hooks: Hooks,
         *,
         seals: Seals | None = None,
+        state: FolderPath | None = None,
         reset: Callable[[TargetConfig], None] | None = None,
         linger_seconds: float | None = limits.LINGER_SECONDS,
     ) -> None:
@@ -85,7 +88,7 @@ class Server:
         self._reactors = [Reactor(number, self._outbox) for number in range(max(settings.reactors, 1))]
         self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
         self._disks = Disks(hooks, self.cache, seals)
-        self.targets = LiveTargets(self._disks, self._executor, linger_seconds, reset)
+        self.targets = LiveTargets(self._disks, self._executor, linger_seconds, state, reset)
         self.sessions = Sessions(self._reactors)
         self._fences = Fences(self._reactors)
         self._commands = Commands(self._fences, self._executor)

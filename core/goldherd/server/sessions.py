@@ -37,6 +37,19 @@ class Path:
 
 
 @dataclass(eq=False)
+class Running:
+    """A command that Python carries out."""
+
+    live: LiveUnit
+    task: asyncio.Task[None]
+    aborted: bool = False
+
+    def abort(self) -> None:
+        """It ends at its next step; its reply is swallowed by the reactor."""
+        self.aborted = True
+
+
+@dataclass(eq=False)
 class Session:
     """One session in full feature phase (hookspecs.SessionRecord)."""
 
@@ -47,10 +60,8 @@ class Session:
     live: LiveTarget | None
     paths: dict[int, Path] = field(default_factory=dict)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
-    running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    running: "dict[int, Running]" = field(default_factory=dict)
     """Commands that Python carries out now, by Initiator Task Tag as it came."""
-    aborted: set[int] = field(default_factory=set)
-    """Tags of those that were aborted meanwhile."""
 
     @property
     def initiator(self) -> str:
@@ -120,7 +131,7 @@ class Sessions:
     def find(self, initiator: str, isid: bytes, target: str | None) -> Session | None:
         """The session of exactly this initiator port and target (RFC 7143 4.2.7.1)."""
         if target is None:
-            return None             # discovery sessions are never continued
+            return None  # discovery sessions are never continued
         for session in self._by_token.values():
             if session.isid == isid and session.login.target == target and session.initiator == initiator:
                 return session
