@@ -8,7 +8,9 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import structlog
 import uvloop
 
 from goldherd.catalog.directory import CatalogDirectory
@@ -20,6 +22,8 @@ from goldherd.server.server import Server
 from goldherd.session.portal import Portal
 from goldherd.settings import ExportSettings, ServeSettings
 from goldherd.targets import ChapCredentials, TargetConfig
+
+log = structlog.get_logger("goldherd")
 
 Ready = Callable[[Sequence[Portal]], None]
 
@@ -94,12 +98,18 @@ def remove_disks(target: TargetConfig) -> None:
     remove_overlays([Path(lun.path) for lun in target.luns if lun.parent is not None])
 
 
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody caught: into the log with its traceback, for people only its last line."""
+    log.error("something failed that nobody waits for", what=context["message"], exc_info=context.get("exception"))
+
+
 def run(server: Server, ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
     """Runs a server on an event loop of its own until SIGTERM or SIGINT."""
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_report)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         try:

@@ -2,10 +2,10 @@
 
 import struct
 
+import pytest
+
 from tests.server.daemon import Herd
 from tests.server.initiator import ConnectionEndedError, loader_isid
-
-import pytest
 
 PATTERN = b"\xa5" * 4096
 
