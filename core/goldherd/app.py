@@ -1,6 +1,7 @@
 """Puts the parts together from settings; the only file that knows them all.
 
-`export` and `serve` run until a signal ends them and return the exit code.
+`export` and `serve` run until a signal ends them and return the exit code. They call `when_ready` when they accept
+logins: what fails before is the command's one sentence, what happens after is the log's.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class OneTarget:
         """Nothing is kept."""
 
 
-def export(settings: ExportSettings) -> int:
+def export(settings: ExportSettings, when_ready: Callable[[], None]) -> int:
     """Serves one target until a signal; prints `ready URL` when it accepts logins."""
     server = Server(OneTarget(settings.target), settings.server, Hooks(), linger_seconds=None)
 
@@ -59,6 +60,7 @@ def export(settings: ExportSettings) -> int:
             await server.targets.open(settings.target)  # what can't be opened is said now, not at a login
 
     def ready(portals: Sequence[Portal]) -> None:
+        when_ready()
         name = settings.target.name
         for portal in portals:
             print(f"ready iscsi://{portal}/{name}/{settings.target.luns[0].lun}", flush=True)
@@ -74,7 +76,7 @@ def export(settings: ExportSettings) -> int:
     return run(server, ready, before=check)
 
 
-def serve(settings: ServeSettings) -> int:
+def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
     """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal."""
     with Catalog(settings.data) as catalog, Control(settings.control_socket) as control:
         directory = CatalogDirectory(catalog, settings.server.target_prefix)
@@ -85,6 +87,7 @@ def serve(settings: ServeSettings) -> int:
             control.status = server.status
 
             def ready(portals: Sequence[Portal]) -> None:
+                when_ready()
                 for portal in portals:
                     print(f"ready {portal}", flush=True)
 
