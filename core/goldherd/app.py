@@ -107,14 +107,20 @@ def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def run(server: Server, ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
-    """Runs a server on an event loop of its own until SIGTERM or SIGINT."""
+    """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client."""
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
+
+        def end() -> None:
+            if stop.is_set():
+                server.hurry()
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, end)
         try:
             await before()
             ready(await server.start())

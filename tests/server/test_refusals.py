@@ -48,7 +48,7 @@ def test_raw_file_of_no_whole_sectors(data: Path, tmp_path: Path) -> None:
 
 
 def test_file_that_somebody_else_writes(data: Path, raw: Path, tmp_path: Path) -> None:
-    disk = shutil.copy(raw, tmp_path / "disk.raw")
+    disk = Path(shutil.copy(raw, tmp_path / "disk.raw"))
     disk.chmod(0o644)
     assert "uses it" in export(data, disk, disk)
 

@@ -58,3 +58,20 @@ def test_reinstatement_of_a_connection_goes_on_under_the_same_tsih(herd: Herd) -
             assert old.ended()
             assert new.tsih == old.tsih
             assert new.read(8, 8) == PATTERN
+
+
+def test_long_command_of_the_old_session_writes_nothing_after_the_new_one_began(herd: Herd) -> None:
+    last = (16 << 20) // 512 - 1
+    with herd.serve() as daemon, daemon.log_in("pc-001") as old:
+        write_same = struct.pack(">BBQIxx", 0x93, 0, 0, last + 1)        # one sector of 0x77 to the whole disk
+        old.start(write_same, write=b"\x77" * 512, immediate=512)
+        with daemon.log_in("pc-001") as new:
+            assert new.write(last, b"\xa5" * 512).status == 0
+            for lba in (0, last // 2, last):
+                before = new.read(lba, 1)
+                assert new.flush().status == 0
+                assert new.read(lba, 1) == before
+            assert new.read(last, 1) == b"\xa5" * 512
+            with pytest.raises(ConnectionEndedError):
+                while True:
+                    old.receive()

@@ -6,7 +6,7 @@ import pytest
 
 from bench.pattern import words
 from tests.interop.conftest import run_tool
-from tests.server.daemon import Herd, refused
+from tests.server.daemon import QUICK, Herd, refused
 from tests.server.initiator import ConnectionEndedError, loader_isid
 
 PATTERN = b"\xa5" * 4096
@@ -32,6 +32,19 @@ def test_client_that_logs_out_when_asked_is_answered(herd: Herd) -> None:
         assert session.receive().header[36] == 1
         session.log_out()
         assert daemon.stop() == 0
+
+
+def test_second_signal_ends_the_patience_with_clients(herd: Herd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(QUICK, "GOLDHERD_SHUTDOWN_SECONDS", "600")
+    with herd.serve() as daemon, daemon.log_in("pc-001") as session:
+        assert session.write(8, PATTERN).status == 0
+        daemon.process.send(signal.SIGINT)
+        assert session.receive().header[36] == 1
+        daemon.process.send(signal.SIGINT)
+        assert session.ended()
+        assert daemon.stop() == 0
+    with herd.serve() as daemon, daemon.log_in("pc-001") as session:
+        assert session.read(8, 8) == PATTERN
 
 
 def test_loader_is_sent_nothing_it_does_not_understand(herd: Herd) -> None:
@@ -65,8 +78,8 @@ def test_qemu_flush_survives_sigkill(herd: Herd) -> None:
         run_tool("qemu-io", "-f", "raw", *(w for line in script for w in ("-c", line)), daemon.url("kiosk"))
         daemon.kill()
     with herd.serve() as daemon:
-        script = ("read -P 0xa5 3M 1M", "read -P 0x5a 9M 4k")
-        told = run_tool("qemu-io", "-f", "raw", *(w for line in script for w in ("-c", line)), daemon.url("kiosk"))
+        checks = ("read -P 0xa5 3M 1M", "read -P 0x5a 9M 4k")
+        told = run_tool("qemu-io", "-f", "raw", *(w for line in checks for w in ("-c", line)), daemon.url("kiosk"))
         assert "verification failed" not in told
 
 

@@ -96,6 +96,7 @@ class Server:
         self._logins = Portals(self, self.admit, settings.login_seconds)
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
+        self._hurried = asyncio.Event()
 
     # --- life ---
 
@@ -138,12 +139,12 @@ class Server:
                 log.exception("a timer failed")
 
     async def stop(self) -> None:
-        """Accepts nobody, asks clients to log out, waits a while, flushes and closes everything."""
+        """Accepts nobody, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
         await self._logins.close()
         asked = [session for session in self.sessions if session.live is not None and not session.by_loader]
         for session in asked:
             self._ask_to_leave(session)
-        await self._wait_for(asked, self.settings.shutdown_seconds)
+        await self._wait_for_logouts(asked)
         for session in self.sessions:
             session.reactor.close_session(session.token)
         await self._wait_for(list(self.sessions), limits.CLOSE_SECONDS)
@@ -171,13 +172,27 @@ class Server:
         message = header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds)
         session.reactor.send_pdu(session.token, header.pdu(message), TAKES_STAT_SN)
 
+    def hurry(self) -> None:
+        """Clients need not be waited for any more."""
+        self._hurried.set()
+
+    async def _wait_for_logouts(self, sessions: Sequence[Session]) -> None:
+        """Until they have ended, the time is over, or somebody is in a hurry."""
+        ends = asyncio.ensure_future(self._wait_for(sessions, self.settings.shutdown_seconds))
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        await asyncio.wait((ends, hurried), return_when=asyncio.FIRST_COMPLETED)
+        for future in (ends, hurried):
+            future.cancel()
+
     @staticmethod
     async def _wait_for(sessions: Sequence[Session], seconds: float) -> None:
         waiting = [asyncio.ensure_future(session.closed.wait()) for session in sessions]
-        if waiting and seconds:
-            await asyncio.wait(waiting, timeout=seconds)
-        for future in waiting:
-            future.cancel()
+        try:
+            if waiting:
+                await asyncio.wait(waiting, timeout=seconds)
+        finally:
+            for future in waiting:
+                future.cancel()
 
     # --- what logins ask (session.host.LoginHost) ---
 
@@ -333,6 +348,9 @@ class Server:
                 self._act(letter)
             except Exception:
                 log.exception("a letter of a reactor could not be answered", letter=type(letter).__name__)
+                session = self.sessions.get(getattr(letter, "token", 0))
+                if session is not None:  # a new session is better than an answer that never comes
+                    session.reactor.close_session(session.token)
 
     def _act(self, letter: object) -> None:
         if isinstance(letter, DoneLetter):
