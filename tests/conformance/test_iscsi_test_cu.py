@@ -1,9 +1,11 @@
 """The runner of libiscsi's suite: what it reads, how it judges, and that it works against a target."""
 
+from pathlib import Path
+
 import pytest
 
-from . import run
-from .run import Outcome
+from tests.conformance import goldherd_set, run
+from tests.conformance.run import Outcome
 
 SUMMARY = """
 Suite: Read10
@@ -83,3 +85,13 @@ def test_unknown_family(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(run, "list_tests", lambda: ["Read6.Simple"])
     assert run.main(["iscsi://nowhere", "--only", "Read7"]) == 1
     assert "has no test Read7" in capsys.readouterr().err
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(900)
+def test_every_test_passes_and_none_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = goldherd_set.main([], tmp_path)
+    table = capsys.readouterr().out
+    print(table)
+    assert code == 0
+    assert table.splitlines()[-1] == "230 tests: 230 passed, 0 FAILED, 0 skipped, 0 CRASHED, 0 HUNG"
