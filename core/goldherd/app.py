@@ -1,6 +1,7 @@
 """Puts the parts together from settings; the only file that knows them all.
 
-`export` and `serve` run until a signal ends them and return the exit code.
+`export` and `serve` run until a signal ends them and return the exit code. They call `when_ready` when they accept
+logins: what fails before is the command's one sentence, what happens after is the log's.
 """
 
 import asyncio
@@ -8,7 +9,9 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import structlog
 import uvloop
 
 from goldherd.catalog.directory import CatalogDirectory
@@ -20,6 +23,8 @@ from goldherd.server.server import Server
 from goldherd.session.portal import Portal
 from goldherd.settings import ExportSettings, ServeSettings
 from goldherd.targets import ChapCredentials, TargetConfig
+
+log = structlog.get_logger("goldherd")
 
 Ready = Callable[[Sequence[Portal]], None]
 
@@ -46,7 +51,7 @@ class OneTarget:
         """Nothing is kept."""
 
 
-def export(settings: ExportSettings) -> int:
+def export(settings: ExportSettings, when_ready: Callable[[], None]) -> int:
     """Serves one target until a signal; prints `ready URL` when it accepts logins."""
     server = Server(OneTarget(settings.target), settings.server, Hooks(), linger_seconds=None)
 
@@ -55,6 +60,7 @@ def export(settings: ExportSettings) -> int:
             await server.targets.open(settings.target)  # what can't be opened is said now, not at a login
 
     def ready(portals: Sequence[Portal]) -> None:
+        when_ready()
         name = settings.target.name
         for portal in portals:
             print(f"ready iscsi://{portal}/{name}/{settings.target.luns[0].lun}", flush=True)
@@ -70,7 +76,7 @@ def export(settings: ExportSettings) -> int:
     return run(server, ready, before=check)
 
 
-def serve(settings: ServeSettings) -> int:
+def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
     """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal."""
     with Catalog(settings.data) as catalog, Control(settings.control_socket) as control:
         directory = CatalogDirectory(catalog, settings.server.target_prefix)
@@ -81,6 +87,7 @@ def serve(settings: ServeSettings) -> int:
             control.status = server.status
 
             def ready(portals: Sequence[Portal]) -> None:
+                when_ready()
                 for portal in portals:
                     print(f"ready {portal}", flush=True)
 
@@ -94,14 +101,26 @@ def remove_disks(target: TargetConfig) -> None:
     remove_overlays([Path(lun.path) for lun in target.luns if lun.parent is not None])
 
 
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody caught: into the log with its traceback, for people only its last line."""
+    log.error("something failed that nobody waits for", what=context["message"], exc_info=context.get("exception"))
+
+
 def run(server: Server, ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
-    """Runs a server on an event loop of its own until SIGTERM or SIGINT."""
+    """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client."""
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_report)
+
+        def end() -> None:
+            if stop.is_set():
+                server.hurry()
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, end)
         try:
             await before()
             ready(await server.start())

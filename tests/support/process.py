@@ -70,6 +70,10 @@ class Process:
         """What it wrote on standard error so far."""
         return self.log.read_text(errors="replace")[-4000:]
 
+    def send(self, sign: signal.Signals) -> None:
+        """Sends a signal and does not wait."""
+        self._child.send_signal(sign)
+
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Asks the program to end, makes it end if it doesn't, and gives its exit status."""
         if self.running:

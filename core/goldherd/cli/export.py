@@ -1,5 +1,6 @@
 """`goldherd export`: disk files as one iSCSI target, until Ctrl-C."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -73,8 +74,8 @@ def export(
     )
     from goldherd import app
 
-    logs.speak()
-    raise typer.Exit(app.export(settings))
+    logs.speak(logging.WARNING)
+    raise typer.Exit(app.export(settings, when_ready=logs.speak))
 
 
 def export_settings(

@@ -1,5 +1,7 @@
 """`goldherd serve`: the daemon that gives every node of the catalog its disk."""
 
+import logging
+
 import typer
 
 from goldherd.cli import logs
@@ -18,7 +20,7 @@ def serve(
     server = server_settings(listen=listen, reactors=reactors, cache=cache)
     found = context_of(context)
     found.catalog().close()  # says now, in one sentence, if the data folder can't be used
-    logs.speak()
+    logs.speak(logging.WARNING)
     from goldherd import app
 
-    raise typer.Exit(app.serve(ServeSettings(found.data, server)))
+    raise typer.Exit(app.serve(ServeSettings(found.data, server), when_ready=logs.speak))

@@ -333,6 +333,7 @@ def _cut(command: Command, cdb: bytes, data: bytes) -> bytes:
 _BY_ERRNO: Final[dict[int, Sense]] = {
     errno.ENOSPC: codes.SPACE_ALLOCATION_FAILED,
     errno.EDQUOT: codes.SPACE_ALLOCATION_FAILED,
+    errno.EFBIG: codes.SPACE_ALLOCATION_FAILED,
     errno.EROFS: codes.WRITE_PROTECTED,
     errno.ENOMEM: codes.INTERNAL_TARGET_FAILURE,
 }

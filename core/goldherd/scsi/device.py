@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from goldherd import limits
 from goldherd.block.image import Image
@@ -38,6 +38,13 @@ class Target:
         for unit in self.units.values():
             unit.attend(codes.REPORTED_LUNS_DATA_CHANGED)
             unit.changed()
+
+
+class Remains(NamedTuple):
+    """What a unit leaves to the next one over the same disk."""
+
+    reservations: Reservations
+    known_ports: OrderedDict[Port, None]
 
 
 class LogicalUnit:
@@ -218,10 +225,14 @@ class LogicalUnit:
             flags |= Flag.WRITE_THROUGH
         nexus.set_flags(int(flags))
 
-    def inherit(self, before: "LogicalUnit") -> None:
-        """Takes over what outlives the disk being closed: registrations, and which ports were met before."""
-        self.reservations = before.reservations
-        self._known_ports = before._known_ports
+    @property
+    def remains(self) -> Remains:
+        """What outlives the disk being closed."""
+        return Remains(self.reservations, self._known_ports)
+
+    def inherit(self, before: Remains) -> None:
+        """Takes over what an earlier unit over the same disk left."""
+        self.reservations, self._known_ports = before
 
     def reset(self) -> None:
         """What a reset of any kind does to the unit; persistent reservations and a SANITIZE go on."""

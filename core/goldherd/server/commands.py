@@ -92,6 +92,8 @@ class Commands:
     async def _run(self, session: Session, path: Path, command: Command, letter: CommandLetter) -> None:
         """A command that may sleep, perhaps one that must be alone."""
         loop = asyncio.get_running_loop()
+        assert session.live is not None, "a discovery session has no paths"
+        session.live.working += 1
         try:
             if command.exclusive:
                 async with path.live.exclusive:
@@ -108,6 +110,7 @@ class Commands:
             failed = Reply(Status.CHECK_CONDITION, sense.encode(sense.INTERNAL_TARGET_FAILURE))
             self._reply(session, letter, command, path, failed)
         finally:
+            session.live.working -= 1
             session.running.pop(letter.itt, None)
 
     async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:

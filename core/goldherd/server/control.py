@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -49,8 +50,19 @@ class Control:
     async def open(self) -> None:
         """Listens; only the user who runs the daemon may ask it."""
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._answer, self._path, limit=CONTROL_REQUEST_BYTES_MAX)
-        self._path.chmod(0o600)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        mask = os.umask(0o177)  # there is no moment in which somebody else may connect
+        try:
+            listener.bind(str(self._path))
+        except OSError as failure:
+            listener.close()
+            raise SettingsError(
+                f"Could not listen on {self._path} for 'goldherd status': {failure.strerror or failure}. Choose a data "
+                "folder with a shorter path."
+            ) from None
+        finally:
+            os.umask(mask)
+        self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=CONTROL_REQUEST_BYTES_MAX)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

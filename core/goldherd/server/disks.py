@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from goldherd import limits
 from goldherd.block.golden import GoldenCache, GoldenImage
 from goldherd.block.image import Image
 from goldherd.errors import ImageError
 from goldherd.hooks import Hooks
 from goldherd.targets import LunConfig
+
+log = structlog.get_logger("goldherd.disks")
 
 FileId = tuple[int, int]
 
@@ -66,6 +70,7 @@ class Disks:
         golden = self.golden(parent, config.parent_format)
         if config.create and not config.path.exists():
             self._hooks.create(f"{form}:{config.path}", golden.size_bytes, parent)
+            log.info("a new disk was made", path=str(config.path), parent=str(parent))
         return self._hooks.open(
             f"{form}:{config.path}", "r" if config.read_only else "rw", Opening(self, parent, (file_id(config.path),))
         )
@@ -78,6 +83,7 @@ class Disks:
             form: its format; None to find out.
             below: the files that led here, to see a loop.
         """
+        parent = self._seals.sealed(path).parent if self._seals is not None else None
         identity = file_id(path)
         if identity in below:
             raise ImageError(
@@ -90,7 +96,6 @@ class Disks:
                 "some of them.",
                 path=str(path),
             )
-        parent = self._seals.sealed(path).parent if self._seals is not None else None
         with self._lock:
             known = self._goldens.get(identity)
         if known is not None:

@@ -6,19 +6,23 @@ which initiator ports were met before) is carried over.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import structlog
 
 from goldherd.block.image import Image
-from goldherd.scsi.device import LogicalUnit, Target
+from goldherd.errors import ProtocolError
+from goldherd.scsi.device import LogicalUnit, Remains, Target
 from goldherd.scsi.prebuilt import prebuilt
 from goldherd.scsi.unit import HotUnit
 from goldherd.server.disks import Disks
+from goldherd.session.states import Status
 from goldherd.targets import TargetConfig
 
 if TYPE_CHECKING:
@@ -50,6 +54,13 @@ class LiveTarget:
     images: list[Image]
     units: dict[int, LiveUnit]
     sessions: "set[Session]" = field(default_factory=set)
+    working: int = 0
+    """Commands that Python carries out on its disks now; some go on when their session has ended."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses its disks, so that they may be closed."""
+        return not self.sessions and not self.working
 
 
 class LiveTargets:
@@ -77,13 +88,35 @@ class LiveTargets:
         self._state = state
         self._reset = reset
         self._live: dict[str, LiveTarget] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._remembered: dict[tuple[str, int], LogicalUnit] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._remembered: dict[tuple[str, int], Remains] = {}
+        """By target and LUN, of every target that was ever open: no port may be met for the first time twice."""
         self._lingering: dict[str, asyncio.TimerHandle] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def lock(self, name: str) -> asyncio.Lock:
         """Whoever opens, closes or resets the target of that name holds it."""
         return self._locks.setdefault(name, asyncio.Lock())
+
+    @asynccontextmanager
+    async def held(self, name: str, seconds: float) -> AsyncIterator[None]:
+        """The lock of that name, waited for so long at most.
+
+        Raises ProtocolError (service unavailable): a disk that hangs must not make its logins pile up.
+        """
+        lock = self.lock(name)
+        try:
+            async with asyncio.timeout(seconds):
+                await lock.acquire()
+        except TimeoutError:
+            raise ProtocolError(
+                f"The disks of {name} were not free within {seconds:g} s: an earlier login still waits for them.",
+                login_status=Status.SERVICE_UNAVAILABLE,
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def get(self, name: str) -> LiveTarget | None:
         """The target, if it is open."""
@@ -97,7 +130,7 @@ class LiveTargets:
         """The target with its disks open; hold its lock. ImageError when a disk can't be had."""
         self._stop_lingering(config.name)
         live = self._live.get(config.name)
-        if live is not None and live.config != config and not live.sessions:
+        if live is not None and live.config != config and live.idle:
             await self.close(live)
             live = None
         if live is None:
@@ -156,9 +189,12 @@ class LiveTargets:
         loop = asyncio.get_running_loop()
         name = live.config.name
         self._stop_lingering(name)
-        self._lingering[name] = loop.call_later(
-            self._linger_seconds, lambda: loop.create_task(self._close_if_idle(name))
-        )
+        self._lingering[name] = loop.call_later(self._linger_seconds, self._start_closing, name)
+
+    def _start_closing(self, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._close_if_idle(name))
+        self._closing.add(task)  # the loop itself would not keep it
+        task.add_done_callback(self._closing.discard)
 
     def _stop_lingering(self, name: str) -> None:
         handle = self._lingering.pop(name, None)
@@ -168,17 +204,21 @@ class LiveTargets:
     async def _close_if_idle(self, name: str) -> None:
         async with self.lock(name):
             live = self._live.get(name)
-            if live is not None and not live.sessions:
+            if live is None or live.sessions:
+                return
+            if live.idle:
                 await self.close(live)
+            else:  # a command goes on without its session, SANITIZE perhaps
+                self.release(live)
 
     async def close(self, live: LiveTarget) -> None:
-        """Flushes and closes its disks; it must have no session left."""
+        """Flushes and closes its disks; it must be idle."""
         name = live.config.name
         self._stop_lingering(name)
         if self._live.get(name) is live:
             del self._live[name]
         for lun, unit in live.units.items():
-            self._remembered[name, lun] = unit.unit
+            self._remembered[name, lun] = unit.unit.remains
         loop = asyncio.get_running_loop()
         for image in live.images:
             await loop.run_in_executor(self._executor, self._close_image, image)
@@ -197,7 +237,7 @@ class LiveTargets:
         loop = asyncio.get_running_loop()
         for live in self.all():
             async with self.lock(live.config.name):
-                for image in live.images:
+                for image in live.images if self.get(live.config.name) is live else ():
                     if not self._disks.is_shared(image):
                         await loop.run_in_executor(self._executor, self._flush_image, image)
 

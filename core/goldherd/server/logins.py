@@ -62,6 +62,8 @@ class Portals:
     _listeners: list[socket.socket] = field(default_factory=list)
     _accepting: list[asyncio.Task[None]] = field(default_factory=list)
     _logins: set[asyncio.Task[None]] = field(default_factory=set)
+    _admitting: set[asyncio.Task[None]] = field(default_factory=set)
+    """Those of the logins that are complete: their disks are being opened."""
 
     async def open(self, addresses: Sequence[Address]) -> list[Portal]:
         """Listens on all of them; SettingsError, and none is open, when one can't be had."""
@@ -69,16 +71,28 @@ class Portals:
             for address in addresses:
                 self._listeners += await _listen(address)
         except BaseException:
-            self.close()
+            self._stop_listening()
             raise
         loop = asyncio.get_running_loop()
         self._accepting = [loop.create_task(self._accept(listener)) for listener in self._listeners]
         return [Portal(*listener.getsockname()[:2]) for listener in self._listeners]
 
-    def close(self) -> None:
-        """Accepts nobody any more; logins under way are dropped."""
-        for task in (*self._accepting, *self._logins):
+    async def close(self) -> None:
+        """Accepts nobody any more; logins under way are dropped, complete ones become sessions first.
+
+        Whoever opens a disk is not interrupted: nobody would know of the open disk.
+        """
+        for task in (*self._accepting, *(self._logins - self._admitting)):
             task.cancel()
+        if self._accepting:
+            await asyncio.wait(self._accepting)
+        self._stop_listening()
+        if self._admitting:
+            _, late = await asyncio.wait(self._admitting, timeout=limits.CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+
+    def _stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -107,7 +121,9 @@ class Portals:
         try:
             _prepare(connection)
             async with asyncio.timeout(self.login_seconds):
-                await self._lead(connection, address)
+                arrival = await self._lead(connection, address)
+            if arrival is not None:
+                await self._finish(arrival)
         except TimeoutError:
             log.info("a login took too long", address=address, seconds=self.login_seconds)
         except (OSError, EOFError):
@@ -120,7 +136,8 @@ class Portals:
             if connection.fileno() >= 0:  # not handed over
                 connection.close()
 
-    async def _lead(self, connection: socket.socket, address: str) -> None:
+    async def _lead(self, connection: socket.socket, address: str) -> Arrival | None:
+        """The login up to its last response, which is not sent yet; None when it was refused."""
         loop = asyncio.get_running_loop()
         portal = Portal.reached_by(connection.getsockname())
         login = Login(self.host, portal, address, self.policy)
@@ -134,27 +151,39 @@ class Portals:
                 data = whole[:data_bytes]
             answers = login.receive(raw, data)
             if login.result is not None:
-                await self._finish(connection, login.result, portal, answers, bytes(received))
-                return
+                return Arrival(login.result, portal, b"".join(answers), connection, bytes(received))
             for answer in answers:
                 await loop.sock_sendall(connection, answer)
             if login.closed:
                 log.warning(
                     "a login was refused", address=address, initiator=login.initiator or None, reason=login.refusal
                 )
-                return
+                return None
 
-    async def _finish(
-        self, connection: socket.socket, result: LoginResult, portal: Portal, answers: list[bytes], residual: bytes
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        response = b"".join(answers)
+    async def _finish(self, arrival: Arrival) -> None:
+        """Lets a complete login in. Takes as long as its disks take: to refuse would end the boot of a client."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._admitting.add(task)
+        login = arrival.login
         try:
-            await self.admit(Arrival(result, portal, response, connection, residual))
+            await self.admit(arrival)
         except GoldherdError as refusal:
             status = refusal.login_status if isinstance(refusal, ProtocolError) else Status.SERVICE_UNAVAILABLE
-            log.error("a login can't be served", initiator=result.initiator, target=result.target, reason=str(refusal))
-            await loop.sock_sendall(connection, _refusal(response, status))
+            log.error("a login can't be served", initiator=login.initiator, target=login.target, reason=str(refusal))
+            await self._refuse(arrival, status)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("a login can't be served", initiator=login.initiator, target=login.target)
+            await self._refuse(arrival, Status.TARGET_ERROR)
+        finally:
+            self._admitting.discard(task)
+
+    @staticmethod
+    async def _refuse(arrival: Arrival, status: LoginStatus) -> None:
+        if arrival.socket.fileno() >= 0:  # not handed over
+            await asyncio.get_running_loop().sock_sendall(arrival.socket, _refusal(arrival.response, status))
 
 
 async def _listen(address: Address) -> list[socket.socket]:

@@ -8,7 +8,7 @@ connection ends, `_closed` takes the session apart.
 import asyncio
 import os
 import resource
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FolderPath
 from typing import Any, Final
@@ -95,6 +95,8 @@ class Server:
         self._requests = Requests(self._fences, self._close_target)
         self._logins = Portals(self, self.admit, settings.login_seconds)
         self._timers: list[asyncio.Task[None]] = []
+        self._ending: set[asyncio.Task[None]] = set()
+        self._hurried = asyncio.Event()
 
     # --- life ---
 
@@ -137,19 +139,23 @@ class Server:
                 log.exception("a timer failed")
 
     async def stop(self) -> None:
-        """Accepts nobody, asks clients to log out, waits a while, flushes and closes everything."""
-        self._logins.close()
-        for session in self.sessions:
-            if session.live is not None and not session.by_loader:
-                self._ask_to_leave(session)
-        await self._wait_for_all(self.settings.shutdown_seconds)
+        """Accepts nobody, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
+        await self._logins.close()
+        asked = [session for session in self.sessions if session.live is not None and not session.by_loader]
+        for session in asked:
+            self._ask_to_leave(session)
+        await self._wait_for_logouts(asked)
         for session in self.sessions:
             session.reactor.close_session(session.token)
-        await self._wait_for_all(limits.CLOSE_SECONDS)
+        await self._wait_for(list(self.sessions), limits.CLOSE_SECONDS)
         for timer in self._timers:
             timer.cancel()
         for live in self.targets.all():
-            await self.targets.close(live)
+            async with self.targets.lock(live.config.name):
+                if live.idle:
+                    await self.targets.close(live)
+                else:
+                    log.error("a disk is left as it is: I/O on it does not end", target=live.config.name)
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._outbox.fileno())
         if self.settings.reactors:
@@ -166,12 +172,27 @@ class Server:
         message = header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds)
         session.reactor.send_pdu(session.token, header.pdu(message), TAKES_STAT_SN)
 
-    async def _wait_for_all(self, seconds: float) -> None:
-        waiting = [asyncio.ensure_future(session.closed.wait()) for session in self.sessions]
-        if waiting and seconds:
-            await asyncio.wait(waiting, timeout=seconds)
-        for future in waiting:
+    def hurry(self) -> None:
+        """Clients need not be waited for any more."""
+        self._hurried.set()
+
+    async def _wait_for_logouts(self, sessions: Sequence[Session]) -> None:
+        """Until they have ended, the time is over, or somebody is in a hurry."""
+        ends = asyncio.ensure_future(self._wait_for(sessions, self.settings.shutdown_seconds))
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        await asyncio.wait((ends, hurried), return_when=asyncio.FIRST_COMPLETED)
+        for future in (ends, hurried):
             future.cancel()
+
+    @staticmethod
+    async def _wait_for(sessions: Sequence[Session], seconds: float) -> None:
+        waiting = [asyncio.ensure_future(session.closed.wait()) for session in sessions]
+        try:
+            if waiting:
+                await asyncio.wait(waiting, timeout=seconds)
+        finally:
+            for future in waiting:
+                future.cancel()
 
     # --- what logins ask (session.host.LoginHost) ---
 
@@ -210,37 +231,48 @@ class Server:
         if login.target is None:
             await self._hand_over(arrival, None)
             return
-        async with self.targets.lock(login.target):
+        async with self.targets.held(login.target, self.settings.login_seconds):
             config = self.directory.find(login.target)
             if config is None:
                 raise ProtocolError(f"The target {login.target} has gone.", login_status=Status.REMOVED)
             await self._end_replaced(login)
-            await self._begin_boot(login, config)
+            if login.isid.startswith(LOADER_ISID):
+                await self._begin_boot(config)
             live = await self.targets.open(config)
             await self._hand_over(arrival, live)
         self.directory.node_seen(login.target, login.initiator, login.address)
 
     async def _end_replaced(self, login: LoginResult) -> None:
-        """Session and connection reinstatement: the old session ends before the new one begins."""
-        if login.action in (SessionAction.REINSTATE_SESSION, SessionAction.REINSTATE_CONNECTION):
-            old = self.sessions.find(login.initiator, login.isid, login.target)
-            if old is not None:
-                await self._end(old)
+        """Session and connection reinstatement: the old session ends before the new one begins.
 
-    async def _begin_boot(self, login: LoginResult, config: TargetConfig) -> None:
-        """A boot loader that logs in to a node with policy reset gets a fresh disk.
+        Looked up now, not when the login decided: of two logins at once, the second replaces the first.
+        """
+        old = self.sessions.find(login.initiator, login.isid, login.target)
+        if old is not None:
+            await self._end(old)
+
+    async def _begin_boot(self, config: TargetConfig) -> None:
+        """A boot loader logs in: a node with policy reset gets a fresh disk, any node the version that is active now.
 
         Only a loader is taken for the beginning of a boot: an operating system that comes back after a network
-        failure must find what it wrote. Sessions that are still open then belong to a machine that was reset.
+        failure must find what it wrote. Sessions of an operating system that are still open then belong to a machine
+        that was reset; if there are only loaders', this one may have lost its connection in the middle of a boot, and
+        goes on with the version it began with.
         """
-        if config.policy != "reset" or not login.isid.startswith(LOADER_ISID):
-            return
+        reset = config.policy == "reset"
         live = self.targets.get(config.name)
         if live is not None:
-            for session in list(live.sessions):
-                await self._end(session)
-            await self.targets.close(live)
-        await self.targets.renew(config)
+            outdated = live.config.luns != config.luns and not all(session.by_loader for session in live.sessions)
+            if reset or outdated:
+                await asyncio.gather(*(self._end(session) for session in live.sessions))
+                if not live.idle:
+                    raise ProtocolError(
+                        f"The last boot of {config.name} still has I/O under way: its disk hangs.",
+                        login_status=Status.SERVICE_UNAVAILABLE,
+                    )
+                await self.targets.close(live)
+        if reset:
+            await self.targets.renew(config)
 
     async def _end(self, session: Session) -> None:
         session.reactor.close_session(session.token)
@@ -316,6 +348,9 @@ class Server:
                 self._act(letter)
             except Exception:
                 log.exception("a letter of a reactor could not be answered", letter=type(letter).__name__)
+                session = self.sessions.get(getattr(letter, "token", 0))
+                if session is not None:  # a new session is better than an answer that never comes
+                    session.reactor.close_session(session.token)
 
     def _act(self, letter: object) -> None:
         if isinstance(letter, DoneLetter):
@@ -332,7 +367,24 @@ class Server:
         elif isinstance(letter, RequestLetter):
             self._requests.request(session, letter)
         else:
-            self._take_apart(session, _REASONS.get(letter.reason, "unknown"))
+            self._connection_ended(session, _REASONS.get(letter.reason, "unknown"))
+
+    def _connection_ended(self, session: Session, reason: str) -> None:
+        """No reactor works for the session any more; what Python does for it must not outlive it either."""
+        running = list(session.running.values())
+        for each in running:
+            each.abort()
+        if not running:
+            self._take_apart(session, reason)
+            return
+
+        async def finish() -> None:
+            await asyncio.wait([each.task for each in running])
+            self._take_apart(session, reason)
+
+        task = asyncio.get_running_loop().create_task(finish())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def _take_apart(self, session: Session, reason: str) -> None:
         """The session is over, and no reactor uses anything of it."""
