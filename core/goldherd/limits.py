@@ -85,10 +85,10 @@ TASKS_MAX: Final = 1048576
 """Tasks of one reactor: 20 bits of the Target Transfer Tag."""
 SEND_STUCK_SECONDS: Final = 60
 """A peer that takes no byte for so long is gone: its connection is closed."""
-PING_IDLE_SECONDS: Final = 15
-"""Silence after which a NOP-In is sent."""
-PING_ANSWER_SECONDS: Final = 30
-"""How long an initiator that has answered a ping before may take for the next one."""
+PING_SECONDS: Final = 30
+"""Silence after which a NOP-In is sent, unless the settings say otherwise."""
+SILENCE_SECONDS: Final = 60
+"""Silence after which an initiator that has answered a ping before is let go, unless the settings say otherwise."""
 
 # --- scsi -------------------------------------------------------------------------------------------------
 UNIT_ATTENTIONS_MAX: Final = 16

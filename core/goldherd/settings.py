@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from goldherd.errors import SettingsError
-from goldherd.limits import LISTENERS_MAX, REACTORS_MAX
+from goldherd.limits import LISTENERS_MAX, PING_SECONDS, REACTORS_MAX, SILENCE_SECONDS
 from goldherd.targets import TargetConfig
 
 ISCSI_PORT: Final = 3260
@@ -119,9 +119,9 @@ class ServerSettings(BaseSettings):
     """What comes before ":NODE" in a target's name."""
     login_seconds: float = Field(default=15.0, gt=0, le=600)
     """A connection that is not in full feature phase after this time is closed."""
-    ping_seconds: float = Field(default=30.0, gt=0, le=3600)
+    ping_seconds: float = Field(default=float(PING_SECONDS), gt=0, le=3600)
     """An idle session is asked for a sign of life (NOP-In) this often."""
-    ping_timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+    ping_timeout_seconds: float = Field(default=float(SILENCE_SECONDS), gt=0, le=3600)
     """A session that has answered pings before and is silent for so long is closed."""
     flush_seconds: float = Field(default=5.0, gt=0, le=600)
     """Block tables that changed reach the disk after this time even if no guest asks for a flush."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from goldherd.limits import PING_ANSWER_SECONDS, PING_IDLE_SECONDS
+from goldherd.limits import PING_SECONDS, SILENCE_SECONDS
 from goldherd.reactor.outbox import ClosedLetter, RequestLetter
 from goldherd.wire.opcodes import Opcode, RejectReason
 
@@ -38,7 +38,7 @@ def seconds_later(initiator: Initiator, seconds: int) -> None:
 
 def test_a_silent_initiator_is_pinged_once(login: Login) -> None:
     initiator = login()
-    seconds_later(initiator, PING_IDLE_SECONDS + 1)
+    seconds_later(initiator, PING_SECONDS + 1)
     ping = only(initiator.send())
     assert (ping.opcode, ping.itt) == (Opcode.NOP_IN, NO_TAG)
     assert ping.ttt != NO_TAG
@@ -50,18 +50,18 @@ def test_who_has_never_answered_a_ping_is_kept(login: Login) -> None:
     """iPXE can't answer one."""
     initiator = login()
     for _ in range(10):
-        seconds_later(initiator, PING_IDLE_SECONDS + PING_ANSWER_SECONDS + 1)
+        seconds_later(initiator, SILENCE_SECONDS + 1)
     assert initiator.open
 
 
 def test_who_answered_before_and_is_silent_now_is_gone(login: Login) -> None:
     initiator = login()
-    seconds_later(initiator, PING_IDLE_SECONDS + 1)
+    seconds_later(initiator, PING_SECONDS + 1)
     ping = only(initiator.send())
     initiator.send(initiator.other(Opcode.NOP_OUT, itt=NO_TAG, ttt=ping.ttt))
-    seconds_later(initiator, PING_IDLE_SECONDS + 1)
+    seconds_later(initiator, PING_SECONDS + 1)
     initiator.send()
-    seconds_later(initiator, PING_ANSWER_SECONDS - 1)
+    seconds_later(initiator, SILENCE_SECONDS - PING_SECONDS - 2)
     assert initiator.open
     seconds_later(initiator, 2)
     assert initiator.post() == [ClosedLetter(initiator.token, 5)]

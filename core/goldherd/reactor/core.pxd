@@ -74,6 +74,8 @@ cdef struct Core:
     uint64_t buffer_bytes   # write buffers in use
     uint64_t serial         # of the newest task
     uint64_t now_ms         # at the start of this turn of the loop
+    uint64_t ping_ms        # silence after which a NOP-In is sent
+    uint64_t silence_ms     # silence after which somebody who answered pings before is let go
     Counters counters
     # memory
     Task** slabs

@@ -9,8 +9,8 @@ from libc.string cimport memcpy, memset
 
 from goldherd.block.pool cimport listen, python_pool, storage_pool, unlisten
 from goldherd.limits cimport (
-    DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_ANSWER_SECONDS, PING_IDLE_SECONDS, RECEIVE_BYTES,
-    SECTOR_BYTES, SEND_STUCK_SECONDS)
+    DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES,
+    SEND_STUCK_SECONDS, SILENCE_SECONDS)
 from goldherd.reactor.core cimport (
     ABORT_NEXUS, ABORT_ONE, ABORT_UNIT, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK)
 from goldherd.reactor.letters cimport Attachment, act
@@ -61,6 +61,8 @@ cdef class Desk:
         self.core.storage = <void*>self.storage
         self.core.python = <void*>self.python
         self.core.outbox = &outbox.box
+        self.core.ping_ms = PING_SECONDS * 1000
+        self.core.silence_ms = SILENCE_SECONDS * 1000
         listen(&self.core.listener)
 
     def __dealloc__(self) -> None:
@@ -69,6 +71,12 @@ cdef class Desk:
                 self.bury()
             unlisten(&self.core.listener)
             close_core(&self.core)
+
+    def pace(self, ping_seconds: float, silence_seconds: float) -> None:
+        """After how much silence a NOP-In is sent, and after how much a session that has answered one before is let
+        go; to be called before sessions are attached."""
+        self.core.ping_ms = <uint64_t>(ping_seconds * 1000)
+        self.core.silence_ms = <uint64_t>(max(silence_seconds, ping_seconds) * 1000)
 
     # --- letters from Python ---
 
@@ -294,14 +302,14 @@ cdef class Desk:
                 self.end(c, CLOSE_STUCK)
                 continue
             idle = core.now_ms - c.input_ms
-            if c.ping_waits and c.answers_pings and idle > (PING_IDLE_SECONDS + PING_ANSWER_SECONDS) * 1000:
+            if c.ping_waits and c.answers_pings and idle > core.silence_ms:
                 self.end(c, CLOSE_SILENT)
-            elif idle > PING_IDLE_SECONDS * 1000 and not c.ping_waits and not c.blocked and c.send_first == NULL:
+            elif idle > core.ping_ms and not c.ping_waits and not c.blocked and c.send_first == NULL:
                 c.ping_waits = True
                 c.ping_tag += 1
                 emit_nop_in(core, c, <uint32_t>RESERVED_TAG, c.ping_tag & <uint32_t>0x7FFFFFFF, NULL, NULL, 0)
                 self.turn(c, False)
-            elif idle <= PING_IDLE_SECONDS * 1000:
+            elif idle <= core.ping_ms:
                 c.ping_waits = False
 
     cdef void bury(self) noexcept nogil:

@@ -86,6 +86,8 @@ class Server:
         self.portals: list[Portal] = []
         self._outbox = Outbox()
         self._reactors = [Reactor(number, self._outbox) for number in range(max(settings.reactors, 1))]
+        for reactor in self._reactors:
+            reactor.pace(settings.ping_seconds, settings.ping_timeout_seconds)
         self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
         self._disks = Disks(hooks, self.cache, seals)
         self.targets = LiveTargets(self._disks, self._executor, linger_seconds, state, reset)
