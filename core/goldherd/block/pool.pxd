@@ -30,7 +30,8 @@ cdef void ring() noexcept nogil                          # wakes every listener 
 cdef void begin_step(Listener* listener) noexcept nogil  # what it sees from now on stays until end_step
 cdef void end_step(Listener* listener) noexcept nogil
 cdef uint64_t next_epoch() noexcept nogil
-cdef void wait_for_epoch(uint64_t epoch) noexcept nogil  # returns when every step that began before it has ended
+cdef bint epoch_over(uint64_t epoch) noexcept nogil      # whether every step that began before it has ended
+cdef void wait_for_epoch(uint64_t epoch) noexcept nogil  # returns when that is so
 
 cdef Pool storage_pool()     # the process's pool for disks
 cdef Pool python_pool()      # the process's pool for Python backends

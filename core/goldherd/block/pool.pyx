@@ -170,20 +170,20 @@ cdef uint64_t next_epoch() noexcept nogil:
     return add_epoch(&epoch, 1, __ATOMIC_SEQ_CST)
 
 
-cdef void wait_for_epoch(uint64_t target) noexcept nogil:
+cdef bint epoch_over(uint64_t target) noexcept nogil:
     cdef Listener* listener
     cdef uint64_t seen
-    cdef bint busy = True
-    while busy:
-        busy = False
-        pthread_mutex_lock(&bell)
-        listener = listeners
-        while listener != NULL:
-            seen = load_epoch(&listener.epoch, __ATOMIC_SEQ_CST)
-            if seen and seen < target:
-                busy = True
-                break
-            listener = listener.next
-        pthread_mutex_unlock(&bell)
-        if busy:
-            usleep(50)
+    cdef bint over = True
+    pthread_mutex_lock(&bell)
+    listener = listeners
+    while listener != NULL and over:
+        seen = load_epoch(&listener.epoch, __ATOMIC_SEQ_CST)
+        over = seen == 0 or seen >= target
+        listener = listener.next
+    pthread_mutex_unlock(&bell)
+    return over
+
+
+cdef void wait_for_epoch(uint64_t target) noexcept nogil:
+    while not epoch_over(target):
+        usleep(50)

@@ -4,6 +4,8 @@ A traceback is a detail: it stands in the file, one JSON object per line, and ne
 lines of level info are on stderr too; other commands put only their own sentences there.
 """
 
+import contextlib
+import io
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -24,6 +26,19 @@ class _Sinks:
         self.level_on_stderr = logging.CRITICAL + 1
 
 
+class _Stderr(io.TextIOBase):
+    """stderr that never fails: a daemon goes on when the reader of its log has gone; the file has every line."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 _sinks = _Sinks()
 _to_json = structlog.processors.JSONRenderer(default=str)
 _to_text = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
@@ -42,7 +57,7 @@ def configure(data: Path | None) -> None:
             _render_for_people,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Stderr()),
         cache_logger_on_first_use=False,
     )
 

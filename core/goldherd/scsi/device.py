@@ -186,7 +186,8 @@ class LogicalUnit:
             nexus.copy_results.clear()
             if self.reserved_by is nexus:
                 self.reserved_by = None
-            self.changed()
+                for other in self.nexuses:
+                    self.refresh_flags(other)
 
     def attend(self, sense: Sense, *, but: Nexus | None = None) -> None:
         """Establishes a unit attention condition for every nexus, one perhaps left out."""
