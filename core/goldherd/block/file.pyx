@@ -222,6 +222,8 @@ cdef class FileImage(NativeImage):
                 return PLAN_COLD if state == FETCHING or state == ABSENT else PLAN_BLOCKING
             length = granule * GRANULE_BYTES - offset
         runs[0].kind = RUN_MEMORY
+        runs[0].fd = self.fd
+        runs[0].position = self.start + <int64_t>offset
         runs[0].length = length
         runs[0].memory = mapping.memory + mapping.lead + offset
         runs[0].pins = NULL

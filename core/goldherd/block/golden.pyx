@@ -202,7 +202,8 @@ cdef class GoldenImage(NativeImage):
         self.descriptor = -1
 
     def __dealloc__(self) -> None:
-        self.let_go()
+        with nogil:                     # a fetch from a Python source needs the GIL to end
+            self.let_go()
 
     def close(self) -> None:
         """Gives its memory back; nobody may read it any more. The source is closed with it."""
@@ -214,14 +215,19 @@ cdef class GoldenImage(NativeImage):
     def resident_bytes(self) -> int:
         cdef uint32_t i
         cdef uint64_t count = 0
-        if self.place != NULL:
-            for i in range(self.granules):
-                count += self.place[i] >= 0
+        with nogil:
+            pthread_mutex_lock(<pthread_mutex_t*>self.cache.mutex)      # close() may be at work on another thread
+            if self.place != NULL:
+                for i in range(self.granules):
+                    count += self.place[i] >= 0
+            pthread_mutex_unlock(<pthread_mutex_t*>self.cache.mutex)
         return count * GRANULE_BYTES
 
     cdef void let_go(self) noexcept nogil:
         cdef uint32_t i
         cdef int32_t slot
+        cdef Slot* here
+        cdef int32_t* place
         if self.place == NULL:
             return
         while load_int(&self.in_flight, __ATOMIC_SEQ_CST):
@@ -229,14 +235,20 @@ cdef class GoldenImage(NativeImage):
         pthread_mutex_lock(<pthread_mutex_t*>self.cache.mutex)
         for i in range(self.granules):
             slot = self.place[i]
-            if slot >= 0:
-                self.cache.slots[slot].home = NULL
-                self.cache.slots[slot].referenced = False
+            if slot < 0:
+                continue
+            here = &self.cache.slots[slot]
+            here.home = NULL
+            here.referenced = False
+            if load_pins(&here.pins, __ATOMIC_SEQ_CST):
+                here.given_up = True    # a send still reads it: reusable when that has ended
+            else:
                 self.cache.free_slots[self.cache.free_count] = slot
                 self.cache.free_count += 1
-        pthread_mutex_unlock(<pthread_mutex_t*>self.cache.mutex)
-        free(self.place)
+        place = self.place
         self.place = NULL
+        pthread_mutex_unlock(<pthread_mutex_t*>self.cache.mutex)
+        free(place)
         if self.descriptor >= 0:
             close_descriptor(self.descriptor)
             self.descriptor = -1
@@ -264,6 +276,7 @@ cdef class GoldenImage(NativeImage):
         cdef int32_t slot = self.cache.take_slot()
         cdef char* memory
         cdef int result
+        cdef bint drop
         if slot < 0:
             store_place(&self.place[granule], PLACE_ABSENT, __ATOMIC_SEQ_CST)
             return -1
@@ -273,10 +286,14 @@ cdef class GoldenImage(NativeImage):
             self.cache.free_slot(slot)
             store_place(&self.place[granule], PLACE_ABSENT, __ATOMIC_SEQ_CST)
             return result
+        pthread_mutex_lock(<pthread_mutex_t*>self.cache.mutex)
         self.cache.fetches += 1
         self.since_drop += 1
-        if self.descriptor >= 0 and self.since_drop >= DROP_AFTER_FETCHES:
+        drop = self.since_drop >= DROP_AFTER_FETCHES
+        if drop:
             self.since_drop = 0
+        pthread_mutex_unlock(<pthread_mutex_t*>self.cache.mutex)
+        if drop and self.descriptor >= 0:
             posix_fadvise(self.descriptor, 0, 0, POSIX_FADV_DONTNEED)
         if memory[0] == 0 and memcmp(memory, memory + 1, length - 1) == 0:
             self.cache.free_slot(slot)

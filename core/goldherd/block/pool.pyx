@@ -33,6 +33,7 @@ cdef extern from * nogil:
     uint64_t load_epoch "__atomic_load_n"(uint64_t*, int)
     uint64_t add_epoch "__atomic_add_fetch"(uint64_t*, uint64_t, int)
     void store_epoch "__atomic_store_n"(uint64_t*, uint64_t, int)
+    void fence "__atomic_thread_fence"(int)
     int __ATOMIC_SEQ_CST, __ATOMIC_RELEASE
 
 cdef extern from "<unistd.h>" nogil:
@@ -158,6 +159,7 @@ cdef uint64_t epoch = 1
 
 cdef void begin_step(Listener* listener) noexcept nogil:
     store_epoch(&listener.epoch, load_epoch(&epoch, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST)
+    fence(__ATOMIC_SEQ_CST)     # whoever doesn't see this epoch has unpublished before anything below is read
 
 
 cdef void end_step(Listener* listener) noexcept nogil:

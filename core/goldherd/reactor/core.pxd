@@ -1,10 +1,11 @@
 """The state of one reactor, and the steps that input.pyx, tasks.pyx and output.pyx take on it.
 
-No function here or there touches a socket: a driver (epoll.pyx) receives into `receive`, calls consume(), and sends
-the batch. Everything runs on one thread; other threads reach it by letters.
+No function here or there touches a socket: turn.pyx asks `send_some` and `receive_some` of its driver, which are
+system calls in epoll.pyx and plain memory in feed.pyx. Everything runs on one thread; other threads reach it by letters.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from posix.uio cimport iovec
 
 from goldherd.block.pool cimport Job, Listener
 from goldherd.reactor.batch cimport Batch
@@ -31,6 +32,18 @@ cdef enum AbortScope:
     ABORT_ONE = 1           # the task with this tag of this session
     ABORT_NEXUS = 2         # all tasks of this session on the unit (NULL: on all units)
     ABORT_UNIT = 3          # all tasks of all sessions on the unit
+
+cdef enum:
+    # what the driver's two functions say besides a number of bytes
+    WIRE_OVER = -1          # end of the stream, or an error
+    WIRE_LATER = -2         # nothing to receive now
+
+cdef struct Core
+
+# Bytes taken of the iovec, 0 when the peer takes no more for now, or WIRE_OVER.
+ctypedef ssize_t (*SendSome)(Core* core, Connection* connection, iovec* iov, int count) noexcept nogil
+# Bytes put into the iovec, or WIRE_LATER, or WIRE_OVER.
+ctypedef ssize_t (*ReceiveSome)(Core* core, Connection* connection, iovec* iov, int count) noexcept nogil
 
 cdef struct Counters:
     uint64_t commands
@@ -73,6 +86,9 @@ cdef struct Core:
     uint32_t connection_room
     uint32_t connection_count
     # neighbours
+    SendSome send_some
+    ReceiveSome receive_some
+    void* driver            # theirs
     Mailbox inbox
     Mailbox* outbox
     Listener listener

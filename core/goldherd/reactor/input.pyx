@@ -67,6 +67,11 @@ cdef inline bint numbered(Core* core, Connection* c, const uint8_t* header) noex
     return False
 
 
+cdef inline bint crowded(Session* session) noexcept nogil:
+    """Whether the session holds all the commands it may, numbered and immediate."""
+    return session.live >= session.window + <uint32_t>IMMEDIATE_PLACES
+
+
 cdef inline Task* known_task(Session* session, uint32_t itt) noexcept nogil:
     """The live SCSI task with this Initiator Task Tag (as it came), or NULL."""
     cdef Task* task = session.newest
@@ -153,8 +158,10 @@ cdef bint answer(Core* core, Connection* c, const uint8_t* header, UnitState* un
     cdef uint32_t itt
     cdef uint32_t length
     cdef uint32_t allocation
-    cdef uint64_t low = (<uint64_t*>cdb)[0]
-    cdef uint64_t high = (<uint64_t*>(cdb + 8))[0]
+    cdef uint64_t low
+    cdef uint64_t high
+    memcpy(&low, cdb, 8)
+    memcpy(&high, cdb + 8, 8)
     for i in range(answers.count):
         entry = &answers.answers[i]
         if ((low & (<uint64_t*>entry.mask)[0]) == (<uint64_t*>entry.cdb)[0]
@@ -168,8 +175,12 @@ cdef bint answer(Core* core, Connection* c, const uint8_t* header, UnitState* un
                 allocation = get32(cdb + entry.allocation_at)
             else:
                 allocation = length
+            if allocation < length:
+                length = allocation
+            if length > c.max_send_segment and expected > c.max_send_segment:
+                return False            # takes several Data-In: Python's replies are split
             memcpy(&itt, header + ITT, 4)
-            emit_answer(core, c, itt, expected, entry.bytes, allocation if allocation < length else length)
+            emit_answer(core, c, itt, expected, entry.bytes, length)
             return True
     return False
 
@@ -182,6 +193,7 @@ cdef void to_python(Core* core, Connection* c, const uint8_t* header, NexusState
     cdef Task* task = make_task(core, c, header, nexus, expected, PURPOSE_PYTHON)
     if task == NULL:
         return
+    task.flags = header[FLAGS]
     if not header[FLAGS] & COMMAND_WRITE:
         bounce(core, task)
         return
@@ -282,7 +294,7 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         if known_task(session, itt) != NULL:
             emit_reject(core, c, REJECT_TASK_IN_PROGRESS, header)
             return
-        if session.live >= session.window + IMMEDIATE_PLACES:
+        if crowded(session):
             emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header)
             return
     if length and not flags & COMMAND_WRITE:
@@ -381,7 +393,7 @@ cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_
     cdef Letter* letter
     if not numbered(core, c, header):
         return
-    if c.session.live >= c.session.window + IMMEDIATE_PLACES:
+    if crowded(c.session):
         emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header)
         return
     if length > REQUEST_BYTES_MAX:
@@ -432,13 +444,13 @@ cdef void bad_digest(Core* core, Connection* c, const uint8_t* header, Task* tas
     cdef NexusState* nexus
     core.counters.digest_errors += 1
     emit_reject(core, c, REJECT_DATA_DIGEST, header)
+    memcpy(&itt, header + ITT, 4)
     if task == NULL and opcode == SCSI_COMMAND:
-        if numbered(core, c, header):
+        if numbered(core, c, header) and known_task(c.session, itt) == NULL and not crowded(c.session):
             nexus = nexus_of(c.session, header)
             if nexus != NULL:
                 task = make_task(core, c, header, nexus, get32(header + EDTL), PURPOSE_WRITE)
     elif task == NULL and opcode == DATA_OUT:
-        memcpy(&itt, header + ITT, 4)
         task = known_task(c.session, itt)
         if task != NULL and task.phase != PHASE_DATA_OUT:
             task = NULL

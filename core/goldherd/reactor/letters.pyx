@@ -13,9 +13,11 @@ from goldherd.reactor.mailbox cimport (
     LETTER_WAKE, make_letter, post)
 from goldherd.reactor.slots cimport (
     connection_of, enqueue, release_connection, release_task, run_soon, take_connection, take_task, task_of)
-from goldherd.reactor.tasks cimport abort_task, job_done, report_closed, unpark
+from goldherd.reactor.tasks cimport abort_task, job_done, report_closed, serve_waiting, unpark
 from goldherd.session.session cimport (
-    Fence, FenceLink, NexusState, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_REPLY, PURPOSE_PDU, Session, Task)
+    Fence, FenceLink, NexusState, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_REPLY, PURPOSE_PDU, PURPOSE_READ,
+    Session, Task)
+from goldherd.wire.opcodes cimport COMMAND_READ
 
 
 cdef Connection* by_token(Core* core, uint64_t token) noexcept nogil:
@@ -53,6 +55,7 @@ cdef Connection* attach(Core* core, Letter* letter) noexcept nogil:
     session.token = letter.token
     session.exp_cmd_sn = given.exp_cmd_sn
     session.window = COMMAND_WINDOW
+    session.max_cmd_sn = given.exp_cmd_sn + <uint32_t>COMMAND_WINDOW - 1
     session.lun_count = given.lun_count
     session.luns = <NexusState**>calloc(given.lun_count + 1, sizeof(NexusState*))
     if given.residual_bytes:
@@ -100,13 +103,20 @@ cdef void reply(Core* core, Letter* letter) noexcept nogil:
     task.status = <uint8_t>letter.status
     task.loaded = False
     data = letter.bytes - letter.sense_bytes
-    task.done = 0
+    if task.purpose != PURPOSE_READ:        # until now it counted Data-Out
+        task.data_sn = 0
     if letter.number:                       # a write: what was moved came from the initiator
         task.cdb_bytes = letter.value
         task.move = 0
+    elif task.purpose == PURPOSE_READ:      # it failed: what was sent before counts for the residual
+        task.cdb_bytes = task.done
+        task.move = 0
     else:
+        if data and not task.flags & COMMAND_READ:
+            task.expected = 0               # the initiator has no buffer for it (RFC 7143 11.3.5)
         task.cdb_bytes = data
         task.move = data if data < task.expected else task.expected
+    task.done = 0
     task.burst_left = task.connection.max_burst
     enqueue(core, task, PHASE_REPLY)
 
@@ -187,14 +197,15 @@ cdef void raise_fence(Core* core, Letter* letter) noexcept nogil:
             if letter.place != NULL:
                 hit = hit and task.nexus.unit == letter.place
             if letter.kind == LETTER_ABORT:
-                hit = hit and not c.closed and (letter.number == ABORT_UNIT or c.session.token == letter.token)
+                hit = hit and (letter.number == ABORT_UNIT or c.session.token == letter.token)
                 if letter.number == ABORT_ONE:
                     hit = hit and task.itt == letter.itt
                 hit = hit and (letter.tag == 0 or <int32_t>(<uint32_t>task.serial - letter.tag) <= 0)
             if hit:
                 if task.phase == PHASE_POOL:
                     wait_for(task, fence)
-                if letter.kind == LETTER_ABORT and not task.aborted:
+                # Jobs of a connection that has closed may still write: they are waited for too.
+                if letter.kind == LETTER_ABORT and not task.aborted and not c.closed:
                     fence.found += 1
                     abort_task(core, task)
             task = older
@@ -215,6 +226,7 @@ cdef void job_over(Core* core, Letter* letter) noexcept nogil:
         free(link)
     if c.closed or task.aborted:
         release_task(core, task)
+        serve_waiting(core)
         if c.closed and c.jobs == 0:
             report_closed(core, c)
     else:

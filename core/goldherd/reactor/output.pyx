@@ -103,11 +103,11 @@ cdef inline void data_in_header(uint8_t* header, Task* task, uint64_t offset) no
     task.data_sn += 1
 
 
-cdef inline int data_in_flags(Connection* c, Task* task, uint32_t length, bint last) noexcept nogil:
-    """F ends a sequence of at most MaxBurstLength (11.7.1); S comes with the last."""
+cdef inline int data_in_flags(Connection* c, Task* task, uint32_t length, bint last, bint status) noexcept nogil:
+    """F ends a sequence of at most MaxBurstLength (11.7.1); S comes with the last, if no sense must follow."""
     task.burst_left -= length
     if last:
-        return FINAL | DATA_IN_STATUS
+        return FINAL | DATA_IN_STATUS if status else FINAL
     if task.burst_left == 0:
         task.burst_left = c.max_burst
         return FINAL
@@ -188,6 +188,9 @@ cdef int emit_read(Core* core, Connection* connection, Task* task) noexcept nogi
         else:
             # RFC 7143 allows any length; whole sectors keep the backends simple, the rest is cut off below.
             length = (want + SECTOR_MASK) & ~<uint64_t>SECTOR_MASK
+            if c.data_digest:
+                for i in range(PLAN_RUNS_MAX):
+                    runs[i].fd = -1     # only a backend that maps a file says which
             count = (<Image>task.nexus.unit.image).plan(task.offset + task.done, length, runs, PLAN_RUNS_MAX)
             if count <= 0:
                 if count == PLAN_COLD:
@@ -202,7 +205,7 @@ cdef int emit_read(Core* core, Connection* connection, Task* task) noexcept nogi
                 runs[count - 1].length -= covered - want
                 covered = want
         last = task.done + covered == task.move
-        flags = data_in_flags(c, task, <uint32_t>covered, last)
+        flags = data_in_flags(c, task, <uint32_t>covered, last, True)
         header = begin(core, c, DATA_IN, flags, <uint32_t>covered)
         data_in_header(header, task, task.done)
         if last:
@@ -239,6 +242,7 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
     cdef uint64_t want
     cdef uint8_t* header
     cdef char* place
+    cdef bint ends
     cdef bint last
     cdef const char* data = task.buffer + task.sense_bytes
     while task.done < task.move:
@@ -251,8 +255,9 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
             want = EMIT_BYTES_MAX
         if want > task.burst_left:
             want = task.burst_left
-        last = task.done + want == task.move and task.status == 0 and task.sense_bytes == 0
-        header = begin(core, c, DATA_IN, data_in_flags(c, task, <uint32_t>want, last), <uint32_t>want)
+        ends = task.done + want == task.move
+        last = ends and task.status == 0 and task.sense_bytes == 0
+        header = begin(core, c, DATA_IN, data_in_flags(c, task, <uint32_t>want, ends, last), <uint32_t>want)
         data_in_header(header, task, task.done)
         if last:
             header[FLAGS] |= <uint8_t>residual(task.cdb_bytes, task.expected, header)
@@ -267,8 +272,8 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
             return EMIT_DONE
     if not roomy(batch):
         return EMIT_FULL
-    emit_response(core, c, task.itt, task.status, task.cdb_bytes, task.expected, task.data_sn,
-                  task.buffer, task.sense_bytes)
+    emit_response(core, c, task.itt, task.status, task.cdb_bytes, task.expected,
+                  task.data_sn + task.r2t_sn, task.buffer, task.sense_bytes)
     return EMIT_DONE
 
 
@@ -276,8 +281,6 @@ cdef void emit_answer(Core* core, Connection* connection, uint32_t itt, uint32_t
                       uint32_t length) noexcept nogil:
     cdef uint8_t* header
     cdef uint32_t move = length if length < expected else expected
-    if move > connection.max_send_segment:
-        move = connection.max_send_segment      # never below 512, and answers are shorter; kept as a guard
     if move == 0:
         emit_response(core, connection, itt, 0, length, expected, 0, NULL, 0)
         return

@@ -18,6 +18,8 @@ cdef void bounce(Core* core, Task* task) noexcept nogil
 cdef void start_job(Core* core, Task* task, int operation) noexcept nogil
 # Gives the task its write buffer; False when it must wait or was refused.
 cdef bint find_room(Core* core, Task* task, uint32_t length) noexcept nogil
+# Buffers were given back: the longest waiting writes get theirs.
+cdef void serve_waiting(Core* core) noexcept nogil
 cdef void fail(Core* core, Task* task, int error) noexcept nogil
 cdef void conclude(Core* core, Task* task, int status) noexcept nogil
 cdef void abort_task(Core* core, Task* task) noexcept nogil

@@ -31,6 +31,7 @@ from goldherd.session.session cimport (
 cdef void pump(Core* core, Connection* connection) noexcept nogil:
     cdef Task* task
     cdef int emitted
+    cdef bint held
     while connection.send_first != NULL and not connection.closing:
         task = connection.send_first
         if task.phase == PHASE_WRITE:
@@ -54,7 +55,10 @@ cdef void pump(Core* core, Connection* connection) noexcept nogil:
             return
         dequeue(connection)
         if emitted == EMIT_DONE:
+            held = task.buffer_bytes != 0
             release_task(core, task)
+            if held:
+                serve_waiting(core)
         else:
             wait_for_data(core, task, emitted)
 
@@ -64,6 +68,8 @@ cdef void conclude(Core* core, Task* task, int status) noexcept nogil:
     task.status = <uint8_t>status
     task.sense_bytes = 0
     task.done = task.move
+    if task.purpose != PURPOSE_READ:    # until now it counted Data-Out
+        task.data_sn = 0
     enqueue(core, task, PHASE_REPLY)
 
 
@@ -133,9 +139,7 @@ cdef void serve_waiting(Core* core) noexcept nogil:
         core.room_first = task.next
         if core.room_first == NULL:
             core.room_last = NULL
-        task.allowed = task.chunk
-        task.data_sn = 0
-        enqueue(core, task, PHASE_R2T)
+        ask_for_data(core, task)
 
 
 cdef void ask_for_data(Core* core, Task* task) noexcept nogil:
@@ -144,6 +148,8 @@ cdef void ask_for_data(Core* core, Task* task) noexcept nogil:
         wait_for_room(core, task)
         return
     task.allowed = task.chunk - task.received
+    if task.allowed > task.connection.max_burst:    # parameter data is collected over several R2Ts
+        task.allowed = task.connection.max_burst
     task.data_sn = 0
     task.unsolicited = False
     enqueue(core, task, PHASE_R2T)

@@ -33,7 +33,7 @@ cdef struct UnitState:
     uint32_t block_shift    # log2 of the block length in bytes
     uint32_t image_flags    # IMAGE_...
     int hold                # > 0: writes wait until it is 0 again (exclusive commands)
-    Answers* answers        # swapped whole; older lists live as long as the unit
+    Answers* answers        # swapped whole; an older list lives until every step that may have seen it is over
 
 cdef struct NexusState:
     UnitState* unit
@@ -43,8 +43,8 @@ cdef struct NexusState:
 cdef class HotUnit:
     cdef UnitState state
     cdef readonly Image image
-    cdef list keep          # bytes objects and answer lists that the struct points into
-    cdef list lists         # addresses of every Answers ever published, freed with the unit
+    cdef list keep          # bytes objects that the answers point into
+    cdef object publishing  # a lock: one list is published at a time
 
 cdef class HotNexus:
     cdef NexusState state

@@ -1,7 +1,7 @@
 """The logical unit that reactors read: an image, its block length, and the answers that never change by themselves.
 
 Python builds the answers (prebuilt.py) and publishes a new list whenever something in them changes; a reactor reads
-the pointer once per command. Older lists are kept until the unit goes, because a reactor may still be reading one.
+the pointer once per command, inside a step; so an older list is freed when every step that may have seen it is over.
 """
 
 from libc.stdint cimport uint32_t
@@ -9,6 +9,19 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from goldherd.block.image cimport Image
+from goldherd.block.pool cimport next_epoch, wait_for_epoch
+
+from threading import Lock
+
+
+cdef enum:
+    ANSWER_BYTES_MAX = 8192     # far below the room for headers and small answers in a batch
+
+
+cdef void free_answers(Answers* answers) noexcept:
+    if answers != NULL:
+        free(answers.answers)
+        free(answers)
 
 
 cdef class HotUnit:
@@ -24,7 +37,7 @@ cdef class HotUnit:
             raise ValueError(f"a block of {block_size} bytes is not a power of two from 512 up")
         self.image = image
         self.keep = []
-        self.lists = []
+        self.publishing = Lock()
         self.state.image = <void*>image
         self.state.block_shift = block_size.bit_length() - 1
         self.state.block_count = image.size_bytes >> self.state.block_shift
@@ -33,19 +46,27 @@ cdef class HotUnit:
 
     def publish(self, answers: list) -> None:
         """Replaces the prebuilt answers; each has cdb, mask (16 bytes), answer, allocation_at, allocation_bytes."""
-        cdef Answers* fresh = <Answers*>calloc(1, sizeof(Answers))
+        cdef Answers* fresh
+        cdef Answers* older
         cdef Answer* place
         cdef bytes cdb, mask, answer
+        for entry in answers:
+            if len(entry.cdb) != 16 or len(entry.mask) != 16:
+                raise ValueError("a prebuilt answer needs 16 bytes of command block and of mask")
+            if entry.allocation_bytes not in (0, 1, 2, 4) or not 0 <= entry.allocation_at <= 16 - entry.allocation_bytes:
+                raise ValueError("an allocation length has 1, 2 or 4 bytes of the command block, or there is none")
+            if len(entry.answer) > ANSWER_BYTES_MAX:
+                raise ValueError(f"{len(entry.answer)} bytes are too many for a prebuilt answer; let Python give it")
+        fresh = <Answers*>calloc(1, sizeof(Answers))
         if fresh == NULL:
             raise MemoryError
         fresh.answers = <Answer*>calloc(max(len(answers), 1), sizeof(Answer))
         if fresh.answers == NULL:
             free(fresh)
             raise MemoryError
+        keep = []
         for entry in answers:
             cdb, mask, answer = entry.cdb, entry.mask, entry.answer
-            if len(cdb) != 16 or len(mask) != 16 or entry.allocation_at + entry.allocation_bytes > 16:
-                raise ValueError("a prebuilt answer needs 16 bytes of command block and of mask")
             place = &fresh.answers[fresh.count]
             memcpy(place.cdb, <const char*>cdb, 16)
             memcpy(place.mask, <const char*>mask, 16)
@@ -53,10 +74,16 @@ cdef class HotUnit:
             place.allocation_bytes = entry.allocation_bytes
             place.length = <uint32_t>len(answer)
             place.bytes = <const unsigned char*><const char*>answer
-            self.keep.append(answer)
+            keep.append(answer)
             fresh.count += 1
-        self.lists.append(<size_t>fresh)
-        self.state.answers = fresh
+        with self.publishing:
+            older, self.state.answers = self.state.answers, fresh
+            before, self.keep = self.keep, keep
+            if older != NULL:
+                with nogil:
+                    wait_for_epoch(next_epoch())
+                free_answers(older)
+        del before      # not earlier: a reactor may have been copying its bytes
 
     def hold(self) -> None:
         """Writes wait from now on; those already running are waited for with a fence of every reactor."""
@@ -67,11 +94,7 @@ cdef class HotUnit:
         self.state.hold -= 1
 
     def __dealloc__(self) -> None:
-        cdef Answers* answers
-        for address in self.lists or ():
-            answers = <Answers*><size_t>address
-            free(answers.answers)
-            free(answers)
+        free_answers(self.state.answers)
 
 
 cdef class HotNexus:

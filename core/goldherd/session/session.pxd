@@ -82,6 +82,7 @@ cdef struct Task:
 
 cdef struct Session:
     uint32_t exp_cmd_sn     # next CmdSN we take
+    uint32_t max_cmd_sn     # the highest MaxCmdSN told so far
     uint32_t window         # commands we hold at most
     uint32_t live           # tasks that hold a place of the window
     uint32_t connections    # that belong to it
@@ -146,9 +147,14 @@ cdef struct Connection:
     uint64_t write_bytes
 
 cdef inline uint32_t max_cmd_sn(Session* session) noexcept nogil:
-    """Never decreases: a task takes its place with its own CmdSN (RFC 7143 4.2.2.1)."""
+    """MaxCmdSN for the next PDU. It never decreases (RFC 7143 4.2.2.1): immediate tasks take places without a CmdSN,
+    and what was told once, the initiator may use.
+    """
     cdef uint32_t free_places = session.window - session.live if session.live < session.window else 0
-    return session.exp_cmd_sn + free_places - 1
+    cdef uint32_t now = session.exp_cmd_sn + free_places - 1
+    if before(session.max_cmd_sn, now):
+        session.max_cmd_sn = now
+    return session.max_cmd_sn
 
 cdef inline bint in_window(Session* session, uint32_t cmd_sn) noexcept nogil:
     """ExpCmdSN <= CmdSN <= MaxCmdSN, in serial number arithmetic."""

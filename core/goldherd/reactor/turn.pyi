@@ -1,0 +1,1 @@
+"""Signatures of turn.pyx; everything in it is called from compiled code."""
