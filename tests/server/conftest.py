@@ -1,6 +1,8 @@
 """A data folder made once by the real commands and copied for each test: a golden disk and four nodes."""
 
+import os
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,24 @@ def herd(template: Path, tmp_path: Path) -> Herd:
     """The image lab@1 and the nodes pc-001 to pc-004, not served yet."""
     shutil.copytree(template, tmp_path / "data")
     return Herd(tmp_path / "data")
+
+
+def install(name: str, source: str, folder: Path) -> None:
+    """What pip leaves behind: a module and its entry point."""
+    (folder / f"{name}.py").write_text(source)
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(textwrap.dedent(f"""
+        [goldherd]
+        {name} = {name}
+    """))
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages that the daemon sees."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep))
+    return folder

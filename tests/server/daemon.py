@@ -1,7 +1,6 @@
 """goldherd as its users run it: commands as processes of their own, daemons that print `ready`."""
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -84,14 +83,7 @@ def refused(ended: subprocess.CompletedProcess[str], code: int = 1) -> str:
 @contextmanager
 def running(log: Path, *words: object, cpu: int | None = None) -> Iterator[Daemon]:
     """`goldherd WORDS... --listen 127.0.0.1:0` until the block ends."""
-    environment = {key: os.environ[key] for key in QUICK if key in os.environ}
-    os.environ.update(QUICK)
-    try:
-        process = Process([*GOLDHERD, *map(str, words), "--listen", "127.0.0.1:0"], log, cpu=cpu)
-    finally:
-        for key in QUICK:
-            os.environ.pop(key)
-        os.environ.update(environment)
+    process = Process([*GOLDHERD, *map(str, words), "--listen", "127.0.0.1:0"], log, cpu=cpu, environment=QUICK)
     try:
         place = process.read_line("ready ").removeprefix("ready ").removeprefix("iscsi://").split("/")[0]
         host, _, port = place.rpartition(":")

@@ -3,10 +3,8 @@
 One that fails or sleeps harms nobody else.
 """
 
-import os
 import shutil
 import struct
-import textwrap
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 
 from bench.pattern import words
 from tests.interop.conftest import run_tool
+from tests.server.conftest import install
 from tests.server.daemon import Daemon, running
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "plugin_zip" / "goldherd_zip.py"
@@ -47,27 +46,6 @@ class MoodyImage(Image):
 def open_image(url):
     return MoodyImage(Path(url.removeprefix("moody:"))) if url.startswith("moody:") else None
 '''
-
-
-def install(name: str, source: str, folder: Path) -> None:
-    """What pip leaves behind: a module and its entry point."""
-    (folder / f"{name}.py").write_text(source)
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(textwrap.dedent(f"""
-        [goldherd]
-        {name} = {name}
-    """))
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of installed packages that the daemon sees."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep))
-    return folder
 
 
 def test_disk_in_a_zip_file_is_served(site: Path, raw: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 END_SECONDS_MAX = 20
@@ -20,7 +20,14 @@ class Process:
     family be ended at once.
     """
 
-    def __init__(self, command: Sequence[str | Path], log: Path, *, cpu: int | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        *,
+        cpu: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.command = [str(part) for part in command]
         self.log = log
         prefix = ["taskset", "-c", str(cpu)] if cpu is not None else []
@@ -31,7 +38,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
             )
         self._unread = b""
 

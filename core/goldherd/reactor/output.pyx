@@ -12,7 +12,7 @@ from goldherd.block.image cimport Image, PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN
 from goldherd.endian cimport put16, put32
 from goldherd.limits cimport EMIT_BYTES_MAX, PLAN_RUNS_MAX
 from goldherd.reactor.batch cimport Batch, put_control, put_memory, roomy
-from goldherd.reactor.core cimport PDU_CLOSES, PDU_TAKES_STAT_SN
+from goldherd.reactor.core cimport CLOSE_LOGOUT, PDU_CLOSES, PDU_TAKES_STAT_SN
 from goldherd.session.session cimport PURPOSE_READ, max_cmd_sn
 from goldherd.wire.digest cimport CRC_START, crc_store, crc_update
 from goldherd.wire.opcodes cimport (
@@ -354,4 +354,5 @@ cdef int emit_pdu(Core* core, Connection* connection, Task* task) noexcept nogil
         put_padding(core, connection, length, crc_update(CRC_START, place, length) if connection.data_digest else 0)
     if task.flags & PDU_CLOSES:
         connection.closing = True
+        connection.reason = CLOSE_LOGOUT
     return EMIT_DONE

@@ -73,7 +73,7 @@ class Commands:
     def _without_unit(self, session: Session, letter: CommandLetter) -> None:
         if session.live is None:  # a discovery session has no business with SCSI (RFC 7143 4.3)
             log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
-            session.reactor.close_session(session.token)
+            session.end("a discovery session sent a SCSI command")
             return
         reply = commands.execute_without_unit(session.live.target, letter.cdb)
         session.reactor.reply(letter.token, letter.tag, reply.status, reply.sense, reply.data_in)

@@ -148,7 +148,7 @@ class Server:
             self._ask_to_leave(session)
         await self._wait_for_logouts(asked)
         for session in self.sessions:
-            session.reactor.close_session(session.token)
+            session.end("the server stopped")
         await self._wait_for(list(self.sessions), limits.CLOSE_SECONDS)
         for timer in self._timers:
             timer.cancel()
@@ -251,7 +251,7 @@ class Server:
         """
         old = self.sessions.find(login.initiator, login.isid, login.target)
         if old is not None:
-            await self._end(old)
+            await self._end(old, "a new session took its place")
 
     async def _begin_boot(self, config: TargetConfig) -> None:
         """A boot loader logs in: a node with policy reset gets a fresh disk, any node the version that is active now.
@@ -266,7 +266,7 @@ class Server:
         if live is not None:
             outdated = live.config.luns != config.luns and not all(session.by_loader for session in live.sessions)
             if reset or outdated:
-                await asyncio.gather(*(self._end(session) for session in live.sessions))
+                await asyncio.gather(*(self._end(session, "its machine boots anew") for session in live.sessions))
                 if not live.idle:
                     raise ProtocolError(
                         f"The last boot of {config.name} still has I/O under way: its disk hangs.",
@@ -276,8 +276,9 @@ class Server:
         if reset:
             await self.targets.renew(config)
 
-    async def _end(self, session: Session) -> None:
-        session.reactor.close_session(session.token)
+    @staticmethod
+    async def _end(session: Session, why: str) -> None:
+        session.end(why)
         try:
             await asyncio.wait_for(session.closed.wait(), limits.CLOSE_SECONDS)
         except TimeoutError:
@@ -299,18 +300,19 @@ class Server:
         self.sessions.add(session)
         try:
             await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
+            session.reactor.attach(
+                session.token,
+                arrival.socket.fileno(),
+                login.cmd_sn,
+                login.stat_sn,
+                login.parameters,
+                {lun: path.hot for lun, path in session.paths.items()},
+                arrival.residual,
+            )
         except BaseException:
             self._take_apart(session, "the connection ended during the last response of its login")
             raise
-        session.reactor.attach(
-            session.token,
-            arrival.socket.detach(),
-            login.cmd_sn,
-            login.stat_sn,
-            login.parameters,
-            {lun: path.hot for lun, path in session.paths.items()},
-            arrival.residual,
-        )
+        arrival.socket.detach()  # the reactor's from now on
         if live is not None:
             log.info(
                 "a session was opened", target=login.target, initiator=login.initiator, address=login.address,
@@ -352,7 +354,7 @@ class Server:
                 log.exception("a letter of a reactor could not be answered", letter=type(letter).__name__)
                 session = self.sessions.get(getattr(letter, "token", 0))
                 if session is not None:  # a new session is better than an answer that never comes
-                    session.reactor.close_session(session.token)
+                    session.end("a request of it could not be answered")
 
     def _act(self, letter: object) -> None:
         if isinstance(letter, DoneLetter):
@@ -369,7 +371,7 @@ class Server:
         elif isinstance(letter, RequestLetter):
             self._requests.request(session, letter)
         else:
-            self._connection_ended(session, _REASONS.get(letter.reason, "unknown"))
+            self._connection_ended(session, session.ending or _REASONS.get(letter.reason, "unknown"))
 
     def _connection_ended(self, session: Session, reason: str) -> None:
         """No reactor works for the session any more; what Python does for it must not outlive it either."""
@@ -402,7 +404,7 @@ class Server:
         """TARGET COLD RESET: all other sessions of the target end; the sender's ends with its response."""
         for other in session.neighbours():
             if other is not session:
-                other.reactor.close_session(other.token)
+                other.end("another initiator reset the target")
 
     # --- meters ---
 

@@ -60,6 +60,8 @@ class Session:
     live: LiveTarget | None
     paths: dict[int, Path] = field(default_factory=dict)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: str = ""
+    """Why we ended it, when we did."""
     running: "dict[int, Running]" = field(default_factory=dict)
     """Commands that Python carries out now, by Initiator Task Tag as it came."""
 
@@ -92,6 +94,11 @@ class Session:
     def neighbours(self) -> "list[Session]":
         """All sessions of the same target, this one among them."""
         return list(self.live.sessions) if self.live is not None else [self]
+
+    def end(self, why: str) -> None:
+        """Drops its connection; its ClosedLetter follows. `why` is for logs and hooks."""
+        self.ending = self.ending or why
+        self.reactor.close_session(self.token)
 
     def detach(self) -> None:
         """The session is over: its nexuses are lost (SAM-5 6.3.4)."""
