@@ -1,3 +1,5 @@
+"""Settings: addresses, sizes, times, and where each came from."""
+
 import os
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Copies of golden files: every byte, and the holes."""
+
 import errno
 import hashlib
 import os

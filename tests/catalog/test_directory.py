@@ -1,3 +1,5 @@
+"""The catalog as the server asks it: targets by name and by initiator."""
+
 import os
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,3 +1,5 @@
+"""Versions of an image: references, activation, retirement, removal."""
+
 import os
 from collections.abc import Callable
 from pathlib import Path

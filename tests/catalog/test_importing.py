@@ -1,3 +1,5 @@
+"""Importing a golden image: checked, copied, sealed, or nothing at all."""
+
 import errno
 import hashlib
 import os

@@ -1,3 +1,5 @@
+"""Files that a change which died has left are swept by the next one."""
+
 from collections.abc import Callable
 from pathlib import Path
 

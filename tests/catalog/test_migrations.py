@@ -1,3 +1,5 @@
+"""Catalogs of older versions are brought up to date; newer ones are refused."""
+
 import sqlite3
 from pathlib import Path
 

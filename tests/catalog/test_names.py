@@ -1,3 +1,5 @@
+"""Names of nodes, images and initiators: what may go into file names and IQNs."""
+
 import pytest
 from goldherd.catalog.names import (
     check_image_name,

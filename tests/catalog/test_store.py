@@ -1,3 +1,5 @@
+"""The SQLite file: made once, read while somebody writes."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""`goldherd export`: files and their options become targets."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

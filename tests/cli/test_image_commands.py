@@ -1,3 +1,5 @@
+"""`goldherd image`: what is printed, as text and as JSON."""
+
 import hashlib
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""The command line as a whole: exit codes, one sentence for an error, completion."""
+
 import os
 import subprocess
 import sys

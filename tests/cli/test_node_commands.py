@@ -1,3 +1,5 @@
+"""`goldherd node`: what is printed, as text and as JSON."""
+
 from pathlib import Path
 from typing import Any
 

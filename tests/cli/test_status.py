@@ -1,3 +1,5 @@
+"""`goldherd status`: with a daemon, without one, and with what a dead one left."""
+
 import json
 import socket
 import threading

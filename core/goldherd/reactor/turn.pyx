@@ -127,7 +127,7 @@ cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
             sent = flush(core, c)
             if sent == SENT_NEVER:
                 return TURN_OVER
-            if sent == SENT_PART and not c.closing:
+            if sent == SENT_PART:       # a last word is waited for too, as long as the peer takes any bytes
                 return leave(c, here, have, not hungry, TURN_BLOCKED)
         if c.closing:
             return TURN_OVER
