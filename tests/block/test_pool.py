@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from goldherd.block.golden import GoldenCache
-from goldherd.block.image import Image
+from goldherd.block.image import Image, NativeImage
 from goldherd.block.pool import Pool
 from goldherd.limits import GRANULE_BYTES, PYTHON_THREADS
 
@@ -25,7 +25,7 @@ class Meeting(Image):
         target[:] = b"\1" * len(target)
 
 
-def until_memory(image: Image, granule: int) -> None:
+def until_memory(image: NativeImage, granule: int) -> None:
     """Waits for the fetch of a granule."""
     deadline = time.monotonic() + 30
     while image.plan_of(granule * GRANULE_BYTES, 512) == "cold":

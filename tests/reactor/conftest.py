@@ -30,7 +30,7 @@ def warm(image: FileImage) -> FileImage:
 @pytest.fixture
 def file_of(tmp_path: Path) -> Iterator[Callable[..., FileImage]]:
     """Makes disks in files; they hold the pattern unless told otherwise."""
-    images = []
+    images: list[FileImage] = []
 
     def make(content: bytes = PATTERN, *, read_only: bool = False, name: str = "disk") -> FileImage:
         path = tmp_path / f"{name}-{len(images)}"

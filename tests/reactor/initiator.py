@@ -3,9 +3,9 @@
 import select
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from struct import unpack_from
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from goldherd.block.image import Image
 from goldherd.reactor.feed import Feed
@@ -18,6 +18,7 @@ from goldherd.wire.opcodes import Opcode
 if TYPE_CHECKING:
     from goldherd.reactor.outbox import Letter
 
+Kind = TypeVar("Kind")
 NO_TAG: Final = 0xFFFFFFFF
 READ, WRITE, FINAL = 0x40, 0x20, 0x80
 FAST: Final = Parameters(
@@ -26,32 +27,25 @@ FAST: Final = Parameters(
 """What open-iscsi and libiscsi end up with here."""
 
 
-def u32(data: bytes, place: int) -> int:
-    """The field at `place`."""
-    return int.from_bytes(data[place : place + 4], "big")
-
-
-@dataclass(frozen=True)
+@dataclass
 class Pdu:
     """A PDU from the target: its header and its data segment without padding."""
 
     header: bytes
     data: bytes
 
-    opcode = property(lambda self: self.header[0] & 0x3F)
-    flags = property(lambda self: self.header[1])
-    final = property(lambda self: bool(self.header[1] & FINAL))
-    reason = property(lambda self: self.header[2])
-    status = property(lambda self: self.header[3])
-    itt = property(lambda self: u32(self.header, 16))
-    ttt = property(lambda self: u32(self.header, 20))
-    stat_sn = property(lambda self: u32(self.header, 24))
-    exp_cmd_sn = property(lambda self: u32(self.header, 28))
-    max_cmd_sn = property(lambda self: u32(self.header, 32))
-    data_sn = property(lambda self: u32(self.header, 36))
-    offset = property(lambda self: u32(self.header, 40))
-    residual = property(lambda self: u32(self.header, 44))
-    desired_length = property(lambda self: u32(self.header, 44))
+    def __post_init__(self) -> None:
+        header = self.header
+        self.opcode, self.flags, self.reason, self.status = header[0] & 0x3F, header[1], header[2], header[3]
+        self.final = bool(header[1] & FINAL)
+        self.itt, self.ttt, self.stat_sn, self.exp_cmd_sn, self.max_cmd_sn = unpack_from(">5I", header, 16)
+        self.data_sn, self.offset, self.residual = unpack_from(">3I", header, 36)
+        self.desired_length = self.residual     # of an R2T
+
+    @property
+    def ends_command(self) -> bool:
+        """Whether it carries the status of a SCSI command."""
+        return self.opcode == Opcode.SCSI_RESPONSE or (self.opcode == Opcode.DATA_IN and bool(self.flags & 1))
 
     @property
     def residual_of(self) -> tuple[str, int]:
@@ -109,6 +103,7 @@ class Initiator:
         self.max_cmd_sn: int | None = None
         self.itt = 100
         self.left = b""
+        self.outgoing = b""
         luns = dict(enumerate(self.nexuses))
         self.feed.connect(token, self.parameters, luns, exp_cmd_sn=cmd_sn, stat_sn=stat_sn)
 
@@ -149,7 +144,9 @@ class Initiator:
         """A SCSI Command (RFC 7143 11.3)."""
         header = bytearray(48)
         header[0] = Opcode.SCSI_COMMAND | (0x40 if immediate else 0)
-        header[1] = (flags if flags is not None else WRITE if data else READ if expected else 0) | (FINAL if final else 0)
+        if flags is None:
+            flags = WRITE if data else READ if expected else 0
+        header[1] = flags | (FINAL if final else 0)
         header[8:16] = lun if isinstance(lun, bytes) else lun_field(lun)
         header[16:20] = (self.next_itt() if itt is None else itt).to_bytes(4, "big")
         header[20:24] = expected.to_bytes(4, "big")
@@ -259,6 +256,12 @@ class Initiator:
         """The letters to the control plane since the last call."""
         return self.feed.letters()
 
+    def letter(self, kind: type[Kind]) -> Kind:
+        """The only letter there is, of this kind."""
+        (letter,) = self.post()
+        assert isinstance(letter, kind)
+        return letter
+
     def reply(self, letter: "Letter", status: int = 0, sense: bytes = b"", data: bytes = b"", **more: Any) -> list[Pdu]:
         """Answers a CommandLetter or a FailedLetter."""
         assert isinstance(letter, CommandLetter | FailedLetter)
@@ -281,7 +284,7 @@ class Initiator:
 
 def has_status(pdus: list[Pdu]) -> bool:
     """Whether the last PDU carries the status of a command."""
-    return bool(pdus) and (pdus[-1].opcode == Opcode.SCSI_RESPONSE or bool(pdus[-1].opcode == Opcode.DATA_IN and pdus[-1].flags & 1))
+    return bool(pdus) and pdus[-1].ends_command
 
 
 def data_of(pdus: list[Pdu]) -> bytes:
@@ -296,7 +299,3 @@ def only(pdus: list[Pdu]) -> Pdu:
     """The one PDU there is."""
     assert len(pdus) == 1, pdus
     return pdus[0]
-
-
-opcodes = partial(map, lambda pdu: pdu.opcode)
-"""The opcodes of PDUs."""

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from goldherd.block.file import FileImage
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import WRITE_BUFFER_BYTES_MAX
-from goldherd.reactor.outbox import ClosedLetter, DoneLetter
+from goldherd.reactor.outbox import ClosedLetter, CommandLetter, DoneLetter
 from goldherd.wire.opcodes import Opcode
 
 from tests.reactor.conftest import PATTERN
@@ -36,9 +37,9 @@ def waits_for_unsolicited_data(initiator: Initiator) -> None:
 
 def is_inside_a_long_data_out(initiator: Initiator) -> None:
     r2t = only(initiator.send(initiator.write(0, bytes(65536), sent=0, itt=5)))
-    initiator.rest = initiator.data_out(5, 0, bytes(65536), ttt=r2t.ttt)
-    initiator.send(initiator.rest[:20000])
-    initiator.rest = initiator.rest[20000:]
+    segment = initiator.data_out(5, 0, bytes(65536), ttt=r2t.ttt)
+    initiator.send(segment[:20000])
+    initiator.outgoing = segment[20000:]
 
 
 def waits_for_room(initiator: Initiator) -> None:
@@ -60,7 +61,6 @@ PHASES = [waits_for_data_out, waits_for_unsolicited_data, is_inside_a_long_data_
 @pytest.mark.parametrize("phase", PHASES)
 def test_abort_task_ends_a_task_that(login: Login, phase: Callable[[Initiator], None]) -> None:
     initiator = login()
-    initiator.rest = b""
     phase(initiator)
     live = initiator.feed.live_tasks
     abort(initiator, 5)
@@ -70,7 +70,7 @@ def test_abort_task_ends_a_task_that(login: Login, phase: Callable[[Initiator], 
         initiator.units[0].release()
         initiator.feed.wake()
     initiator.until(lambda pdus: any(pdu.opcode == Opcode.NOP_IN for pdu in pdus),
-                    initiator.rest + initiator.other(Opcode.NOP_OUT))
+                    initiator.outgoing + initiator.other(Opcode.NOP_OUT))
     assert data_of(initiator.status(initiator.read(0, 16))) == PATTERN[:8192]
     abort(initiator, 5, 2)
     assert initiator.post() == [DoneLetter(2, 0)]
@@ -142,12 +142,12 @@ def test_a_feed_waits_for_its_jobs_before_it_goes() -> None:
 def test_a_reply_after_an_abort_is_swallowed(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.command(INQUIRY, expected=255, itt=5))
-    (letter,) = initiator.post()
+    letter = initiator.letter(CommandLetter)
     abort(initiator, 5)
     assert initiator.post() == [DoneLetter(1, 1)]
     # The tag may be used again at once, and the late reply doesn't answer the new task.
     initiator.send(initiator.command(INQUIRY, expected=255, itt=5))
-    (again,) = initiator.post()
+    again = initiator.letter(CommandLetter)
     assert not initiator.reply(letter, 0, b"", b"old")
     assert only(initiator.reply(again, 0, b"", b"new")).data == b"new"
 
@@ -155,7 +155,7 @@ def test_a_reply_after_an_abort_is_swallowed(login: Login) -> None:
 def test_a_reply_after_the_end_of_its_session_is_swallowed(login: Login) -> None:
     first = login()
     first.send(first.command(INQUIRY, expected=255))
-    (letter,) = first.post()
+    letter = first.letter(CommandLetter)
     first.feed.hang_up(first.token)
     first.post()
     second = Initiator(feed=first.feed, token=8, units=first.units)
@@ -163,23 +163,26 @@ def test_a_reply_after_the_end_of_its_session_is_swallowed(login: Login) -> None
     first.feed.reply(letter.token, letter.tag, 0, b"", b"old")
     first.feed.reply(second.token, letter.tag, 0, b"", b"old")      # a tag of another generation
     assert not second.send()
-    (again,) = second.post()
+    again = second.letter(CommandLetter)
     assert only(second.reply(again, 0, b"", b"new")).data == b"new"
 
 
 def test_replies_given_twice_are_swallowed(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.command(INQUIRY, expected=255))
-    (letter,) = initiator.post()
+    letter = initiator.letter(CommandLetter)
     assert initiator.reply(letter, 0, b"", b"one")
     assert not initiator.reply(letter, 0, b"", b"two")
 
 
-def test_abort_task_set_spares_later_tasks_and_other_units(login: Login, disk, slow_disk) -> None:
+def test_abort_task_set_spares_later_tasks_and_other_units(
+    login: Login, disk: FileImage, slow_disk: MemoryImage
+) -> None:
     initiator = login(disk, slow_disk)
     for itt, lun in [(1, 0), (2, 1), (3, 0)]:
         initiator.send(initiator.command(INQUIRY, expected=255, itt=itt, lun=lun))
     before, _, later = initiator.post()
+    assert isinstance(later, CommandLetter)
     initiator.feed.abort_session_tasks(1, initiator.token, initiator.units[0], later.serial - 1)
     initiator.feed.step()
     assert initiator.post() == [DoneLetter(1, 1)]
@@ -217,7 +220,7 @@ def test_writes_wait_while_a_unit_is_held_and_reads_do_not(login: Login) -> None
     assert data_of(initiator.send(initiator.read(0, 1))) == b"y" * 512
 
 
-def test_a_write_inside_the_pool_stops_at_a_hold_before_its_next_chunk(slow_disk: MemoryImage, login: Login) -> None:
+def test_a_write_in_the_pool_stops_at_a_hold_before_its_next_chunk(slow_disk: MemoryImage, login: Login) -> None:
     initiator = login(slow_disk, max_burst=4096, first_burst=4096)
     r2t = only(initiator.until(bool, initiator.write(0, bytes(8192), sent=4096, itt=5)))
     initiator.units[0].hold()

@@ -7,16 +7,16 @@ import pytest
 from goldherd.block.golden import GoldenCache
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import SEND_STUCK_SECONDS, TURN_BYTES_MAX
-from goldherd.reactor.outbox import ClosedLetter
+from goldherd.reactor.outbox import ClosedLetter, CommandLetter
 from goldherd.wire.opcodes import Opcode
 
 from tests.reactor.conftest import DISK_BYTES, PATTERN
-from tests.reactor.initiator import INQUIRY, Initiator, data_of, only
+from tests.reactor.initiator import INQUIRY, Initiator, Pdu, data_of, only
 
 Login = Callable[..., Initiator]
 
 
-def drain(initiator: Initiator, step: int) -> list:
+def drain(initiator: Initiator, step: int) -> list[Pdu]:
     """Lets the far end take `step` bytes at a time until nothing more comes."""
     pdus, quiet = [], 0
     while quiet < 2:
@@ -32,8 +32,8 @@ def drain(initiator: Initiator, step: int) -> list:
 def test_a_full_socket_gets_the_same_bytes_later(login: Login, takes: int, digests: bool) -> None:
     initiator = login(header_digest=digests, data_digest=digests)
     initiator.feed.full_after(initiator.token, takes)
-    stream = b"".join(initiator.read(lba * 200, 200) for lba in range(20)) + initiator.other(Opcode.NOP_OUT, data=b"end")
-    pdus = initiator.send(stream)
+    stream = b"".join(initiator.read(lba * 200, 200) for lba in range(20))
+    pdus = initiator.send(stream + initiator.other(Opcode.NOP_OUT, data=b"end"))
     pdus += drain(initiator, 65537)
     assert b"".join(pdu.data for pdu in pdus if pdu.opcode == Opcode.DATA_IN) == PATTERN[: 20 * 102400]
     assert pdus[-1].data == b"end"
@@ -60,7 +60,7 @@ def test_nothing_is_received_while_answers_wait(login: Login) -> None:
 def test_replies_wait_for_a_full_socket(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.command(INQUIRY, expected=255))
-    (letter,) = initiator.post()
+    letter = initiator.letter(CommandLetter)
     initiator.feed.full_after(initiator.token, 10)
     initiator.send(initiator.read(0, 1))
     assert not initiator.reply(letter, 0, b"", b"late")

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from goldherd.block.file import FileImage
 from goldherd.block.memory import MemoryImage
+from goldherd.reactor.outbox import CommandLetter
 from goldherd.scsi.unit import HotUnit
 from goldherd.wire.opcodes import Opcode
 
@@ -73,7 +75,7 @@ def test_a_read_without_the_r_bit_moves_nothing(login: Login) -> None:
 
 @pytest.mark.parametrize("digests", [False, True])
 def test_16_mib_and_more_in_one_command(
-    file_of: Callable, login: Login, digests: bool
+    file_of: Callable[..., FileImage], login: Login, digests: bool
 ) -> None:
     content = PATTERN * 5
     initiator = login(file_of(content), data_digest=digests, header_digest=digests)
@@ -117,7 +119,7 @@ def test_read6_of_zero_blocks_means_256(login: Login) -> None:
 def test_a_read_beyond_the_end_is_judged_by_the_control_plane(login: Login, lba: int, blocks: int) -> None:
     initiator = login()
     assert not initiator.send(initiator.read(lba, blocks, 512))
-    (letter,) = initiator.post()
+    letter = initiator.letter(CommandLetter)
     assert letter.cdb == cdb_read(lba, blocks)
     assert only(initiator.reply(letter, 2, b"sense")).data == b"\0\5sense"
 
@@ -127,7 +129,7 @@ def test_a_read_beyond_the_end_is_judged_by_the_control_plane(login: Login, lba:
     [(lun_field(1), 1), (bytes([0x40, 1, 0, 0, 0, 0, 0, 0]), 1), (bytes([0x40, 0, 0, 0, 0, 0, 0, 0]), 0)],
     ids=["peripheral", "flat", "flat0"],
 )
-def test_forms_of_a_lun(login: Login, disk, slow_disk, field: bytes, number: int) -> None:
+def test_forms_of_a_lun(login: Login, disk: FileImage, slow_disk: MemoryImage, field: bytes, number: int) -> None:
     slow_disk.write(0, memoryview(b"second".ljust(512)))
     initiator = login(disk, slow_disk)
     wanted = [PATTERN[:6], b"second"][number]
@@ -142,12 +144,12 @@ def test_forms_of_a_lun(login: Login, disk, slow_disk, field: bytes, number: int
 def test_commands_to_a_lun_that_is_not_there_go_to_the_control_plane(login: Login, field: bytes) -> None:
     initiator = login()
     assert not initiator.send(initiator.read(0, 1, lun=field))
-    (letter,) = initiator.post()
+    letter = initiator.letter(CommandLetter)
     assert (letter.nexus, letter.lun) == (0xFFFFFFFF, field)
     assert only(initiator.reply(letter, 2, b"none")).status == 2
 
 
-def answering(disk, answer: bytes, allocation: int = 0) -> HotUnit:
+def answering(disk: FileImage, answer: bytes, allocation: int = 0) -> HotUnit:
     """A unit with one prebuilt answer to INQUIRY."""
     unit = HotUnit(disk)
     mask = bytes([0xFF, 0xFF, 0xFF, 0, 0]) + b"\xff" * 11
@@ -162,7 +164,7 @@ def answering(disk, answer: bytes, allocation: int = 0) -> HotUnit:
      (0, 255, 0, ("U", 255)), (255, 0, 0, ("O", 36))],
 )  # fmt: skip
 def test_a_prebuilt_answer_obeys_allocation_and_expected_length(
-    disk, allocation: int, expected: int, length: int, residual: tuple[str, int]
+    disk: FileImage, allocation: int, expected: int, length: int, residual: tuple[str, int]
 ) -> None:
     answer = bytes(range(36))
     initiator = Initiator(units=[answering(disk, answer)])
@@ -171,7 +173,7 @@ def test_a_prebuilt_answer_obeys_allocation_and_expected_length(
     assert (pdu.data, pdu.residual_of, pdu.status) == (answer[:length], residual, 0)
 
 
-def test_a_prebuilt_answer_that_needs_two_data_in_is_given_by_the_control_plane(disk) -> None:
+def test_a_prebuilt_answer_that_needs_two_data_in_is_given_by_the_control_plane(disk: FileImage) -> None:
     initiator = Initiator(units=[answering(disk, bytes(700))], max_send_data_segment=512)
     cdb = bytes([0x12, 0, 0, 4, 0])
     assert not initiator.send(initiator.command(cdb, expected=1024))
@@ -184,7 +186,7 @@ def test_a_reply_without_the_r_bit_carries_no_data(login: Login) -> None:
     """RFC 7143 11.3.5: the expected length is the write's."""
     initiator = login()
     initiator.send(initiator.command(INQUIRY, expected=512, flags=WRITE, data=bytes(512)))
-    (letter,) = initiator.post()
+    letter = initiator.letter(CommandLetter)
     answer = only(initiator.reply(letter, 0, b"", bytes(36)))
     assert (answer.opcode, answer.residual_of) == (Opcode.SCSI_RESPONSE, ("O", 36))
 

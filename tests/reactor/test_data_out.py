@@ -1,7 +1,8 @@
-"""Writes: immediate and unsolicited data, R2T, and Data-Out that is not what was asked for (RFC 7143 4.2.5.2, 11.7, 11.8)."""
+"""Writes: immediate and unsolicited data, R2T, Data-Out that was not asked for (RFC 7143 4.2.5.2, 11.7, 11.8)."""
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from goldherd.block.memory import MemoryImage
@@ -10,8 +11,7 @@ from goldherd.reactor.outbox import CommandLetter, FailedLetter
 from goldherd.wire.opcodes import Opcode
 
 from tests.reactor.conftest import PATTERN
-from tests.reactor.initiator import (
-    INQUIRY, SYNCHRONIZE_CACHE, WRITE, Initiator, Pdu, data_of, only)
+from tests.reactor.initiator import INQUIRY, SYNCHRONIZE_CACHE, WRITE, Initiator, Pdu, data_of, only
 
 Login = Callable[..., Initiator]
 NEW = bytes(reversed(PATTERN))
@@ -50,7 +50,7 @@ def obey(initiator: Initiator, r2t: Pdu, data: bytes, itt: int, piece: int = 655
     ],
 )
 def test_writes_in_every_shape(
-    login: Login, slow_disk: MemoryImage, slow: bool, fua: bool, length: int, changed: dict
+    login: Login, slow_disk: MemoryImage, slow: bool, fua: bool, length: int, changed: dict[str, Any]
 ) -> None:
     initiator = login(slow_disk, **changed) if slow else login(**changed)
     agreed = initiator.parameters
@@ -58,7 +58,7 @@ def test_writes_in_every_shape(
     burst = min(agreed.first_burst, length)
     sent = min(burst, agreed.max_recv_data_segment) if agreed.immediate_data else 0
     unsolicited = 0 if agreed.initial_r2t else burst
-    asks = itt = 77
+    itt = 77
     first = initiator.write(9, data, sent=sent, itt=itt, fua=fua, final=unsolicited <= sent)
     piece = agreed.max_recv_data_segment
     for number, offset in enumerate(range(sent, unsolicited, piece)):
@@ -112,7 +112,7 @@ def test_immediate_data_that_was_not_agreed_on(
     initiator = login(immediate_data=immediate_data, first_burst=first_burst)
     segment = initiator.write(0, NEW[:length])
     assert not initiator.send(segment[:2000]) + initiator.send(segment[2000:])
-    (letter,) = initiator.post()
+    letter = initiator.letter(FailedLetter)
     assert (letter.errno, letter.purpose) == (errno.EOVERFLOW, 2)
     assert only(initiator.reply(letter, 2, b"sense", written=0)).residual_of == ("U", length)
     assert content(initiator, 0, length) == PATTERN[:length]
@@ -139,7 +139,7 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("solicited", [True, False])
-def test_data_out_that_was_not_asked_for_fails_its_task(login: Login, wrong: dict, solicited: bool) -> None:
+def test_data_out_that_was_not_asked_for_fails_its_task(login: Login, wrong: dict[str, Any], solicited: bool) -> None:
     initiator = login(first_burst=8192)
     pdus = initiator.send(initiator.write(0, NEW[:8192], sent=0, itt=5, final=solicited))
     ttt = only(pdus).ttt if solicited else 0xFFFFFFFF
@@ -147,8 +147,7 @@ def test_data_out_that_was_not_asked_for_fails_its_task(login: Login, wrong: dic
         5, wrong.get("offset", 0), NEW[: wrong.get("length", 8192)], ttt=ttt, data_sn=wrong.get("data_sn", 0)
     )
     assert not initiator.send(segment[:500]) + initiator.send(segment[500:])
-    (letter,) = initiator.post()
-    assert isinstance(letter, FailedLetter)
+    letter = initiator.letter(FailedLetter)
     assert letter.errno == errno.EPROTO
     assert initiator.feed.buffer_bytes == 0
     assert not initiator.send(initiator.data_out(5, 0, NEW[:8192], ttt=ttt))        # too late
@@ -159,7 +158,8 @@ def test_data_out_that_was_not_asked_for_fails_its_task(login: Login, wrong: dic
 def test_data_out_with_a_wrong_tag_is_dropped(login: Login) -> None:
     initiator = login()
     r2t = only(initiator.send(initiator.write(0, NEW[:16384], sent=0, itt=5)))
-    for itt, ttt in [(6, r2t.ttt), (5, r2t.ttt ^ 1), (5, r2t.ttt + (1 << 20)), (5, 0xFFFFFFFF), (5, 0), (5, 0xFFFFFFFE)]:
+    tags = [r2t.ttt ^ 1, r2t.ttt + (1 << 20), 0xFFFFFFFF, 0, 0xFFFFFFFE]
+    for itt, ttt in [(6, r2t.ttt), *((5, tag) for tag in tags)]:
         for length in (512, 16384):
             assert not initiator.send(initiator.data_out(itt, 0, NEW[:length], ttt=ttt))
     assert initiator.feed.counters()["dropped"] == 12
@@ -202,8 +202,7 @@ def test_parameter_data_is_collected_for_the_control_plane(login: Login) -> None
     while pdus:
         assert only(pdus).desired_length <= 16384
         pdus = obey(initiator, only(pdus), data, 5)
-    (letter,) = initiator.post()
-    assert isinstance(letter, CommandLetter)
+    letter = initiator.letter(CommandLetter)
     assert (letter.data_out, letter.cdb, letter.expected) == (data, verify, len(data))
     assert initiator.feed.buffer_bytes == 0
     assert only(initiator.reply(letter, 0, written=len(data))).residual_of == ("", 0)

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 
 import pytest
+from goldherd.block.file import FileImage
 from goldherd.reactor.outbox import ClosedLetter, FailedLetter
 from goldherd.wire.opcodes import Opcode, RejectReason
 
@@ -41,8 +42,7 @@ def test_damaged_immediate_data_is_rejected_and_fails_the_command(login: Login, 
     reject = only(pdus)
     assert (reject.opcode, reject.reason) == (Opcode.REJECT, RejectReason.REJECT_DATA_DIGEST)
     assert reject.data == segment[:48]
-    (letter,) = initiator.post()
-    assert isinstance(letter, FailedLetter)
+    letter = initiator.letter(FailedLetter)
     assert letter.errno == errno.EBADMSG
     assert only(initiator.reply(letter, 2, b"sense", written=0)).residual_of == ("U", length)
     assert data_of(initiator.status(initiator.read(0, 1))) == PATTERN[:512]     # nothing reached the disk
@@ -54,7 +54,7 @@ def test_a_damaged_data_out_fails_its_task(login: Login, length: int) -> None:
     r2t = only(initiator.send(initiator.write(0, b"x" * length, sent=0, itt=5)))
     segment = damaged(initiator.data_out(5, 0, b"x" * length, ttt=r2t.ttt), 60)
     assert only(initiator.send(segment[:70]) + initiator.send(segment[70:])).reason == RejectReason.REJECT_DATA_DIGEST
-    (letter,) = initiator.post()
+    letter = initiator.letter(FailedLetter)
     assert letter.errno == errno.EBADMSG
     assert only(initiator.reply(letter, 2, b"sense", written=0)).status == 2
     assert data_of(initiator.status(initiator.read(0, 1))) == PATTERN[:512]
@@ -82,7 +82,7 @@ def test_a_flood_of_damaged_immediate_commands_takes_no_more_places_than_good_on
         initiator.reply(letter, 2, b"sense")
 
 
-def test_file_mappings_are_copied_before_a_digest_is_made(login: Login, disk) -> None:
+def test_file_mappings_are_copied_before_a_digest_is_made(login: Login, disk: FileImage) -> None:
     """A mapping that somebody cuts short must not end the process: it is read like a file."""
     initiator = login(data_digest=True)
     assert data_of(initiator.status(initiator.read(3, 1000))) == PATTERN[1536:][:512000]
@@ -90,6 +90,6 @@ def test_file_mappings_are_copied_before_a_digest_is_made(login: Login, disk) ->
         file.truncate(4096)
     initiator.send(initiator.read(16, 8))
     initiator.settle()
-    (letter,) = initiator.post()
+    letter = initiator.letter(FailedLetter)
     assert letter.errno == errno.EIO
     initiator.reply(letter, 2, b"sense")

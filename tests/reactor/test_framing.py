@@ -4,10 +4,12 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from goldherd.block.file import FileImage
+from goldherd.reactor.outbox import CommandLetter
 from goldherd.wire.opcodes import Opcode
 
 from tests.reactor.conftest import PATTERN
-from tests.reactor.initiator import FAST, READ, Initiator, cdb_read, data_of, only
+from tests.reactor.initiator import FAST, READ, Initiator, Pdu, cdb_read, data_of, only
 
 Login = Callable[..., Initiator]
 DIGESTS = [{}, {"header_digest": True}, {"data_digest": True}, {"header_digest": True, "data_digest": True}]
@@ -22,7 +24,7 @@ def conversation(initiator: Initiator) -> bytes:
     )
 
 
-def check(pdus: list) -> None:
+def check(pdus: list[Pdu]) -> None:
     """The answers to the conversation."""
     ping, written, read = pdus
     assert (ping.opcode, ping.data) == (Opcode.NOP_IN, b"12345")
@@ -79,7 +81,7 @@ def test_many_pdus_in_one_segment_are_answered_in_order(login: Login) -> None:
     assert [pdu.data for pdu in pdus] == [PATTERN[lba * 512 :][:512] for lba in range(128)]
 
 
-def test_bytes_behind_the_login_are_the_first_command(disk) -> None:
+def test_bytes_behind_the_login_are_the_first_command(disk: FileImage) -> None:
     before = Initiator([disk])
     segment = before.read(0, 1)
     later = Initiator([disk], feed=before.feed, token=8, units=before.units)
@@ -94,7 +96,7 @@ def test_additional_header_segments_are_stepped_over(login: Login, ahs_words: in
     assert not initiator.send(segment[:100])
     ping = only(initiator.send(segment[100:] + initiator.other(Opcode.NOP_OUT)))
     assert ping.opcode == Opcode.NOP_IN
-    (letter,) = initiator.post()            # extended command blocks are for the control plane
+    letter = initiator.letter(CommandLetter)            # extended command blocks are for the control plane
     assert letter.cdb == cdb_read(0, 1)
     assert only(initiator.reply(letter, 2, b"sense")).status == 2
 

@@ -18,18 +18,17 @@ def valid_pdus(initiator: Initiator, chance: random.Random, tag: int) -> bytes:
     """One of everything an initiator may send, most of it in order."""
     itt = chance.randrange(1, 6)
     data = bytes(chance.choice([512, 512, 4096, 8192, 65536]))
-    return chance.choice(
-        [
-            lambda: initiator.read(chance.randrange(2000), chance.randrange(40), itt=itt),
-            lambda: initiator.write(chance.randrange(500), data, itt=itt),
-            lambda: initiator.write(chance.randrange(500), data, sent=0, itt=itt, final=chance.random() < 0.5),
-            lambda: initiator.data_out(itt, chance.choice([0, 512, 1 << 31]), data, ttt=chance.choice([tag, tag, 7])),
-            lambda: initiator.command(INQUIRY, expected=chance.choice([0, 255, 0xFFFFFFFF]), itt=itt),
-            lambda: initiator.command(SYNCHRONIZE_CACHE, itt=itt),
-            lambda: initiator.command(chance.randbytes(16), expected=chance.randrange(9000), data=data, itt=itt),
-            lambda: initiator.other(chance.choice([*Opcode, 0x1C]), data=data[:600], itt=itt),
-        ]
-    )()
+    makers: list[Callable[[], bytes]] = [
+        lambda: initiator.read(chance.randrange(2000), chance.randrange(40), itt=itt),
+        lambda: initiator.write(chance.randrange(500), data, itt=itt),
+        lambda: initiator.write(chance.randrange(500), data, sent=0, itt=itt, final=chance.random() < 0.5),
+        lambda: initiator.data_out(itt, chance.choice([0, 512, 1 << 31]), data, ttt=chance.choice([tag, tag, 7])),
+        lambda: initiator.command(INQUIRY, expected=chance.choice([0, 255, 0xFFFFFFFF]), itt=itt),
+        lambda: initiator.command(SYNCHRONIZE_CACHE, itt=itt),
+        lambda: initiator.command(chance.randbytes(16), expected=chance.randrange(9000), data=data, itt=itt),
+        lambda: initiator.other(chance.choice([*Opcode, 0x1C]), data=data[:600], itt=itt),
+    ]
+    return chance.choice(makers)()
 
 
 def mutated(chance: random.Random, segment: bytes) -> bytes:
@@ -85,7 +84,7 @@ def play(image: FileImage, seed: int, segments: int, wrong: float) -> int:
         cut = chance.randrange(len(segment))
         received = initiator.feed.receive(initiator.token, segment[:cut])
         received += initiator.feed.receive(initiator.token, segment[cut:])
-        for at in range(0, len(received) - 47):
+        for at in range(len(received) - 47):
             if received[at] == Opcode.READY_TO_TRANSFER and received[at + 1] == 0x80:
                 tag = int.from_bytes(received[at + 20 : at + 24], "big")
                 break

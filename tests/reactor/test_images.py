@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from goldherd.block.file import FileImage
 from goldherd.block.golden import GoldenCache
 from goldherd.block.image import Image
 from goldherd.block.memory import MemoryImage
@@ -43,10 +44,9 @@ class BrokenImage(MemoryImage):
 
 def golden_over(content: bytes, budget: int = 64 * GRANULE_BYTES) -> Image:
     """A sealed disk with this content, in a cache that is still empty."""
-    source = MemoryImage(len(content))
-    source.write(0, memoryview(content))
-    source = SealedMemory(source)
-    return GoldenCache(budget).adopt(source)
+    memory = MemoryImage(len(content))
+    memory.write(0, memoryview(content))
+    return GoldenCache(budget).adopt(SealedMemory(memory))
 
 
 class SealedMemory(Image):
@@ -129,7 +129,7 @@ def test_a_backend_in_python_answers_through_its_own_threads(login: Login, slow_
     assert initiator.feed.counters()["jobs"] == 8
 
 
-FAILURES = [
+FAILURES: list[tuple[BaseException, int]] = [
     (OSError(errno.EIO, "io"), errno.EIO),
     (OSError(errno.ENOSPC, "full"), errno.ENOSPC),
     (StorageFullError("full"), errno.ENOSPC),
@@ -145,47 +145,47 @@ def test_a_backend_that_fails_is_told_with_its_errno(
 ) -> None:
     image = BrokenImage(1 << 20)
     initiator = login(image)
-    segment = {
+    makers: dict[str, Callable[[], bytes]] = {
         "read": lambda: initiator.read(0, 8),
         "write": lambda: initiator.write(0, bytes(4096)),
         "flush": lambda: initiator.command(bytes([0x35]), expected=0),
-    }[work]
+    }
+    segment = makers[work]
     image.failure = failure
     assert not initiator.send(segment())
     initiator.settle()
-    (letter,) = initiator.post()
-    assert isinstance(letter, FailedLetter)
+    letter = initiator.letter(FailedLetter)
     assert (letter.errno, letter.purpose) == (number, {"read": 1, "write": 2, "flush": 3}[work])
     assert only(initiator.reply(letter, 2, b"sense", written=0 if work == "write" else None)).status == 2
     image.failure = None
     assert only(initiator.until(bool, segment())).status == 0
 
 
-def test_a_read_that_fails_in_the_middle_tells_how_much_was_sent(login: Login, file_of: Callable) -> None:
+def test_a_read_that_fails_halfway_tells_what_was_sent(login: Login, file_of: Callable[..., FileImage]) -> None:
     image = file_of(PATTERN[:262144] + bytes(262144))
     initiator = login(image, max_send_data_segment=65536)
     os.truncate(image.path, 262144)
     pdus = initiator.send(initiator.read(0, 1024))
     initiator.settle()
     pdus += initiator.send()
-    (letter,) = initiator.post()
+    letter = initiator.letter(FailedLetter)
     assert letter.errno == errno.EIO
     pdus += initiator.reply(letter, 2, b"sense")
     assert data_of(pdus) == PATTERN[:262144]
     assert (pdus[-1].residual_of, pdus[-1].data_sn) == (("U", 262144), 4)
 
 
-def test_a_write_to_a_disk_that_is_read_only_fails(login: Login, file_of: Callable) -> None:
+def test_a_write_to_a_disk_that_is_read_only_fails(login: Login, file_of: Callable[..., FileImage]) -> None:
     initiator = login(file_of(read_only=True))
     for length in (512, 262144):
         assert not initiator.send(initiator.write(0, bytes(length)))
         initiator.settle()
-        (letter,) = initiator.post()
+        letter = initiator.letter(FailedLetter)
         assert letter.errno == errno.EROFS
         initiator.reply(letter, 2, b"sense", written=0)
 
 
-def test_blocks_of_4096_bytes(login: Login, disk) -> None:
+def test_blocks_of_4096_bytes(login: Login, disk: FileImage) -> None:
     initiator = login(disk, block_size=4096)
     assert data_of(initiator.send(initiator.read(3, 2, 8192))) == PATTERN[12288:][:8192]
     cdb = bytes([0x8A]) + bytes(9) + (2).to_bytes(4, "big") + bytes(2)

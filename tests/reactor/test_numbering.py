@@ -1,9 +1,11 @@
-"""CmdSN, MaxCmdSN, StatSN and tags (RFC 7143 4.2.2). StatSN and MaxCmdSN of every answer are checked in initiator.py."""
+"""CmdSN, MaxCmdSN, StatSN and tags (RFC 7143 4.2.2); initiator.py checks StatSN and MaxCmdSN of every answer."""
 
 from collections.abc import Callable
 
 import pytest
+from goldherd.block.memory import MemoryImage
 from goldherd.limits import COMMAND_WINDOW
+from goldherd.reactor.outbox import CommandLetter
 from goldherd.wire.opcodes import Opcode, RejectReason
 
 from tests.reactor.conftest import PATTERN
@@ -82,7 +84,7 @@ def test_max_cmd_sn_never_decreases_for_immediate_tasks(login: Login) -> None:
         initiator.reply(letter)
 
 
-def test_max_cmd_sn_never_decreases_when_a_read_waits_behind_its_first_data(login: Login, slow_disk) -> None:
+def test_max_cmd_sn_never_decreases_when_a_read_waits(login: Login, slow_disk: MemoryImage) -> None:
     initiator = login(slow_disk)
     initiator.until(lambda pdus: sum(pdu.flags & 1 for pdu in pdus) == 3,
                     b"".join(initiator.read(0, 2048) for _ in range(3)))
@@ -101,7 +103,7 @@ def test_the_tag_of_a_live_task_is_refused(login: Login, immediate: bool) -> Non
     initiator = login()
     initiator.send(initiator.command(INQUIRY, expected=255, itt=9))
     assert only(initiator.send(initiator.read(0, 1, itt=9, immediate=immediate))).reason == 7
-    (letter,) = initiator.post()
+    letter = initiator.letter(CommandLetter)
     assert only(initiator.reply(letter, 0, b"", b"abc")).data == b"abc"
     assert data_of(initiator.send(initiator.read(0, 1, itt=9))) == PATTERN[:512]
 

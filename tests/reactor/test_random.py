@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from goldherd.block.file import FileImage
 from goldherd.block.golden import GoldenCache
 from goldherd.block.image import Image
 from goldherd.block.memory import MemoryImage
@@ -73,11 +74,18 @@ class Player:
         self.model[span] = data
         self.doing[itt] = Doing(data, True)
         burst = min(agreed.first_burst, len(data))
-        now = min(burst, agreed.max_recv_data_segment, chance.choice([0, 512, 1 << 20])) if agreed.immediate_data else 0
+        now = 0
+        if agreed.immediate_data:
+            now = min(burst, agreed.max_recv_data_segment, chance.choice([0, 512, 1 << 20]))
         unsolicited = now if agreed.initial_r2t or chance.random() < 0.3 else burst
         self.outgoing += self.initiator.command(
-            cdb_write(lba, blocks, fua=chance.random() < 0.05), expected=len(data), data=data[:now], itt=itt, flags=0x20,
-            final=unsolicited == now, immediate=immediate,
+            cdb_write(lba, blocks, fua=chance.random() < 0.05),
+            expected=len(data),
+            data=data[:now],
+            itt=itt,
+            flags=0x20,
+            final=unsolicited == now,
+            immediate=immediate,
         )
         self.burst(itt, data, now, unsolicited, NO_TAG)
 
@@ -85,7 +93,8 @@ class Player:
         """Data-Out for a range, in pieces of random size."""
         number = 0
         while begin < end:
-            piece = min(end - begin, self.initiator.parameters.max_recv_data_segment, self.chance.choice([512, 1460, 1 << 20]))
+            longest = self.initiator.parameters.max_recv_data_segment
+            piece = min(end - begin, longest, self.chance.choice([512, 1460, 1 << 20]))
             self.outgoing += self.initiator.data_out(
                 itt, begin, data[begin : begin + piece], ttt=ttt, data_sn=number, final=begin + piece == end
             )
@@ -138,7 +147,7 @@ class Player:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_commands_on_a_file(file_of: Callable, seed: int) -> None:
+def test_random_commands_on_a_file(file_of: Callable[..., FileImage], seed: int) -> None:
     image = file_of(CONTENT)
     player = Player(image, seed, writes=True)
     player.play(150)
@@ -155,6 +164,6 @@ def test_random_commands_on_a_backend_in_python(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(200, 204))
-def test_random_reads_from_a_golden_cache_that_is_too_small(file_of: Callable, seed: int) -> None:
+def test_random_reads_from_a_golden_cache_that_is_too_small(file_of: Callable[..., FileImage], seed: int) -> None:
     golden = GoldenCache(1).adopt(file_of(CONTENT, read_only=True))
     Player(golden, seed, writes=False).play(150)

@@ -1,4 +1,4 @@
-"""PDUs that are no SCSI commands: NOP, Text, Logout, task management, and those nobody knows (RFC 7143 11.5 to 11.19)."""
+"""PDUs that are no SCSI commands: NOP, Text, Logout, task management, and those nobody knows (RFC 7143 11)."""
 
 from collections.abc import Callable
 
@@ -73,8 +73,7 @@ def test_requests_go_to_the_control_plane(login: Login, opcode: int, immediate: 
     initiator = login(data_digest=True, header_digest=True)
     segment = initiator.other(opcode, itt=6, data=b"text", immediate=immediate)
     assert not initiator.send(segment)
-    (letter,) = initiator.post()
-    assert isinstance(letter, RequestLetter)
+    letter = initiator.letter(RequestLetter)
     assert (letter.header, letter.data) == (segment[:48], b"text")
     pdu = only(initiator.answer(letter, bytes([0x24, 0x80]), b"answer"))
     assert (pdu.opcode, pdu.data) == (Opcode.TEXT_RESPONSE, b"answer")
@@ -84,7 +83,7 @@ def test_requests_go_to_the_control_plane(login: Login, opcode: int, immediate: 
 def test_a_request_may_be_settled_without_an_answer(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.other(Opcode.TEXT_REQUEST))
-    (letter,) = initiator.post()
+    letter = initiator.letter(RequestLetter)
     initiator.feed.send_pdu(letter.token, b"", 0, letter.tag)
     assert not initiator.send()
     assert initiator.feed.live_tasks == 0
@@ -99,7 +98,7 @@ def test_a_request_above_64_kib_is_refused(login: Login) -> None:
 def test_a_logout_response_closes_the_connection(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.other(Opcode.LOGOUT_REQUEST) + initiator.read(0, 1))
-    (letter,) = initiator.post()
+    letter = initiator.letter(RequestLetter)
     pdus = initiator.answer(letter, bytes([0x26, 0x80]), flags=3)
     assert [pdu.opcode for pdu in pdus] == [Opcode.LOGOUT_RESPONSE]
     assert not initiator.open
@@ -108,7 +107,7 @@ def test_a_logout_response_closes_the_connection(login: Login) -> None:
 def test_the_segment_length_may_be_declared_anew(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.other(Opcode.TEXT_REQUEST))
-    (letter,) = initiator.post()
+    letter = initiator.letter(RequestLetter)
     initiator.feed.send_pdu(letter.token, bytes([0x24, 0x80]) + bytes(46), 1, letter.tag, 1024)
     assert [len(pdu.data) for pdu in initiator.send(initiator.read(0, 5))] == [0, 1024, 1024, 512]
 

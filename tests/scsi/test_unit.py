@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from goldherd.block.memory import MemoryImage
 from goldherd.reactor.feed import Feed
-from goldherd.reactor.outbox import Outbox
+from goldherd.reactor.outbox import CommandLetter, Outbox
 from goldherd.scsi.unit import HotNexus, HotUnit
 from goldherd.session.keys import Parameters
 
@@ -16,9 +16,8 @@ TEST_UNIT_READY = bytes(16)
 
 def answer_of(data: bytes, **more: Any) -> Any:
     """A prebuilt answer to TEST UNIT READY."""
-    return SimpleNamespace(
-        **{"cdb": TEST_UNIT_READY, "mask": b"\xff" * 16, "answer": data, "allocation_at": 0, "allocation_bytes": 0, **more}
-    )
+    fields = {"cdb": TEST_UNIT_READY, "mask": b"\xff" * 16, "answer": data, "allocation_at": 0, "allocation_bytes": 0}
+    return SimpleNamespace(**(fields | more))
 
 
 @pytest.fixture
@@ -88,6 +87,7 @@ def test_flags_of_a_nexus_count_from_the_next_command(unit: HotUnit) -> None:
     unit.publish([answer_of(b"ready")])
     assert ask(feed, 1) == b""
     (letter,) = feed.letters()
+    assert isinstance(letter, CommandLetter)
     assert letter.nexus == nexus.number == 5
     feed.reply(1, letter.tag, 0, b"", b"judged")
     nexus.flags = 0

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from goldherd.block.fileio cimport read_whole
 from goldherd.block.system cimport POSIX_FADV_WILLNEED, posix_fadvise
+from goldherd.endian cimport put64
 from goldherd_plugins.vhd.tables cimport map_zeros, unmap_zeros
 
 cdef extern from *:
@@ -71,8 +72,7 @@ cdef class SectorBitmaps:
 
     cdef void fill_sector(self, uint64_t block, uint64_t sector, char* target) noexcept nogil:
         cdef uint64_t* words = self.words + block * self.words_per_block
-        cdef uint64_t* result = <uint64_t*>target
         cdef uint64_t first = sector * WORDS_PER_SECTOR
         cdef uint64_t i
         for i in range(<uint64_t>WORDS_PER_SECTOR):
-            result[i] = bswap64(words[first + i]) if first + i < self.words_per_block else 0
+            put64(target + 8 * i, words[first + i] if first + i < self.words_per_block else 0)  # at any alignment

@@ -1,0 +1,64 @@
+"""The read path without sockets: a command comes in as bytes, its Data-In goes out as bytes.
+
+Every answer is copied once more than on a socket (into the wire of the Feed), which 256 KiB reads show.
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from goldherd.block.file import FileImage
+from goldherd.reactor.feed import Feed
+from goldherd.reactor.outbox import Outbox
+from goldherd.scsi.unit import HotNexus, HotUnit
+from goldherd.session.keys import Parameters
+
+DISK_BYTES = 64 << 20
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Iterator[Feed]:
+    """One session on a raw disk that is in memory."""
+    path = tmp_path / "disk"
+    path.write_bytes(random.Random(6).randbytes(1 << 20) * 64)
+    image = FileImage(os.open(path, os.O_RDONLY), DISK_BYTES, read_only=True, path=str(path))
+    while image.plan_of(0, DISK_BYTES) != [("memory", DISK_BYTES, 0)]:
+        time.sleep(0.001)
+    made = Feed(0, Outbox())
+    made.connect(1, Parameters(max_send_data_segment=262144), {0: HotNexus(HotUnit(image), 0)})
+    yield made
+    made.hang_up(1)
+    image.close()
+
+
+def commands(kib: int, count: int, depth: int) -> list[bytes]:
+    """`count` immediate READ(16) at fixed random places, `depth` in a segment."""
+    chance = random.Random(7)
+    pdus = []
+    for itt in range(count):
+        lba = chance.randrange((DISK_BYTES - kib * 1024) // 4096) * 8
+        header = bytearray(48)
+        header[0], header[1] = 0x41, 0xC0
+        header[16:20], header[20:24] = (itt + 1).to_bytes(4, "big"), (kib * 1024).to_bytes(4, "big")
+        header[32:48] = bytes([0x88, 0]) + lba.to_bytes(8, "big") + (kib * 2).to_bytes(4, "big") + bytes(2)
+        pdus.append(bytes(header))
+    return [b"".join(pdus[at : at + depth]) for at in range(0, count, depth)]
+
+
+SHAPES = [(4, 1024, 1), (4, 1024, 8), (4, 1024, 32), (64, 128, 8), (256, 32, 4)]
+
+
+@pytest.mark.parametrize(("kib", "count", "depth"), SHAPES)
+def test_reads(benchmark: Any, feed: Feed, kib: int, count: int, depth: int) -> None:
+    """Reads of one size, `depth` at a time."""
+    segments = commands(kib, count, depth)
+
+    def run() -> int:
+        return sum(len(feed.receive(1, segment)) for segment in segments)
+
+    assert benchmark.pedantic(run, rounds=30, warmup_rounds=3) == count * (48 + kib * 1024)
+    benchmark.extra_info.update(commands=count, kib=kib, depth=depth)

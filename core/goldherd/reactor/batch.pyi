@@ -1,0 +1,1 @@
+"""Signatures of batch.pyx; everything in it is called from compiled code."""

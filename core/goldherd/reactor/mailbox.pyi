@@ -1,0 +1,1 @@
+"""Signatures of mailbox.pyx; everything in it is called from compiled code."""
