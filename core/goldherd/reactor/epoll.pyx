@@ -229,6 +229,7 @@ cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
         here = core.receive
         got = receive(core, c, have)
         if got == -1:
+            flush(core, c)          # it may only have stopped sending: what is ready is still worth a try
             c.reason = CLOSE_PEER
             return TURN_OVER
         if got >= 0:
@@ -345,6 +346,7 @@ cdef class Reactor:
         cdef int result = take_turn(&self.core, c, readable)
         cdef bint blocked = result == TURN_BLOCKED
         if result == TURN_OVER:
+            clear_batch(&self.core)     # or the next connection of this reactor would get what was meant for this one
             self.end(c, c.reason if c.reason else CLOSE_PEER)
             return
         if blocked != c.blocked:
