@@ -25,7 +25,7 @@ from goldherd.reactor.core cimport (
 from goldherd.reactor.input cimport consume, sink_place, sink_received
 from goldherd.reactor.letters cimport Attachment, act
 from goldherd.reactor.mailbox cimport (
-    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_FENCE, LETTER_PDU, LETTER_REPLY, LETTER_WAKE, Letter, collect,
+    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_FENCE, LETTER_PDU, LETTER_PROCEED, LETTER_REPLY, LETTER_WAKE, Letter, collect,
     make_letter, post)
 from goldherd.reactor.output cimport emit_nop_in
 from goldherd.reactor.sending cimport clear_batch, drop_pending, keep_residue, keep_rest, pending_sent
@@ -482,6 +482,15 @@ cdef class Reactor:
             letter.value = min(written, 0xFFFFFFFF)
         memcpy(letter.payload, <const char*>sense, len(sense))
         memcpy(letter.payload + len(sense), <const char*>data_in, len(data_in))
+        post(&self.core.inbox, letter)
+
+    def proceed(self, token: int, tag: int) -> None:
+        """In place of a reply: the read of a CommandLetter may be served from the image."""
+        cdef Letter* letter = make_letter(LETTER_PROCEED, 0)
+        if letter == NULL:
+            raise MemoryError
+        letter.token = token
+        letter.tag = tag
         post(&self.core.inbox, letter)
 
     def send_pdu(self, token: int, pdu: bytes, flags: int, tag: int = 0xFFFFFFFF, max_send_segment: int = 0) -> None:

@@ -43,8 +43,7 @@ cdef struct NexusState:
 cdef class HotUnit:
     cdef UnitState state
     cdef readonly Image image
-    cdef list keep          # bytes objects and answer lists that the struct points into
-    cdef list lists         # addresses of every Answers ever published, freed with the unit
+    cdef dict lists         # every Answers ever published, content -> address; freed with the unit
 
 cdef class HotNexus:
     cdef NexusState state

@@ -23,8 +23,7 @@ cdef class HotUnit:
         if block_size < 512 or block_size & (block_size - 1):
             raise ValueError(f"a block of {block_size} bytes is not a power of two from 512 up")
         self.image = image
-        self.keep = []
-        self.lists = []
+        self.lists = {}
         self.state.image = <void*>image
         self.state.block_shift = block_size.bit_length() - 1
         self.state.block_count = image.size_bytes >> self.state.block_shift
@@ -33,9 +32,16 @@ cdef class HotUnit:
 
     def publish(self, answers: list) -> None:
         """Replaces the prebuilt answers; each has cdb, mask (16 bytes), answer, allocation_at, allocation_bytes."""
-        cdef Answers* fresh = <Answers*>calloc(1, sizeof(Answers))
+        cdef Answers* fresh
         cdef Answer* place
         cdef bytes cdb, mask, answer
+        # A client may change mode pages back and forth for ever; what was made once is used again.
+        key = tuple((entry.cdb, entry.mask, entry.answer, entry.allocation_at, entry.allocation_bytes)
+                    for entry in answers)
+        if key in self.lists:
+            self.state.answers = <Answers*><size_t>self.lists[key]
+            return
+        fresh = <Answers*>calloc(1, sizeof(Answers))
         if fresh == NULL:
             raise MemoryError
         fresh.answers = <Answer*>calloc(max(len(answers), 1), sizeof(Answer))
@@ -53,9 +59,8 @@ cdef class HotUnit:
             place.allocation_bytes = entry.allocation_bytes
             place.length = <uint32_t>len(answer)
             place.bytes = <const unsigned char*><const char*>answer
-            self.keep.append(answer)
             fresh.count += 1
-        self.lists.append(<size_t>fresh)
+        self.lists[key] = <size_t>fresh     # the key also keeps the bytes that the list points into
         self.state.answers = fresh
 
     def hold(self) -> None:
@@ -68,7 +73,7 @@ cdef class HotUnit:
 
     def __dealloc__(self) -> None:
         cdef Answers* answers
-        for address in self.lists or ():
+        for address in (self.lists or {}).values():
             answers = <Answers*><size_t>address
             free(answers.answers)
             free(answers)

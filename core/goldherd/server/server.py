@@ -222,10 +222,9 @@ class Server:
 
     async def _end_replaced(self, login: LoginResult) -> None:
         """Session and connection reinstatement: the old session ends before the new one begins."""
-        if login.action in (SessionAction.REINSTATE_SESSION, SessionAction.REINSTATE_CONNECTION):
-            old = self.sessions.find(login.initiator, login.isid, login.target)
-            if old is not None:
-                await self._end(old)
+        old = self.sessions.find(login.initiator, login.isid, login.target)
+        if old is not None:  # perhaps one that did not exist yet when this login looked: logins run side by side
+            await self._end(old)
 
     async def _begin_boot(self, login: LoginResult, config: TargetConfig) -> None:
         """A boot loader that logs in to a node with policy reset gets a fresh disk.
@@ -337,6 +336,8 @@ class Server:
     def _take_apart(self, session: Session, reason: str) -> None:
         """The session is over, and no reactor uses anything of it."""
         session.detach()
+        for running in session.running.values():  # nobody waits for it, and it may be long
+            running.abort()
         session.reactor.forget(session.token)
         self.sessions.remove(session)
         if session.live is not None:
