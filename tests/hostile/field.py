@@ -13,7 +13,8 @@ from typing import Final
 from tests.hostile.client import Client
 from tests.support.targets import GoldherdHerd
 
-NODE, BYSTANDER = "pc-1", "pc-2"
+NODE, BYSTANDER, WRITTEN = "pc-1", "pc-2", "pc-5"
+"""Under attack; reads all the time; under attack too, but no case leaves a reservation or an erased disk there."""
 BLOCK_BYTES: Final = 512
 DISK_BLOCKS: Final = 65536
 DISK_BYTES: Final = DISK_BLOCKS * BLOCK_BYTES
@@ -44,7 +45,7 @@ class Field:
         secret = folder / "secret"
         secret.write_text(CHAP_SECRET)
         secret.chmod(0o600)
-        self.herd = GoldherdHerd(golden, "pc-[1-3]", folder)
+        self.herd = GoldherdHerd(golden, "pc-[1-3,5]", folder)
         chap = ("--chap-user", CHAP_USER, "--chap-secret-file", secret)
         self.herd.command("node", "add", CHAP_NODE, "--image", "lab", *chap)
         self.herd.serve()

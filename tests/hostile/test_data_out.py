@@ -10,7 +10,7 @@ import pytest
 
 from tests.hostile import wire
 from tests.hostile.client import Client, Gone
-from tests.hostile.field import BLOCK_BYTES, Field, pattern
+from tests.hostile.field import BLOCK_BYTES, WRITTEN, Field, pattern
 from tests.hostile.wire import FINAL, NO_TAG, pdu
 
 BLOCKS: Final = 16
@@ -100,7 +100,7 @@ def check_guard(client: Client) -> None:
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_data_out(field: Field, write: Write) -> None:
-    with field.enter() as client:
+    with field.enter(WRITTEN) as client:
         itt, r2t = begin(client)
         for piece in write.pieces:
             client.send(data_out(itt, r2t.field("ttt"), piece))
@@ -112,7 +112,7 @@ def test_data_out(field: Field, write: Write) -> None:
 
 @pytest.mark.parametrize("fields", IGNORED.values(), ids=IGNORED)
 def test_data_out_for_no_task(field: Field, fields: dict[str, int]) -> None:
-    with field.enter() as client:
+    with field.enter(WRITTEN) as client:
         itt, r2t = begin(client)
         client.send(data_out(itt, r2t.field("ttt"), Piece(fields=fields)))
         assert client.until_pong() == [], "no answer, and the write still waits"
@@ -125,7 +125,7 @@ def test_data_out_for_no_task(field: Field, fields: dict[str, int]) -> None:
 @pytest.mark.parametrize("count", [0, 4, 512, WRITE_BYTES - 4])
 def test_f_before_the_r2t_is_filled(field: Field, count: int) -> None:
     """A new R2T for what is missing, or an error; never GOOD (RFC 7143 11.7)."""
-    with field.enter() as client:
+    with field.enter(WRITTEN) as client:
         itt, r2t = begin(client)
         client.send(data_out(itt, r2t.field("ttt"), Piece(bytes(count))))
         answer = client.receive()
@@ -133,7 +133,7 @@ def test_f_before_the_r2t_is_filled(field: Field, count: int) -> None:
 
 
 def test_empty_data_out_without_end(field: Field) -> None:
-    with field.enter() as client:
+    with field.enter(WRITTEN) as client:
         itt, r2t = begin(client)
         for number in range(5000):
             client.send(data_out(itt, r2t.field("ttt"), Piece(b"", {"data_sn": number}, flags=0)))
@@ -142,7 +142,7 @@ def test_empty_data_out_without_end(field: Field) -> None:
 
 def test_data_out_of_another_session(field: Field) -> None:
     """The tags of one session mean nothing in another, even of the same reactor."""
-    with field.enter() as owner, field.enter() as thief:
+    with field.enter(WRITTEN) as owner, field.enter(WRITTEN) as thief:
         itt, r2t = begin(owner)
         thief.send(data_out(itt, r2t.field("ttt"), Piece(b"\xee" * WRITE_BYTES)))
         assert thief.until_pong() == []
@@ -150,7 +150,7 @@ def test_data_out_of_another_session(field: Field) -> None:
 
 
 def test_every_target_transfer_tag_of_the_first_slots(field: Field) -> None:
-    with field.enter() as owner, field.enter() as thief:
+    with field.enter(WRITTEN) as owner, field.enter(WRITTEN) as thief:
         itt, _ = begin(owner)
         for slot in range(512):
             for generation in (0, 1, 2, 0xFFE, 0xFFF):
@@ -178,28 +178,28 @@ def write_with(client: Client, data: bytes, *, flags: int = FINAL, blocks: int =
 
 @pytest.mark.parametrize("data", [4100, 8192, 65536], ids=["by 4 bytes", "by a page", "by far"])
 def test_immediate_data_exceeds_first_burst(field: Field, data: int) -> None:
-    with field.enter(**UNSOLICITED) as client:
+    with field.enter(WRITTEN, **UNSOLICITED) as client:
         write_with(client, bytes(data), blocks=128)
         assert client.receive().sense == (0x0B, 0x0C, 0x0C)
         check_guard(client)
 
 
 def test_immediate_data_that_was_not_negotiated(field: Field) -> None:
-    with field.enter(ImmediateData="No") as client:
+    with field.enter(WRITTEN, ImmediateData="No") as client:
         write_with(client, bytes(512))
         assert client.receive().sense == (0x0B, 0x0C, 0x0C)
         check_guard(client)
 
 
 def test_immediate_data_longer_than_the_expected_length(field: Field) -> None:
-    with field.enter() as client:
+    with field.enter(WRITTEN) as client:
         write_with(client, bytes(1024), blocks=1)
         assert client.receive().sense == (0x0B, 0x0C, 0x0C)
         check_guard(client)
 
 
 def test_unsolicited_data_out_that_was_not_negotiated(field: Field) -> None:
-    with field.enter(InitialR2T="Yes", ImmediateData="No") as client:
+    with field.enter(WRITTEN, InitialR2T="Yes", ImmediateData="No") as client:
         itt = write_with(client, b"", flags=0)
         client.send(data_out(itt, NO_TAG, Piece()))
         assert client.receive().opcode == wire.R2T, "the unsolicited data was not taken"
@@ -207,7 +207,7 @@ def test_unsolicited_data_out_that_was_not_negotiated(field: Field) -> None:
 
 
 def test_unsolicited_data_out_exceeds_first_burst(field: Field) -> None:
-    with field.enter(**UNSOLICITED) as client:
+    with field.enter(WRITTEN, **UNSOLICITED) as client:
         itt = write_with(client, bytes(4096), flags=0)
         client.send(data_out(itt, NO_TAG, Piece(bytes(512), {"buffer_offset": 4096})))
         answers = client.until_pong()
@@ -216,14 +216,14 @@ def test_unsolicited_data_out_exceeds_first_burst(field: Field) -> None:
 
 
 def test_unsolicited_data_out_that_never_ends(field: Field) -> None:
-    with field.enter(**UNSOLICITED) as client:
+    with field.enter(WRITTEN, **UNSOLICITED) as client:
         itt = write_with(client, b"", flags=0)
         client.send(data_out(itt, NO_TAG, Piece(bytes(512), flags=0)))
         assert client.until_pong() == []
 
 
 def test_unsolicited_data_out_after_the_last(field: Field) -> None:
-    with field.enter(**UNSOLICITED) as client:
+    with field.enter(WRITTEN, **UNSOLICITED) as client:
         itt = write_with(client, bytes(512), flags=FINAL)
         client.send(data_out(itt, NO_TAG, Piece(bytes(512), {"buffer_offset": 512})))
         assert [answer.opcode for answer in client.until_pong()] == [wire.R2T]
@@ -233,7 +233,7 @@ def test_unsolicited_data_out_after_the_last(field: Field) -> None:
 @pytest.mark.parametrize("edtl", [0, 1, 511, 513, 0xFFFFFFFF])
 def test_write_whose_expected_length_lies(field: Field, blocks: int, edtl: int) -> None:
     """Whatever the two say, no more is asked for than both allow."""
-    with field.enter() as client:
+    with field.enter(WRITTEN) as client:
         client.send(client.command_pdu(wire.cdb_write10(0, blocks), flags=FINAL | wire.WRITE_BIT | 1, edtl=edtl))
         for answer in client.until_pong():
             if answer.opcode == wire.R2T:
@@ -242,7 +242,7 @@ def test_write_whose_expected_length_lies(field: Field, blocks: int, edtl: int) 
 
 def test_write_aborted_while_its_data_comes(field: Field) -> None:
     """No R2T and no answer for it afterwards; the rest of the data is discarded."""
-    with field.enter() as client:
+    with field.enter(WRITTEN) as client:
         itt, r2t = begin(client)
         client.send(data_out(itt, r2t.field("ttt"), Piece(bytes(512), flags=0)))
         client.send(client.request(wire.TASK_MANAGEMENT | wire.IMMEDIATE, flags=0x81, referenced_tag=itt))
@@ -255,7 +255,7 @@ def test_write_aborted_while_its_data_comes(field: Field) -> None:
 
 def test_connection_ends_inside_a_long_data_out(field: Field) -> None:
     for cut in (1, 47, 48, 49, 4096, 8191):
-        with field.enter() as client:
+        with field.enter(WRITTEN) as client:
             itt, r2t = begin(client)
             client.send(data_out(itt, r2t.field("ttt"), Piece())[:cut])
             client.reset()
@@ -263,7 +263,7 @@ def test_connection_ends_inside_a_long_data_out(field: Field) -> None:
 
 def test_writes_that_wait_for_data_for_ever(field: Field) -> None:
     """128 writes of 1 MiB each on 16 sessions hold no more buffers than the limit, and starve nobody."""
-    sessions = [field.enter() for _ in range(16)]
+    sessions = [field.enter(WRITTEN) for _ in range(16)]
     for client in sessions:
         for _ in range(128):
             client.send(

@@ -98,7 +98,10 @@ HEADERS: Final = opcodes() | {
     "data with a read": Sent(READ | {"data": b"1234"}, lives=False, reason=PROTOCOL_ERROR),
     "additional headers that nobody knows": Sent(READ | {"ahs": bytes([0, 1, 0x3F, 0])}),
     "an additional header of length 0": Sent(READ | {"ahs": bytes(4)}),
-    "an additional header that runs past the end": Sent(READ | {"ahs": bytes([0xFF, 0xFF, 1, 0])}),
+    "an additional header that runs past the end": Sent(READ | {"ahs": bytes([0xFF, 0xFF, 1, 0])}, reason=INVALID_FIELD),
+    "a second additional header that runs past the end": Sent(
+        READ | {"ahs": bytes([0, 1, 0x3F, 0, 0, 2, 0x3F, 0])}, reason=INVALID_FIELD
+    ),
     "255 words of additional headers": Sent(READ | {"ahs": bytes(1020)}),
     "an extended CDB": Sent(
         {"cdb": b"\x7f", "ahs": bytes([0, 17, 1, 0]) + bytes(16), "flags": FINAL | wire.READ_BIT, "edtl": 4096}
