@@ -25,6 +25,7 @@ from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotNexus
 from goldherd.server.commands import Commands
 from goldherd.server.disks import Disks, Seals
+from goldherd.server.doorkeeper import Doorkeeper
 from goldherd.server.fences import Fences
 from goldherd.server.live import LiveTarget, LiveTargets
 from goldherd.server.logins import Arrival, Portals
@@ -93,7 +94,8 @@ class Server:
         self._fences = Fences(self._reactors)
         self._commands = Commands(self._fences, self._executor)
         self._requests = Requests(self._fences, self._close_target)
-        self._logins = Portals(self, self.admit, settings.login_seconds)
+        doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures)
+        self._logins = Portals(self, self.admit, settings.login_seconds, doorkeeper)
         self._timers: list[asyncio.Task[None]] = []
 
     # --- life ---
