@@ -170,6 +170,20 @@ SESSIONS_MAX: Final = 16384
 """Sessions of one server; a TSIH has 16 bits, and none may be used twice at once."""
 LOGINS_MAX: Final = 16384
 """Connections in their login at once; one that says nothing costs a descriptor and about 10 KiB."""
+ACCEPT_PAUSE_SECONDS: Final = 0.05
+"""Pause after the system had no descriptor for a connection; meanwhile the oldest login ends."""
+LOGINS_PER_ADDRESS_MAX: Final = 1024
+"""The same of one address: a room full of machines behind one router logs in at once, no more."""
+LOGIN_FAILURES_FREE: Final = 50
+"""Refused logins of one address before it is delayed: a rack with a wrong secret that tries again."""
+LOGIN_FAILURES_FORGIVEN_PER_SECOND: Final = 1.0
+"""How fast an address is trusted again."""
+LOGIN_DELAY_SECONDS_STEP: Final = 0.05
+"""What each failure beyond the free ones adds."""
+LOGIN_DELAY_SECONDS_MAX: Final = 2.0
+"""The longest delay: twice this still fits into a login, so that who has the right secret gets in."""
+LOGIN_FAILURE_ADDRESSES_MAX: Final = 4096
+"""Addresses whose failures are remembered, about 300 bytes each; the one that failed longest ago is forgotten."""
 LOGIN_RECEIVE_BYTES: Final = 16384
 """Asked of one recv during login; what comes behind the last request goes to the reactor."""
 BACKLOG: Final = 4096

@@ -14,7 +14,15 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from goldherd.errors import SettingsError
-from goldherd.limits import LISTENERS_MAX, PING_SECONDS, REACTORS_MAX, SILENCE_SECONDS
+from goldherd.limits import (
+    LISTENERS_MAX,
+    LOGIN_FAILURES_FREE,
+    LOGINS_MAX,
+    LOGINS_PER_ADDRESS_MAX,
+    PING_SECONDS,
+    REACTORS_MAX,
+    SILENCE_SECONDS,
+)
 from goldherd.targets import TargetConfig
 
 ISCSI_PORT: Final = 3260
@@ -119,6 +127,12 @@ class ServerSettings(BaseSettings):
     """What comes before ":NODE" in a target's name."""
     login_seconds: float = Field(default=15.0, gt=0, le=600)
     """A connection that is not in full feature phase after this time is closed."""
+    logins_max: int = Field(default=LOGINS_MAX, ge=1, le=LOGINS_MAX)
+    """Connections in their login at once; beyond it the oldest one ends."""
+    logins_per_address: int = Field(default=LOGINS_PER_ADDRESS_MAX, ge=1, le=LOGINS_MAX)
+    """The same of one IPv4 address or IPv6 /64 network."""
+    login_failures: int = Field(default=LOGIN_FAILURES_FREE, ge=0, le=1_000_000)
+    """Refused logins of one address, within about as many seconds, before its logins are delayed."""
     ping_seconds: float = Field(default=float(PING_SECONDS), gt=0, le=3600)
     """An idle session is asked for a sign of life (NOP-In) this often."""
     ping_timeout_seconds: float = Field(default=float(SILENCE_SECONDS), gt=0, le=3600)

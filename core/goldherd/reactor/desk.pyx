@@ -15,10 +15,10 @@ from goldherd.reactor.core cimport (
     ABORT_NEXUS, ABORT_ONE, ABORT_UNIT, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK)
 from goldherd.reactor.letters cimport Attachment, act
 from goldherd.reactor.mailbox cimport (
-    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_FENCE, LETTER_PDU, LETTER_REPLY, LETTER_WAKE, Letter, collect,
+    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_FENCE, LETTER_PDU, LETTER_PROCEED, LETTER_REPLY, LETTER_WAKE, Letter, collect,
     make_letter, post)
 from goldherd.reactor.output cimport emit_nop_in
-from goldherd.reactor.sending cimport drop_pending
+from goldherd.reactor.sending cimport clear_batch, drop_pending
 from goldherd.reactor.slots cimport close_core, open_core, run_soon
 from goldherd.reactor.tasks cimport end_connection, unpark
 from goldherd.reactor.turn cimport TURN_AGAIN, TURN_BLOCKED, TURN_OVER, take_turn
@@ -159,6 +159,13 @@ cdef class Desk:
         memcpy(letter.payload + len(sense), <const char*>data_in, len(data_in))
         post(&self.core.inbox, letter)
 
+    def proceed(self, token: int, tag: int) -> None:
+        """In place of a reply: the read of a CommandLetter may be served from the image."""
+        cdef Letter* letter = letter_of(LETTER_PROCEED, 0)
+        letter.token = token
+        letter.tag = tag
+        post(&self.core.inbox, letter)
+
     def send_pdu(self, token: int, pdu: bytes, flags: int, tag: int = 0xFFFFFFFF, max_send_segment: int = 0) -> None:
         """Sends a PDU (48 bytes of header and the data segment); the reactor fills StatSN, ExpCmdSN, MaxCmdSN.
 
@@ -264,6 +271,7 @@ cdef class Desk:
         cdef int result = take_turn(&self.core, c, readable)
         cdef bint blocked = result == TURN_BLOCKED
         if result == TURN_OVER:
+            clear_batch(&self.core)     # or the next connection of this reactor would get what was meant for this one
             self.end(c, c.reason if c.reason else CLOSE_PEER)
             return
         if blocked != c.blocked:

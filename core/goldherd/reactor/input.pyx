@@ -29,7 +29,7 @@ from goldherd.session.session cimport (
 from goldherd.wire.digest cimport CRC_START, crc_matches, crc_update
 from goldherd.wire.opcodes cimport (
     BHS_BYTES, COMMAND_READ, COMMAND_WRITE, DATA_OUT, FINAL, IMMEDIATE, LOGIN_REQUEST, LOGOUT_REQUEST, NOP_OUT,
-    OPCODE_MASK, REJECT_COMMAND_NOT_SUPPORTED, REJECT_DATA_DIGEST, REJECT_OUT_OF_RESOURCES, REJECT_PROTOCOL_ERROR,
+    OPCODE_MASK, REJECT_COMMAND_NOT_SUPPORTED, REJECT_DATA_DIGEST, REJECT_INVALID_FIELD, REJECT_OUT_OF_RESOURCES, REJECT_PROTOCOL_ERROR,
     REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE, RESERVED_TAG, SCSI_COMMAND, TASK_MANAGEMENT_REQUEST,
     TEXT_REQUEST)
 from goldherd.wire.pdu cimport (
@@ -276,6 +276,21 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     gather(core, c, task, header, data, arrived, whole)
 
 
+cdef bint additional_headers_fit(const uint8_t* header) noexcept nogil:
+    """Whether each additional header segment ends within TotalAHSLength (RFC 7143 11.2.2); none means anything here:
+    extended CDBs and second lengths belong to commands that no unit has."""
+    cdef uint32_t left = 4 * <uint32_t>header[AHS_LENGTH]
+    cdef const uint8_t* segment = header + BHS_BYTES
+    cdef uint32_t size
+    while left:
+        size = padded(3 + <uint32_t>get16(segment))     # AHSLength counts what follows AHSType
+        if size > left:
+            return False
+        segment += size
+        left -= size
+    return True
+
+
 cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length,
                        bint whole) noexcept nogil:
     cdef Session* session = c.session
@@ -300,8 +315,11 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
     if length and not flags & COMMAND_WRITE:
         protocol_error(core, c, header, REJECT_PROTOCOL_ERROR)
         return
+    if header[AHS_LENGTH] and not additional_headers_fit(header):
+        emit_reject(core, c, REJECT_INVALID_FIELD, header)
+        return
     nexus = nexus_of(session, header)
-    if nexus == NULL or nexus.flags & BOUNCE_ALL or header[AHS_LENGTH]:
+    if nexus == NULL or nexus.flags & BOUNCE_ALL:
         to_python(core, c, header, nexus, data, length, whole)
         return
     verb = decode(header + CDB, &extent)

@@ -9,14 +9,15 @@ from goldherd.limits cimport COMMAND_WINDOW
 from goldherd.reactor.core cimport (
     ABORT_ONE, ABORT_UNIT, CLOSE_LOGOUT, CLOSE_MEMORY, NOBODY, TaskJob)
 from goldherd.reactor.mailbox cimport (
-    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_CLOSED, LETTER_DONE, LETTER_FENCE, LETTER_JOB, LETTER_PDU, LETTER_REPLY,
-    LETTER_WAKE, make_letter, post)
+    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_CLOSED, LETTER_DONE, LETTER_FENCE, LETTER_JOB, LETTER_PDU,
+    LETTER_PROCEED, LETTER_REPLY, LETTER_WAKE, make_letter, post)
 from goldherd.reactor.slots cimport (
     connection_of, enqueue, release_connection, release_task, run_soon, take_connection, take_task, task_of)
-from goldherd.reactor.tasks cimport abort_task, job_done, report_closed, serve_waiting, unpark
+from goldherd.reactor.tasks cimport abort_task, conclude, give_back, job_done, report_closed, serve_waiting, unpark
+from goldherd.scsi.cdb cimport Extent, VERB_READ, decode
 from goldherd.session.session cimport (
-    Fence, FenceLink, NexusState, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_REPLY, PURPOSE_PDU, PURPOSE_READ,
-    Session, Task)
+    Fence, FenceLink, NexusState, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_READ, PHASE_REPLY, PURPOSE_PDU,
+    PURPOSE_READ, Session, Task)
 from goldherd.wire.opcodes cimport COMMAND_READ
 
 
@@ -96,6 +97,8 @@ cdef void reply(Core* core, Letter* letter) noexcept nogil:
         release_task(core, task)
         free(letter)
         return
+    give_back(core, task)
+    serve_waiting(core)
     free(task.owned)
     task.owned = letter
     task.buffer = <char*>letter.payload
@@ -119,6 +122,32 @@ cdef void reply(Core* core, Letter* letter) noexcept nogil:
     task.done = 0
     task.burst_left = task.connection.max_burst
     enqueue(core, task, PHASE_REPLY)
+
+
+cdef void proceed(Core* core, Letter* letter) noexcept nogil:
+    """The control plane has nothing against this read: it is served like any other, without a copy of its data."""
+    cdef Task* task = task_of(core, letter.tag)
+    cdef Extent extent
+    if task == NULL or task.phase != PHASE_PYTHON or task.connection.session.token != letter.token:
+        return
+    if task.aborted:
+        release_task(core, task)
+        return
+    give_back(core, task)
+    serve_waiting(core)
+    if task.nexus == NULL or decode(task.cdb, &extent) != VERB_READ:
+        conclude(core, task, 0x08)          # BUSY; the control plane proceeds with nothing but reads
+        return
+    task.purpose = PURPOSE_READ
+    task.offset = extent.lba << task.nexus.unit.block_shift
+    task.cdb_bytes = extent.blocks << task.nexus.unit.block_shift
+    task.move = task.cdb_bytes if task.cdb_bytes < task.expected else task.expected
+    task.done = 0
+    core.counters.reads += 1
+    if task.move:
+        enqueue(core, task, PHASE_READ)
+    else:
+        conclude(core, task, 0)
 
 
 cdef void send_pdu(Core* core, Letter* letter) noexcept nogil:
@@ -244,6 +273,8 @@ cdef Connection* act(Core* core, Letter* letter, bint* ends) noexcept nogil:
     elif letter.kind == LETTER_REPLY:
         reply(core, letter)
         return NULL
+    elif letter.kind == LETTER_PROCEED:
+        proceed(core, letter)
     elif letter.kind == LETTER_PDU:
         send_pdu(core, letter)
         return NULL

@@ -18,6 +18,7 @@ cdef enum LetterKind:
     LETTER_FENCE = 6        # acknowledge when no job runs on a unit
     LETTER_WAKE = 7         # look at parked tasks again
     LETTER_JOB = 8          # a job has ended: `place` is the Job, memory of the reactor
+    LETTER_PROCEED = 9      # nothing stands in the way of a read: serve it
     # to the control plane
     LETTER_COMMAND = 20     # carry this command out: payload is its Data-Out
     LETTER_REQUEST = 21     # a PDU for the control plane: payload is header and data

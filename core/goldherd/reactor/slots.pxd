@@ -18,9 +18,9 @@ cdef void stop_watching(Core* core, Task* task) noexcept nogil
 # The live task with this Target Transfer Tag, or NULL.
 cdef Task* task_of(Core* core, uint32_t tag) noexcept nogil
 
-# A write buffer, counted; NULL when the reactor's share is used up.
-cdef char* take_buffer(Core* core, uint32_t length) noexcept nogil
-cdef void release_buffer(Core* core, char* buffer, uint32_t length) noexcept nogil
+# A write buffer, counted; NULL when the session holds as much as is left for others.
+cdef char* take_buffer(Core* core, Session* session, uint32_t length) noexcept nogil
+cdef void release_buffer(Core* core, Session* session, char* buffer, uint32_t length) noexcept nogil
 
 cdef Connection* take_connection(Core* core) noexcept nogil
 cdef void release_connection(Core* core, Connection* connection) noexcept nogil

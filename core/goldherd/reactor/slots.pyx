@@ -132,7 +132,7 @@ cdef void release_task(Core* core, Task* task) noexcept nogil:
         task.connection.sink = NULL
     stop_watching(core, task)
     if task.buffer_bytes:
-        release_buffer(core, task.buffer, task.buffer_bytes)
+        release_buffer(core, session, task.buffer, task.buffer_bytes)
     free(task.owned)
     while task.fences != NULL:
         link = task.fences
@@ -174,11 +174,12 @@ cdef inline int size_bits(uint32_t length) noexcept nogil:
     return bits
 
 
-cdef char* take_buffer(Core* core, uint32_t length) noexcept nogil:
+cdef char* take_buffer(Core* core, Session* session, uint32_t length) noexcept nogil:
+    """A session gets no more than it leaves to others: however many hoard, there is room for one that comes later."""
     cdef int bits = size_bits(length)
     cdef uint64_t size = <uint64_t>1 << bits
     cdef void* buffer
-    if core.buffer_bytes + size > WRITE_BUFFER_BYTES_MAX:
+    if session.buffer_bytes + size + core.buffer_bytes > WRITE_BUFFER_BYTES_MAX:
         return NULL
     if bits <= BUFFER_BITS_MAX and core.free_buffers[bits] != NULL:
         buffer = core.free_buffers[bits]
@@ -189,13 +190,15 @@ cdef char* take_buffer(Core* core, uint32_t length) noexcept nogil:
         if buffer == NULL:
             return NULL
     core.buffer_bytes += size
+    session.buffer_bytes += size
     return <char*>buffer
 
 
-cdef void release_buffer(Core* core, char* buffer, uint32_t length) noexcept nogil:
+cdef void release_buffer(Core* core, Session* session, char* buffer, uint32_t length) noexcept nogil:
     cdef int bits = size_bits(length)
     cdef uint64_t size = <uint64_t>1 << bits
     core.buffer_bytes -= size
+    session.buffer_bytes -= size
     if bits <= BUFFER_BITS_MAX and core.free_buffer_bytes + size <= FREE_BUFFER_BYTES_MAX:
         (<void**>buffer)[0] = core.free_buffers[bits]
         core.free_buffers[bits] = buffer

@@ -22,6 +22,8 @@ cdef bint find_room(Core* core, Task* task, uint32_t length) noexcept nogil
 cdef void serve_waiting(Core* core) noexcept nogil
 cdef void fail(Core* core, Task* task, int error) noexcept nogil
 cdef void conclude(Core* core, Task* task, int status) noexcept nogil
+cdef void give_back(Core* core, Task* task) noexcept nogil          # its write buffer
+cdef void serve_waiting(Core* core) noexcept nogil
 cdef void abort_task(Core* core, Task* task) noexcept nogil
 # After a fetch or the end of a hold: everything that was parked tries again.
 cdef void unpark(Core* core) noexcept nogil

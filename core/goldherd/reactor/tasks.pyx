@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport IMAGE_PYTHON, IMAGE_STORE_BLOCKS, Image
 from goldherd.block.pool cimport Job, Pool
-from goldherd.limits cimport COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_INLINE_BYTES_MAX
+from goldherd.limits cimport COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_INLINE_BYTES_MAX
 from goldherd.reactor.batch cimport roomy
 from goldherd.reactor.core cimport TaskJob
 from goldherd.reactor.mailbox cimport (
@@ -112,7 +112,7 @@ cdef void unpark(Core* core) noexcept nogil:
 cdef bint find_room(Core* core, Task* task, uint32_t length) noexcept nogil:
     if length == 0:
         length = 1
-    task.buffer = take_buffer(core, length)
+    task.buffer = take_buffer(core, task.connection.session, length)
     if task.buffer == NULL:
         return False
     task.buffer_bytes = length
@@ -130,16 +130,17 @@ cdef void wait_for_room(Core* core, Task* task) noexcept nogil:
 
 
 cdef void serve_waiting(Core* core) noexcept nogil:
-    """Buffers were given back: the longest waiting writes get their R2T."""
-    cdef Task* task
-    while core.room_first != NULL:
-        task = core.room_first
+    """Buffers were given back: the longest waiting writes whose session may have one get their R2T."""
+    cdef Task* task = core.room_first
+    cdef Task* following
+    while task != NULL and core.buffer_bytes < WRITE_BUFFER_BYTES_MAX:
+        following = task.next
         if not find_room(core, task, task.chunk):
-            return
-        core.room_first = task.next
-        if core.room_first == NULL:
-            core.room_last = NULL
+            task = following
+            continue
+        unqueue(core, task)
         ask_for_data(core, task)
+        task = following
 
 
 cdef void ask_for_data(Core* core, Task* task) noexcept nogil:
@@ -210,7 +211,7 @@ cdef void give_back(Core* core, Task* task) noexcept nogil:
         task.connection.sink_task = NULL
         task.connection.sink = NULL
     if task.buffer_bytes:
-        release_buffer(core, task.buffer, task.buffer_bytes)
+        release_buffer(core, task.connection.session, task.buffer, task.buffer_bytes)
     task.buffer = NULL
     task.buffer_bytes = 0
 
@@ -293,9 +294,7 @@ cdef void bounce(Core* core, Task* task) noexcept nogil:
         return
     if length:
         memcpy(letter.payload, task.buffer, length)
-    give_back(core, task)
-    serve_waiting(core)
-    send_letter(core, task, letter)
+    send_letter(core, task, letter)         # the buffer stays counted: it stands for the copy that Python holds
 
 
 cdef void fail(Core* core, Task* task, int error) noexcept nogil:

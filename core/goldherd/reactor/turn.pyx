@@ -143,6 +143,7 @@ cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
         here = core.receive
         got = receive(core, c, have)
         if got == WIRE_OVER:
+            flush(core, c)          # it may only have stopped sending: what is ready is still worth a try
             c.reason = CLOSE_PEER
             return TURN_OVER
         if got != WIRE_LATER:

@@ -64,6 +64,7 @@ class Reply:
 
     `aborts` are the nexuses whose tasks on the unit must be aborted before the answer leaves (PREEMPT AND
     ABORT).
+    `proceeds` says that the data plane may serve the read itself, without a copy of its data.
     `after` is to be called on a thread that may sleep once the answer is on its way: what IMMED=1 postponed.
     """
 
@@ -72,6 +73,7 @@ class Reply:
     data_in: bytes = b""
     aborts: "tuple[Nexus, ...]" = ()
     after: Callable[[], None] | None = None
+    proceeds: bool = False
 
 
 def _never() -> bool:
@@ -91,6 +93,8 @@ class Call:
     """All commands, for those that report them."""
     aborted: Callable[[], bool] = field(default=_never)
     """Whether the task was aborted; long commands ask between their steps."""
+    data_plane: bool = False
+    """Whether reads are only judged here, and served by who asked."""
 
     def number(self, offset: int, length: int) -> int:
         """A big-endian field of the CDB."""

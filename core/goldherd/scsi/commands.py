@@ -226,6 +226,7 @@ def execute(
     *,
     expected_data_out: int | None = None,
     aborted: Callable[[], bool] | None = None,
+    data_plane: bool = False,
 ) -> Reply:
     """Executes one command and never raises.
 
@@ -236,6 +237,7 @@ def execute(
         expected_data_out: Expected Data Transfer Length of a write, if it differs from len(data_out).
         aborted: says whether the task was aborted; long commands ask between their steps. What an aborted
             command answers (TASK ABORTED) is for nobody.
+        data_plane: the caller serves reads itself when the Reply says that it `proceeds`.
     """
     unit = nexus.unit
     command = lookup(cdb)
@@ -251,7 +253,7 @@ def execute(
         expected = len(data_out) if expected_data_out is None else expected_data_out
         if command.exact and expected != command.data_out_bytes(cdb, unit.block_size):
             _refuse_length(unit, command, cdb)
-        call = Call(nexus, unit, command, cdb, data_out, TABLE)
+        call = Call(nexus, unit, command, cdb, data_out, TABLE, data_plane=data_plane)
         if aborted is not None:
             call.aborted = aborted
         answer = command.handler(call)

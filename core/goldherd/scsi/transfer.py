@@ -11,7 +11,7 @@ from typing import Final
 from goldherd import limits
 from goldherd.errors import CommandError
 from goldherd.scsi import sense as codes
-from goldherd.scsi.call import Call, TaskAbortedError
+from goldherd.scsi.call import Call, Reply, TaskAbortedError
 from goldherd.scsi.device import LogicalUnit
 from goldherd.scsi.sense import invalid_field
 
@@ -96,8 +96,11 @@ def compare_and_write_length(cdb: bytes, block_size: int) -> int:
 # --- commands ---
 
 
-def read(call: Call) -> bytes:
-    """READ(6), (10), (12), (16)."""
+def read(call: Call) -> bytes | Reply:
+    """READ(6), (10), (12), (16); a data plane is told to go on, because the data of many would fill the memory."""
+    if call.data_plane:
+        check_span(call.unit, *span_of(call.cdb))
+        return Reply(proceeds=True)
     lba, count = checked_span(call)
     size = call.unit.block_size
     return call.unit.image.read(lba * size, count * size)

@@ -87,6 +87,7 @@ class Commands:
             letter.data_out,
             expected_data_out=letter.expected if letter.data_out else None,
             aborted=lambda: running is not None and running.aborted,
+            data_plane=True,
         )
 
     async def _run(self, session: Session, path: Path, command: Command, letter: CommandLetter) -> None:
@@ -135,6 +136,9 @@ class Commands:
 
     @staticmethod
     def _reply(session: Session, letter: CommandLetter, command: Command | None, path: Path, reply: Reply) -> None:
+        if reply.proceeds:
+            session.reactor.proceed(letter.token, letter.tag)
+            return
         written: int | None = None
         if command is not None and command.direction is Direction.OUT:
             done = reply.status in (Status.GOOD, Status.CONDITION_MET)

@@ -1,11 +1,12 @@
 """Portals: accepts connections, leads each through its login, and hands it to a reactor.
 
 Logins run side by side on plain non-blocking sockets: one that says nothing costs a descriptor and a timer, and
-delays nobody. When a login has finished, its socket and the bytes behind the login go to the reactor together.
+delays nobody (doorkeeper.py holds the limits). When a login has finished, its socket and the bytes behind the login go to the reactor together.
 """
 
 import asyncio
 import errno
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import structlog
 
 from goldherd import limits
 from goldherd.errors import GoldherdError, LoginStatus, ProtocolError, SettingsError
+from goldherd.server.doorkeeper import Doorkeeper, Visit
 from goldherd.session.host import LoginHost, LoginPolicy, LoginResult
 from goldherd.session.login import Login
 from goldherd.session.portal import Portal
@@ -53,11 +55,13 @@ class Portals:
         host: answers of the server during logins.
         admit: takes finished logins over.
         login_seconds: how long a login may take.
+        doorkeeper: limits before login.
     """
 
     host: LoginHost
     admit: Admit
     login_seconds: float
+    doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
     policy: LoginPolicy = field(default_factory=lambda: LoginPolicy(command_window=limits.COMMAND_WINDOW))
     _listeners: list[socket.socket] = field(default_factory=list)
     _accepting: list[asyncio.Task[None]] = field(default_factory=list)
@@ -73,6 +77,8 @@ class Portals:
         except BaseException:
             self._stop_listening()
             raise
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.doorkeeper.logins_max = min(self.doorkeeper.logins_max, max(descriptors // 2, 1))  # disks need some too
         loop = asyncio.get_running_loop()
         self._accepting = [loop.create_task(self._accept(listener)) for listener in self._listeners]
         return [Portal(*listener.getsockname()[:2]) for listener in self._listeners]
@@ -105,12 +111,9 @@ class Portals:
             except OSError as failure:
                 if failure.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                     log.error("no more connections can be taken now", reason=str(failure))
-                    await asyncio.sleep(1)
+                    self.doorkeeper.make_room()
+                    await asyncio.sleep(limits.ACCEPT_PAUSE_SECONDS)
                 continue  # the peer was gone before we came
-            if len(self._logins) >= limits.LOGINS_MAX:
-                log.warning("too many logins at once; one was dropped", address=peer[0])
-                connection.close()
-                continue
             task = loop.create_task(self._serve(connection, peer))
             self._logins.add(task)
             task.add_done_callback(self._logins.discard)
@@ -118,30 +121,36 @@ class Portals:
     async def _serve(self, connection: socket.socket, peer: tuple[str, int]) -> None:
         """One connection from its first byte to the hand-over or its end."""
         address = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        task = asyncio.current_task()
+        assert task is not None
+        visit = self.doorkeeper.enter(peer[0], task.cancel)
         try:
             _prepare(connection)
             async with asyncio.timeout(self.login_seconds):
-                arrival = await self._lead(connection, address)
+                arrival = await self._lead(connection, address, visit)
             if arrival is not None:
+                self.doorkeeper.leave(visit)  # what it waits for now is ours
                 await self._finish(arrival)
         except TimeoutError:
             log.info("a login took too long", address=address, seconds=self.login_seconds)
         except (OSError, EOFError):
             log.debug("a connection ended during login", address=address)
         except asyncio.CancelledError:
-            pass  # the server stops
+            log.debug("a login was dropped: too many at once, or the server stops", address=address)
         except Exception:
             log.exception("a login failed", address=address)
         finally:
+            self.doorkeeper.leave(visit)
             if connection.fileno() >= 0:  # not handed over
                 connection.close()
 
-    async def _lead(self, connection: socket.socket, address: str) -> Arrival | None:
+    async def _lead(self, connection: socket.socket, address: str, visit: Visit) -> Arrival | None:
         """The login up to its last response, which is not sent yet; None when it was refused."""
         loop = asyncio.get_running_loop()
         portal = Portal.reached_by(connection.getsockname())
         login = Login(self.host, portal, address, self.policy)
         received = bytearray()
+        await asyncio.sleep(self.doorkeeper.delay_seconds(visit))
         while True:
             raw = await _take(connection, received, header.BHS_BYTES)
             ahs_bytes, data_bytes = header.segment_bytes(raw)
@@ -152,12 +161,17 @@ class Portals:
             answers = login.receive(raw, data)
             if login.result is not None:
                 return Arrival(login.result, portal, b"".join(answers), connection, bytes(received))
+            if login.closed:
+                self.doorkeeper.failed(visit)
+                delay = self.doorkeeper.delay_seconds(visit)
+                log.warning(
+                    "a login was refused", address=address, initiator=login.initiator or None, reason=login.refusal,
+                    delay_seconds=round(delay, 2),
+                )  # fmt: skip
+                await asyncio.sleep(delay)
             for answer in answers:
                 await loop.sock_sendall(connection, answer)
             if login.closed:
-                log.warning(
-                    "a login was refused", address=address, initiator=login.initiator or None, reason=login.refusal
-                )
                 return None
 
     async def _finish(self, arrival: Arrival) -> None:

@@ -25,6 +25,7 @@ from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotNexus
 from goldherd.server.commands import Commands
 from goldherd.server.disks import Disks, Seals
+from goldherd.server.doorkeeper import Doorkeeper
 from goldherd.server.fences import Fences
 from goldherd.server.live import LiveTarget, LiveTargets
 from goldherd.server.logins import Arrival, Portals
@@ -95,7 +96,8 @@ class Server:
         self._fences = Fences(self._reactors)
         self._commands = Commands(self._fences, self._executor)
         self._requests = Requests(self._fences, self._close_target)
-        self._logins = Portals(self, self.admit, settings.login_seconds)
+        doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures)
+        self._logins = Portals(self, self.admit, settings.login_seconds, doorkeeper)
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._hurried = asyncio.Event()
@@ -393,6 +395,8 @@ class Server:
     def _take_apart(self, session: Session, reason: str) -> None:
         """The session is over, and no reactor uses anything of it."""
         session.detach()
+        for running in session.running.values():  # nobody waits for it, and it may be long
+            running.abort()
         session.reactor.forget(session.token)
         self.sessions.remove(session)
         if session.live is not None:

@@ -90,6 +90,7 @@ cdef struct Session:
     NexusState** luns       # by LUN; NULL where there is none; owned
     Task* newest
     uint64_t token          # by which Python knows the session
+    uint64_t buffer_bytes   # write buffers its tasks hold
 
 cdef struct Pending:
     # what a full socket left over of a batch
