@@ -3,7 +3,8 @@
 Each case writes into blocks 0 to 15; afterwards no byte behind them may have changed.
 """
 
-from dataclasses import dataclass, field as default
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Final
 
 import pytest

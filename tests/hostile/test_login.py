@@ -152,7 +152,7 @@ NAMES = {
     "a bidirectional override": "iqn.2026-11.io.goldherd:\u202egnp.1".encode(),
     "right to left": "iqn.2026-11.io.goldherd:שלום".encode(),
     "an ideographic full stop": "iqn.2026-11.io。goldherd:pc".encode(),
-    "what grows when it is normalised": "iqn.2026-11.io.goldherd:".encode() + "\ufdfa".encode() * 60,
+    "what grows when it is normalised": b"iqn.2026-11.io.goldherd:" + "\ufdfa".encode() * 60,
     "an unassigned character": "iqn.2026-11.io.goldherd:\u0378".encode(),
 }
 
