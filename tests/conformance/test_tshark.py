@@ -63,8 +63,9 @@ class Capture:
     def fields(self, condition: str, *names: str) -> list[list[str]]:
         """The fields of the packets that a display filter selects."""
         columns = [word for name in names for word in ("-e", name)]
+        reading = ("tshark", "-r", self.file, "-d", f"tcp.port=={self.port},iscsi")
         done = subprocess.run(
-            ["tshark", "-r", self.file, "-d", f"tcp.port=={self.port},iscsi", "-Y", condition, "-T", "fields", *columns],
+            [*reading, "-Y", condition, "-T", "fields", *columns],
             capture_output=True,
             text=True,
             timeout=120,

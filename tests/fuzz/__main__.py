@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import atheris
+import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(include=["goldherd", "goldherd_plugins"]):
     from tests.fuzz.targets import CORPUS, TARGETS
@@ -50,7 +50,8 @@ def main() -> int:
         keep = options.keep or Path(made)
         if options.target is not None:
             (keep / options.target).mkdir(parents=True, exist_ok=True)
-            fuzz(options.target, max(int(seconds), 1), options.seed, keep / options.target, options.keep or Path.cwd(), options.files)
+            findings = options.keep or Path.cwd()
+            fuzz(options.target, max(int(seconds), 1), options.seed, keep / options.target, findings, options.files)
         share = seconds / len(TARGETS)
         common = ["--seconds", str(share), "--seed", str(options.seed), "--keep", str(keep)]
         return max(

@@ -1,6 +1,7 @@
 """PDUs of the full feature phase whose header fields hold what they must not (RFC 7143 section 11)."""
 
-from dataclasses import dataclass, field as default
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Final
 
 import pytest
@@ -98,7 +99,9 @@ HEADERS: Final = opcodes() | {
     "data with a read": Sent(READ | {"data": b"1234"}, lives=False, reason=PROTOCOL_ERROR),
     "additional headers that nobody knows": Sent(READ | {"ahs": bytes([0, 1, 0x3F, 0])}),
     "an additional header of length 0": Sent(READ | {"ahs": bytes(4)}),
-    "an additional header that runs past the end": Sent(READ | {"ahs": bytes([0xFF, 0xFF, 1, 0])}, reason=INVALID_FIELD),
+    "an additional header that runs past the end": Sent(
+        READ | {"ahs": bytes([0xFF, 0xFF, 1, 0])}, reason=INVALID_FIELD
+    ),
     "a second additional header that runs past the end": Sent(
         READ | {"ahs": bytes([0, 1, 0x3F, 0, 0, 2, 0x3F, 0])}, reason=INVALID_FIELD
     ),

@@ -1,7 +1,8 @@
 """Portals: accepts connections, leads each through its login, and hands it to a reactor.
 
 Logins run side by side on plain non-blocking sockets: one that says nothing costs a descriptor and a timer, and
-delays nobody (doorkeeper.py holds the limits). When a login has finished, its socket and the bytes behind the login go to the reactor together.
+delays nobody (doorkeeper.py holds the limits). When a login has finished, its socket and the bytes behind the login
+go to the reactor together.
 """
 
 import asyncio
