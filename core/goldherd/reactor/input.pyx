@@ -33,7 +33,8 @@ from goldherd.wire.opcodes cimport (
     REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE, RESERVED_TAG, SCSI_COMMAND, TASK_MANAGEMENT_REQUEST,
     TEXT_REQUEST)
 from goldherd.wire.pdu cimport (
-    AHS_LENGTH, BUFFER_OFFSET, CDB, CMD_SN, DATA_SN, EDTL, FLAGS, ITT, LUN, TTT, additional_headers_fit, data_length, padded)
+    AHS_LENGTH, BUFFER_OFFSET, CDB, CMD_SN, DATA_SN, EDTL, FLAGS, ITT, LUN, TTT, additional_headers_fit,
+    data_length, padded)
 
 cdef enum:
     SINK_BYTES_MIN = 8192       # shorter data segments are collected like headers

@@ -60,6 +60,8 @@ class Session:
     live: LiveTarget | None
     paths: dict[int, Path] = field(default_factory=dict)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.SESSION_THREADS_MAX))
+    """Its share of the threads that may sleep: long commands of one session leave some to the others."""
     running: "dict[int, Running]" = field(default_factory=dict)
     """Commands that Python carries out now, by Initiator Task Tag as it came."""
 
