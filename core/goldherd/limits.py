@@ -200,3 +200,5 @@ CLOSE_SECONDS: Final = 5.0
 """How long we wait for a dropped session's I/O before going on without it."""
 CONTROL_THREADS: Final = 16
 """Threads of the control plane that may sleep: opening disks, rare commands, flushes."""
+SESSION_THREADS_MAX: Final = 4
+"""Of these, how many the long commands of one session may hold: VERIFY of a whole disk takes minutes."""

@@ -3,7 +3,7 @@
 import socket
 import struct
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from tests.hostile import wire
 from tests.hostile.wire import FINAL, IMMEDIATE, NO_TAG, Answer, pdu
@@ -25,7 +25,7 @@ KEYS: Final = {
 """What `enter` offers unless a case says otherwise."""
 
 
-class Gone(Exception):
+class Gone(Exception):  # noqa: N818 - no error of anybody: what some cases wait for
     """The target closed the connection."""
 
 
@@ -94,7 +94,7 @@ class Client:
 
     def until_gone(self) -> list[Answer]:
         """All that comes until the target closes."""
-        answers = []
+        answers: list[Answer] = []
         while True:
             try:
                 answers.append(self.receive())
@@ -104,7 +104,7 @@ class Client:
     def until_pong(self) -> list[Answer]:
         """All that comes before the answer to a ping sent now; Gone if the session does not live."""
         self.send(pdu(wire.NOP_OUT | IMMEDIATE, itt=PING_TAG, ttt=NO_TAG, cmd_sn=self.cmd_sn))
-        answers = []
+        answers: list[Answer] = []
         while True:
             answer = self.receive()
             if answer.opcode == wire.NOP_IN and answer.field("itt") == PING_TAG:
@@ -115,7 +115,7 @@ class Client:
 
     def login(self, data: bytes, *, flags: int = 0x87, **fields: int) -> Answer:
         """One Login Request and its response; by default T=1 from operational to full feature."""
-        values = {"isid": 0x00023D000001, "itt": 1, "cid": 1, "cmd_sn": self.cmd_sn} | fields
+        values: dict[str, Any] = {"isid": 0x00023D000001, "itt": 1, "cid": 1, "cmd_sn": self.cmd_sn} | fields
         self.send(pdu(wire.LOGIN | IMMEDIATE, data, flags=flags, **values))
         return self.receive()
 
@@ -129,7 +129,7 @@ class Client:
 
     def request(self, opcode: int, data: bytes = b"", **fields: int) -> bytes:
         """A numbered request with a tag of its own, as bytes; `cdb` and `ahs` go by `command`."""
-        values = {"itt": self.next_tag(), "cmd_sn": self.cmd_sn} | fields
+        values: dict[str, Any] = {"itt": self.next_tag(), "cmd_sn": self.cmd_sn} | fields
         if not opcode & IMMEDIATE:
             self.cmd_sn = (self.cmd_sn + 1) & 0xFFFFFFFF
         return pdu(opcode, data, **values)
@@ -145,7 +145,7 @@ class Client:
         **fields: int,
     ) -> bytes:
         """A SCSI Command as bytes; numbered unless immediate."""
-        values = {"itt": self.next_tag(), "cmd_sn": self.cmd_sn} | fields
+        values: dict[str, Any] = {"itt": self.next_tag(), "cmd_sn": self.cmd_sn} | fields
         if not immediate:
             self.cmd_sn = (self.cmd_sn + 1) & 0xFFFFFFFF
         opcode = wire.COMMAND | (IMMEDIATE if immediate else 0)

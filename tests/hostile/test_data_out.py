@@ -5,7 +5,7 @@ Each case writes into blocks 0 to 15; afterwards no byte behind them may have ch
 
 from dataclasses import dataclass
 from dataclasses import field as default
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -81,7 +81,7 @@ IGNORED: Final = {
 def begin(client: Client, **changes: int) -> tuple[int, wire.Answer]:
     """A WRITE(10) of 16 blocks at 0 up to its R2T; its tag and the R2T."""
     itt = client.next_tag()
-    fields = {"itt": itt, "edtl": WRITE_BYTES} | changes
+    fields: dict[str, Any] = {"itt": itt, "edtl": WRITE_BYTES} | changes
     client.send(client.command_pdu(wire.cdb_write10(0, BLOCKS), flags=FINAL | wire.WRITE_BIT | 1, **fields))
     r2t = client.receive()
     assert r2t.opcode == wire.R2T
@@ -90,7 +90,7 @@ def begin(client: Client, **changes: int) -> tuple[int, wire.Answer]:
 
 def data_out(itt: int, ttt: int, piece: Piece) -> bytes:
     """One Data-Out PDU."""
-    fields = {"itt": itt, "ttt": ttt, "data_sn": 0, "buffer_offset": 0} | piece.fields
+    fields: dict[str, Any] = {"itt": itt, "ttt": ttt, "data_sn": 0, "buffer_offset": 0} | piece.fields
     return pdu(wire.DATA_OUT, piece.data, flags=piece.flags, **fields)
 
 
@@ -163,7 +163,7 @@ def test_every_target_transfer_tag_of_the_first_slots(field: Field) -> None:
 
 # --- unsolicited data ---
 
-UNSOLICITED: Final = {"InitialR2T": "No", "ImmediateData": "Yes", "FirstBurstLength": "4096"}
+UNSOLICITED: Final[dict[str, Any]] = {"InitialR2T": "No", "ImmediateData": "Yes", "FirstBurstLength": "4096"}
 
 
 def write_with(client: Client, data: bytes, *, flags: int = FINAL, blocks: int = BLOCKS) -> int:

@@ -90,7 +90,7 @@ FLOODS: Final[dict[str, Flood]] = {
         5000, lambda client: client.command_pdu(bytes([0x12, 0, 0, 0, 96, 0]), flags=0xC1, edtl=96, lun=9 << 48)
     ),
     "20000 SNACKs": many(20000, lambda client: client.request(wire.SNACK)),
-    "20000 Data-Outs of no task": many(20000, lambda client: pdu(wire.DATA_OUT, itt=1, ttt=2)),
+    "20000 Data-Outs of no task": many(20000, lambda _: pdu(wire.DATA_OUT, itt=1, ttt=2)),
 }
 
 

@@ -1,6 +1,6 @@
 """Login Requests that break the rules of stages, texts, names and session identity (RFC 7143 6, 11.12)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -217,7 +217,7 @@ def test_a_target_that_does_not_exist(field: Field) -> None:
 # --- logins of several requests ---
 
 
-def rounds(client: Client, field: Field, requests: list[tuple[int, bytes, dict[str, int]]]) -> int:
+def rounds(client: Client, field: Field, requests: Sequence[tuple[int, bytes, dict[str, int]]]) -> int:
     """Sends requests until one is refused; its status, or 0."""
     for csg_flags, data, fields in requests:
         try:
@@ -232,12 +232,15 @@ def rounds(client: Client, field: Field, requests: list[tuple[int, bytes, dict[s
 OPEN = flags(OPERATIONAL, transit=False)
 MORE = flags(OPERATIONAL, transit=False, goes_on=True)
 
-Requests = Callable[[bytes], list[tuple[int, bytes, dict[str, int]]]]
+Request = tuple[int, bytes, dict[str, int]]
+Requests = Callable[[bytes], Sequence[Request]]
+EMPTY: Final[Request] = (OPEN, b"", {})
+LONG: Final[Request] = (MORE, b"X" * 8192, {})
 ROUNDS: dict[str, Requests] = {
-    "33 rounds without end": lambda names: [(OPEN, names, {})] + [(OPEN, b"", {})] * 40,
-    "text of more than 64 KiB by C": lambda names: [(MORE, names, {})] + [(MORE, b"X" * 8192, {})] * 12,
-    "C without end, nothing in it": lambda names: [(MORE, b"", {})] * 40,
-    "a key split over 40 requests": lambda names: [(MORE, b"a", {})] * 40,
+    "33 rounds without end": lambda names: [(OPEN, names, {}), *[EMPTY] * 40],
+    "text of more than 64 KiB by C": lambda names: [(MORE, names, {}), *[LONG] * 12],
+    "C without end, nothing in it": lambda _: [(MORE, b"", {})] * 40,
+    "a key split over 40 requests": lambda _: [(MORE, b"a", {})] * 40,
     "the stage goes back": lambda names: [
         (flags(SECURITY, OPERATIONAL), names, {}),
         (flags(SECURITY, OPERATIONAL), b"", {}),

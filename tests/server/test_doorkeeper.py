@@ -1,5 +1,7 @@
 """Limits before login: who is shown out, and who waits how long."""
 
+from functools import partial
+
 import pytest
 from goldherd import limits
 from goldherd.server.doorkeeper import Doorkeeper, Visit, origin
@@ -27,7 +29,7 @@ def fail(keeper: Doorkeeper, address: str, times: int) -> Visit:
 def test_the_oldest_of_an_address_makes_room_for_its_newest() -> None:
     keeper, shown_out = Doorkeeper(10, 2), list[str]()
     for name in "abc":
-        keeper.enter("192.0.2.1", lambda name=name: shown_out.append(name))
+        keeper.enter("192.0.2.1", partial(shown_out.append, name))
     keeper.enter("192.0.2.2", lambda: shown_out.append("other"))
     assert shown_out == ["a"]
     assert len(keeper) == 3
@@ -36,7 +38,7 @@ def test_the_oldest_of_an_address_makes_room_for_its_newest() -> None:
 def test_the_oldest_of_all_makes_room_when_the_server_is_full() -> None:
     keeper, shown_out = Doorkeeper(2, 2), list[int]()
     for number in range(4):
-        keeper.enter(f"192.0.2.{number}", lambda number=number: shown_out.append(number))
+        keeper.enter(f"192.0.2.{number}", partial(shown_out.append, number))
     assert shown_out == [0, 1]
     assert len(keeper) == 2
 

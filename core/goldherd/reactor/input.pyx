@@ -33,7 +33,8 @@ from goldherd.wire.opcodes cimport (
     REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE, RESERVED_TAG, SCSI_COMMAND, TASK_MANAGEMENT_REQUEST,
     TEXT_REQUEST)
 from goldherd.wire.pdu cimport (
-    AHS_LENGTH, BUFFER_OFFSET, CDB, CMD_SN, DATA_SN, EDTL, FLAGS, ITT, LUN, TTT, data_length, padded)
+    AHS_LENGTH, BUFFER_OFFSET, CDB, CMD_SN, DATA_SN, EDTL, FLAGS, ITT, LUN, TTT, additional_headers_fit,
+    data_length, padded)
 
 cdef enum:
     SINK_BYTES_MIN = 8192       # shorter data segments are collected like headers
@@ -274,21 +275,6 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     task.move &= ~<uint64_t>((1 << unit.block_shift) - 1)      # whole blocks, or nothing
     task.fua = fua
     gather(core, c, task, header, data, arrived, whole)
-
-
-cdef bint additional_headers_fit(const uint8_t* header) noexcept nogil:
-    """Whether each additional header segment ends within TotalAHSLength (RFC 7143 11.2.2); none means anything here:
-    extended CDBs and second lengths belong to commands that no unit has."""
-    cdef uint32_t left = 4 * <uint32_t>header[AHS_LENGTH]
-    cdef const uint8_t* segment = header + BHS_BYTES
-    cdef uint32_t size
-    while left:
-        size = padded(3 + <uint32_t>get16(segment))     # AHSLength counts what follows AHSType
-        if size > left:
-            return False
-        segment += size
-        left -= size
-    return True
 
 
 cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length,

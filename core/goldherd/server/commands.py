@@ -100,7 +100,8 @@ class Commands:
                 async with path.live.exclusive:
                     reply = await self._alone(path, lambda: self._execute(path, session, letter))
             else:
-                reply = await loop.run_in_executor(self._executor, self._execute, path, session, letter)
+                async with session.threads:
+                    reply = await loop.run_in_executor(self._executor, self._execute, path, session, letter)
             for other in reply.aborts:
                 await self._abort_nexus(session, path, other)
             self._reply(session, letter, command, path, reply)

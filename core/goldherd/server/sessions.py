@@ -62,6 +62,8 @@ class Session:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: str = ""
     """Why we ended it, when we did."""
+    threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.SESSION_THREADS_MAX))
+    """Its share of the threads that may sleep: long commands of one session leave some to the others."""
     running: "dict[int, Running]" = field(default_factory=dict)
     """Commands that Python carries out now, by Initiator Task Tag as it came."""
 

@@ -46,3 +46,16 @@ cdef inline uint32_t padded(uint32_t length) noexcept nogil:
 cdef inline bint before(uint32_t a, uint32_t b) noexcept nogil:
     """Serial number comparison a < b (RFC 1982, as RFC 7143 4.2.2.1 asks)."""
     return <int32_t>(a - b) < 0
+
+cdef inline bint additional_headers_fit(const uint8_t* header) noexcept nogil:
+    """Whether each additional header segment ends within TotalAHSLength (RFC 7143 11.2.2)."""
+    cdef uint32_t left = 4 * <uint32_t>header[AHS_LENGTH]
+    cdef const uint8_t* segment = header + 48
+    cdef uint32_t size
+    while left:
+        size = padded(3 + <uint32_t>get16(segment))     # AHSLength counts what follows AHSType
+        if size > left:
+            return False
+        segment += size
+        left -= size
+    return True

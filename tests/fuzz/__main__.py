@@ -1,0 +1,64 @@
+"""Fuzzes with atheris (libFuzzer guided by the coverage of the Python code):
+
+    python -m tests.fuzz --minutes 60            all targets, one after the other, an equal share of the time each
+    python -m tests.fuzz login --seconds 5       one target
+    python -m tests.fuzz scsi FILE...            only these inputs: how a finding is replayed
+
+The corpus in the tree is only read; what is found on the way goes to --keep FOLDER (default: a temporary one), and an
+input that fails is written there (default: the current one) as crash-*, and the exception is printed. Compiled parts
+are run, not instrumented. Exit code 0: nothing was found.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import atheris  # type: ignore[import-untyped]
+
+with atheris.instrument_imports(include=["goldherd", "goldherd_plugins"]):
+    from tests.fuzz.targets import CORPUS, TARGETS
+
+SEED = 1
+"""The same first steps in every run."""
+
+
+def fuzz(name: str, seconds: int, seed: int, keep: Path, findings: Path, files: Sequence[str]) -> None:
+    """Runs one target in this process, which libFuzzer ends."""
+    target = TARGETS[name]
+    # Read before the run: what it writes goes to the first folder only.
+    folders = files or [str(keep), str(CORPUS / name)]
+    options = [f"-max_len={target.bytes_max}", f"-max_total_time={seconds}", f"-seed={seed}", "-rss_limit_mb=1024"]
+    atheris.Setup([sys.argv[0], *options, "-timeout=20", f"-artifact_prefix={findings}/", *folders], target.run)
+    atheris.Fuzz()
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
+    parser.add_argument("target", nargs="?", choices=sorted(TARGETS))
+    parser.add_argument("files", nargs="*", help="inputs to run once")
+    parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--keep", type=Path, help="where inputs that reach something new are kept")
+    options = parser.parse_args()
+    seconds = options.minutes * 60 + options.seconds or 60
+    with tempfile.TemporaryDirectory(prefix="goldherd-fuzz-") as made:
+        keep = options.keep or Path(made)
+        if options.target is not None:
+            (keep / options.target).mkdir(parents=True, exist_ok=True)
+            findings = options.keep or Path.cwd()
+            fuzz(options.target, max(int(seconds), 1), options.seed, keep / options.target, findings, options.files)
+        share = seconds / len(TARGETS)
+        common = ["--seconds", str(share), "--seed", str(options.seed), "--keep", str(keep)]
+        return max(
+            subprocess.run([sys.executable, "-m", "tests.fuzz", name, *common], check=False).returncode
+            for name in TARGETS
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
