@@ -25,7 +25,7 @@ KEYS: Final = {
 """What `enter` offers unless a case says otherwise."""
 
 
-class Gone(Exception):  # noqa: N818 - no error of anybody: what some cases wait for
+class Gone(Exception):
     """The target closed the connection."""
 
 
