@@ -1,0 +1,1 @@
+"""commands.pyx has nothing to call from Python; see commands.pxd."""
