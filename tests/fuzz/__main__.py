@@ -30,7 +30,10 @@ def fuzz(name: str, seconds: int, seed: int, keep: Path, findings: Path, files: 
     target = TARGETS[name]
     # Read before the run: what it writes goes to the first folder only.
     folders = files or [str(keep), str(CORPUS / name)]
-    options = [f"-max_len={target.bytes_max}", f"-max_total_time={seconds}", f"-seed={seed}", "-rss_limit_mb=1024"]
+    # libFuzzer's limit of resident memory counts the peak of whoever started us (it survives exec), so single
+    # allocations are limited instead.
+    options = [f"-max_len={target.bytes_max}", f"-max_total_time={seconds}", f"-seed={seed}"]
+    options += ["-rss_limit_mb=0", "-malloc_limit_mb=512"]
     atheris.Setup([sys.argv[0], *options, "-timeout=20", f"-artifact_prefix={findings}/", *folders], target.run)
     atheris.Fuzz()
 
