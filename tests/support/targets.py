@@ -4,6 +4,7 @@ A test says which disks it wants served; GOLDHERD_TEST_TARGET=tgt runs it agains
 against both is the test's and a failure against one is the target's.
 """
 
+import abc
 import os
 import shutil
 import signal
@@ -70,7 +71,7 @@ class Export(Served):
         return self.portal.url(self.iqn, lun)
 
 
-class Herd(Served):
+class Herd(Served, abc.ABC):
     """Nodes over one golden disk: each has a target of its own that only its own initiator name may use.
 
     Made, but not served before serve(); may be stopped and served again.
@@ -78,9 +79,9 @@ class Herd(Served):
 
     lun = 0
 
+    @abc.abstractmethod
     def serve(self) -> None:
         """Starts the daemon; returns when it accepts logins. The portal may be another one each time."""
-        raise NotImplementedError
 
     def iqn(self, node: str) -> str:
         """The target name of a node."""

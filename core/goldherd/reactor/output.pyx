@@ -114,6 +114,16 @@ cdef inline int data_in_flags(Connection* c, Task* task, uint32_t length, bint l
     return 0
 
 
+cdef inline uint64_t next_length(Connection* c, Task* task) noexcept nogil:
+    """How long the next Data-In may be: the initiator's segment, its burst (11.7.1), and our own bound."""
+    cdef uint64_t want = task.move - task.done
+    if want > c.max_send_segment:
+        want = c.max_send_segment
+    if want > EMIT_BYTES_MAX:
+        want = EMIT_BYTES_MAX
+    return want if want < task.burst_left else task.burst_left
+
+
 cdef int materialise(Core* core, Connection* c, Run* runs, int count, uint64_t* covered) noexcept nogil:
     """Brings runs that lie in files into the batch's data arena, as far as no disk has to be waited for.
 
@@ -164,13 +174,7 @@ cdef int emit_read(Core* core, Connection* connection, Task* task) noexcept nogi
     while task.done < task.move:
         if not roomy(batch):
             return EMIT_FULL
-        want = task.move - task.done
-        if want > c.max_send_segment:
-            want = c.max_send_segment
-        if want > EMIT_BYTES_MAX:
-            want = EMIT_BYTES_MAX
-        if want > task.burst_left:
-            want = task.burst_left
+        want = next_length(c, task)
         if task.loaded:             # the pool has read this part
             runs[0].kind = RUN_MEMORY
             runs[0].fd = -1
@@ -248,13 +252,7 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
     while task.done < task.move:
         if not roomy(batch):
             return EMIT_FULL
-        want = task.move - task.done
-        if want > c.max_send_segment:
-            want = c.max_send_segment
-        if want > EMIT_BYTES_MAX:
-            want = EMIT_BYTES_MAX
-        if want > task.burst_left:
-            want = task.burst_left
+        want = next_length(c, task)
         ends = task.done + want == task.move
         last = ends and task.status == 0 and task.sense_bytes == 0
         header = begin(core, c, DATA_IN, data_in_flags(c, task, <uint32_t>want, ends, last), <uint32_t>want)
