@@ -97,3 +97,9 @@ def raise_for_errno(code: int, path: str, doing: str) -> None:
         )
     reason = errno.errorcode.get(number, str(number))
     raise ImageError(f"Could not {doing} of {path}: {os.strerror(number)} ({reason}).", path=path)
+
+
+def shown(raw: bytes | str, characters_max: int = 64) -> str:
+    """A peer's bytes as they may stand in a log: quoted, escaped, shortened."""
+    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+    return ascii(text if len(text) <= characters_max else text[:characters_max] + "...")

@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from goldherd.errors import LoginStatus, ProtocolError, SettingsError
+from goldherd.errors import LoginStatus, ProtocolError, SettingsError, shown
 from goldherd.hookspecs import AuthExchange, Credentials, hookimpl
 from goldherd.limits import (
     CHAP_BINARY_BYTES_MAX,
@@ -112,7 +112,7 @@ class ChapExchange:
         same_response = hmac.compare_digest(given, expected)
         if not same_user:
             raise _failed(
-                f"The initiator gives the CHAP name {text.shown(keys['CHAP_N'])}, which is not the right one."
+                f"The initiator gives the CHAP name {shown(keys['CHAP_N'])}, which is not the right one."
             )
         if not same_response:
             raise _failed("The initiator's CHAP response does not match the secret.")

@@ -85,7 +85,8 @@ def test_initiator_name_is_folded_as_rfc_3722_says(given: str, folded: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["", "pc-1", "iqn.26-11.io:x", "iqn.2026-11.io:a b", "eui.12", "naa.1", "iqn.2026-11.io:\0"]
+    "name",
+    ["", "pc-1", "iqn.26-11.io:x", "iqn.2026-11.io:a b", "eui.12", "naa.1", "iqn.2026-11.io:\0", "iqn.2026-11.io:a_b"],
 )
 def test_name_of_no_iscsi_type_is_refused(name: str) -> None:
     with pytest.raises(CatalogError, match="can't name"):

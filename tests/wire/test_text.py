@@ -1,7 +1,7 @@
 """key=value text: its form and its bounds (RFC 7143 6.1)."""
 
 import pytest
-from goldherd.errors import LoginStatus, ProtocolError
+from goldherd.errors import LoginStatus, ProtocolError, shown
 from goldherd.wire import text
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,8 +76,8 @@ def test_bounds_of_key_value_and_number_of_pairs():
 
 
 def test_what_is_shown_of_a_peer_can_not_harm_a_log():
-    assert text.shown(b"a\nb\xff\x1b[31m") == r"'a\nb\\xff\x1b[31m'"
-    assert len(text.shown("x" * 1000)) < 80
+    assert shown(b"a\nb\xff\x1b[31m") == r"'a\nb\\xff\x1b[31m'"
+    assert len(shown("x" * 1000)) < 80
 
 
 @pytest.mark.parametrize(

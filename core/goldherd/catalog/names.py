@@ -6,26 +6,22 @@ Every refusal is a CatalogError that says what a good name looks like.
 
 import math
 import re
-import unicodedata
 from typing import Final
 
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 from ClusterShell.RangeSet import RangeSetException
 
 from goldherd.catalog.records import ANY_INITIATOR, ImageRef
-from goldherd.errors import CatalogError
+from goldherd.errors import CatalogError, ProtocolError
 from goldherd.limits import (
     IMAGE_NAME_CHARACTERS_MAX,
-    ISCSI_NAME_BYTES_MAX,
     NODE_NAME_CHARACTERS_MAX,
     NODES_PER_COMMAND_MAX,
 )
+from goldherd.names import normalise
 
 _NODE: Final = re.compile(rf"(?!-)[a-z0-9-]{{1,{NODE_NAME_CHARACTERS_MAX}}}(?<!-)")
 _IMAGE: Final = re.compile(rf"[a-z0-9](?:[a-z0-9._-]{{0,{IMAGE_NAME_CHARACTERS_MAX - 2}}}[a-z0-9])?")
-_ISCSI: Final = re.compile(
-    r"iqn\.\d{4}-\d{2}(\.[^\s:,]+)(:\S+)?|eui\.[0-9a-f]{16}|naa\.(?:[0-9a-f]{16}|[0-9a-f]{32})"
-)
 _MAC: Final = re.compile(
     r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{12}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}"
 )
@@ -93,18 +89,14 @@ def _count(text: str) -> int:
 
 
 def normalise_iscsi_name(text: str, what: str = "a target") -> str:
-    """An iSCSI name as RFC 3722 compares it (RFC 7143 4.2.7): folded, at most 223 bytes."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    if (
-        not _ISCSI.fullmatch(folded)
-        or len(folded.encode()) > ISCSI_NAME_BYTES_MAX
-        or not folded.isprintable()
-    ):
+    """An iSCSI name in the form in which a login compares it (goldherd/names.py)."""
+    try:
+        return normalise(text)
+    except ProtocolError as refusal:
         raise CatalogError(
-            f"'{text}' can't name {what}: write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 hexadecimal digits, "
-            "or naa. and 16 or 32."
-        )
-    return folded
+            f"'{text}' can't name {what} ({str(refusal).rstrip('.')}): write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 "
+            "hexadecimal digits, or naa. and 16 or 32."
+        ) from None
 
 
 def normalise_initiator(text: str) -> str:

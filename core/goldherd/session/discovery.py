@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from goldherd.errors import ProtocolError
-from goldherd.session.names import normalise
+from goldherd.names import normalise
 from goldherd.session.portal import Portal
 from goldherd.wire.text import Pair
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from goldherd import limits
-from goldherd.errors import GoldherdError, LoginRedirectError, LoginStatus, ProtocolError
+from goldherd.errors import GoldherdError, LoginRedirectError, LoginStatus, ProtocolError, shown
+from goldherd.names import normalise
 from goldherd.session.host import Exchange, LoginHost, LoginPolicy, LoginResult, Target
 from goldherd.session.keys import KEYS, LONG_VALUES, Negotiation, Phase
-from goldherd.session.names import normalise
 from goldherd.session.portal import Portal
 from goldherd.session.states import MOVES, SESSION_ACTIONS, Handle, SessionAction, Status
 from goldherd.wire import header, text
@@ -194,7 +194,7 @@ class Login:
         """No key may be negotiated twice in one login (RFC 7143 6.3)."""
         for name in pairs:
             if name in self._seen:
-                raise ProtocolError(f"The key {text.shown(name)} was sent twice in one login.")
+                raise ProtocolError(f"The key {shown(name)} was sent twice in one login.")
         self._seen.update(pairs)
 
     def _identify(self, request: header.LoginRequest, pairs: Mapping[str, str]) -> list[text.Pair]:
@@ -205,7 +205,7 @@ class Login:
         session_type = pairs.get("SessionType", "Normal")
         if session_type not in ("Normal", "Discovery"):
             raise ProtocolError(
-                f"The session type {text.shown(session_type)} is neither Normal nor Discovery.",
+                f"The session type {shown(session_type)} is neither Normal nor Discovery.",
                 login_status=Status.SESSION_TYPE_NOT_SUPPORTED,
             )
         discovery = session_type == "Discovery"
@@ -283,7 +283,7 @@ class Login:
         wanted = "None" if self._exchange is None else self._exchange.method
         if wanted not in offer.split(","):
             raise ProtocolError(
-                f"The initiator {self._initiator} offers the authentication {text.shown(offer)}; "
+                f"The initiator {self._initiator} offers the authentication {shown(offer)}; "
                 f"{wanted} is asked of it.",
                 login_status=Status.AUTHENTICATION_FAILURE,
             )

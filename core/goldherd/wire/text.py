@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from goldherd.errors import ProtocolError
+from goldherd.errors import ProtocolError, shown
 from goldherd.limits import TEXT_BYTES_MAX, TEXT_KEY_BYTES_MAX, TEXT_PAIRS_MAX, TEXT_VALUE_BYTES_MAX
 
 Pair = tuple[str, str]
@@ -87,12 +87,6 @@ def _pair(line: bytes, long_values: Mapping[str, int]) -> Pair:
 def join(pairs: Iterable[Pair]) -> bytes:
     """The pairs as bytes for a data segment, without padding."""
     return b"".join(f"{key}={value}\0".encode() for key, value in pairs)
-
-
-def shown(raw: bytes | str, characters_max: int = 64) -> str:
-    """A peer's bytes as they may stand in a log: quoted, escaped, shortened."""
-    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-    return ascii(text if len(text) <= characters_max else text[:characters_max] + "...")
 
 
 def number(value: str, minimum: int = 0, maximum: int = _NUMBER_MAX) -> int:

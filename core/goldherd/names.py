@@ -8,9 +8,8 @@ import stringprep
 from typing import Final
 from unicodedata import ucd_3_2_0
 
-from goldherd.errors import ProtocolError
+from goldherd.errors import ProtocolError, shown
 from goldherd.limits import ISCSI_NAME_BYTES_MAX
-from goldherd.wire.text import shown
 
 # RFC 3720 3.2.6.3.1: a date, a domain written backwards, and after a colon whatever its owner likes.
 _IQN: Final = re.compile(

@@ -2,7 +2,7 @@
 
 import pytest
 from goldherd.errors import ProtocolError
-from goldherd.session.names import normalise
+from goldherd.names import normalise
 from hypothesis import given
 from hypothesis import strategies as st
 
