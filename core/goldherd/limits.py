@@ -45,6 +45,13 @@ LUNS_MAX: Final = 256
 """LUNs per target; single-level addressing in one byte, as every boot client uses."""
 COMMAND_WINDOW: Final = 128
 """Commands a session may have under way: open-iscsi's queue (cmds_max) is 128."""
+CONNECTIONS_MAX: Final = 32
+"""Connections of one session at most, whatever is configured: what Windows offers."""
+HELD_BYTES_MAX: Final = 131072
+"""Received bytes of a connection that wait for a command of another one, beside those of a PDU that is not whole; then
+it is read no further."""
+GAP_SECONDS: Final = 60
+"""How long commands wait for one before them that another connection should bring; then the session ends."""
 LOGIN_ROUNDS_MAX: Final = 32
 """Requests in one login; mutual CHAP with every stage takes 5."""
 TEXT_ROUNDS_MAX: Final = 1024

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from goldherd.errors import SettingsError
 from goldherd.limits import (
+    CONNECTIONS_MAX,
     LISTENERS_MAX,
     LOGIN_FAILURES_FREE,
     LOGINS_MAX,
@@ -127,6 +128,8 @@ class ServerSettings(BaseSettings):
     """What comes before ":NODE" in a target's name."""
     login_seconds: float = Field(default=15.0, gt=0, le=600)
     """A connection that is not in full feature phase after this time is closed."""
+    connections_max: int = Field(default=1, ge=1, le=CONNECTIONS_MAX)
+    """Connections one session may have (MaxConnections); several paths are usually several sessions."""
     logins_max: int = Field(default=LOGINS_MAX, ge=1, le=LOGINS_MAX)
     """Connections in their login at once; beyond it the oldest one ends."""
     logins_per_address: int = Field(default=LOGINS_PER_ADDRESS_MAX, ge=1, le=LOGINS_MAX)

@@ -53,6 +53,9 @@ class Host:
     def connections(self, tsih: int) -> Collection[int]:
         return (0,)
 
+    def max_connections(self, tsih: int) -> int:
+        return 2
+
     def allocate_tsih(self) -> int:
         return 9
 

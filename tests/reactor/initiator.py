@@ -72,8 +72,16 @@ def lun_field(lun: int) -> bytes:
     return lun.to_bytes(2, "big") + bytes(6)
 
 
+@dataclass
+class Numbers:
+    """What the connections of one session share."""
+
+    cmd_sn: int
+    itt: int = 100
+
+
 class Initiator:
-    """One session with one connection over a Feed.
+    """One connection of a session over a Feed; a session of its own unless it `joins` another one's.
 
     Keeps what RFC 7143 asks of every stream of answers: StatSN in order, MaxCmdSN never decreasing, digests right.
     """
@@ -90,22 +98,37 @@ class Initiator:
         flags: int = 0,
         block_size: int = 512,
         units: Iterable[HotUnit] = (),
+        joins: "Initiator | None" = None,
+        link: int = 0,
+        takes_kept: bool = False,
         **changed: Any,
     ) -> None:
         self.parameters = replace(parameters, **changed)
+        feed = feed if joins is None else joins.feed
         self.outbox = Outbox() if feed is None else feed.outbox
         self.feed = Feed(0, self.outbox) if feed is None else feed
         self.units = list(units) or [HotUnit(image, block_size) for image in images]
         self.nexuses = [HotNexus(unit, number, flags) for number, unit in enumerate(self.units)]
-        self.token = token
-        self.cmd_sn = cmd_sn
+        self.token = token if joins is None else joins.token
+        self.link = link
+        self.numbers = Numbers(cmd_sn) if joins is None else joins.numbers
         self.stat_sn = stat_sn
         self.max_cmd_sn: int | None = None
-        self.itt = 100
         self.left = b""
         self.outgoing = b""
-        luns = dict(enumerate(self.nexuses))
-        self.feed.connect(token, self.parameters, luns, exp_cmd_sn=cmd_sn, stat_sn=stat_sn)
+        luns = dict(enumerate(self.nexuses)) if joins is None else None
+        self.feed.connect(
+            self.token, self.parameters, luns, exp_cmd_sn=cmd_sn, stat_sn=stat_sn, link=link, takes_kept=takes_kept
+        )
+
+    @property
+    def cmd_sn(self) -> int:
+        """The number of the session's next command."""
+        return self.numbers.cmd_sn
+
+    @cmd_sn.setter
+    def cmd_sn(self, number: int) -> None:
+        self.numbers.cmd_sn = number
 
     # --- PDUs to the target ---
 
@@ -124,8 +147,8 @@ class Initiator:
 
     def next_itt(self) -> int:
         """A fresh Initiator Task Tag."""
-        self.itt += 1
-        return self.itt
+        self.numbers.itt += 1
+        return self.numbers.itt
 
     def command(
         self,
@@ -180,15 +203,16 @@ class Initiator:
 
     def other(
         self, opcode: int, *, itt: int | None = None, ttt: int = NO_TAG, data: bytes = b"", immediate: bool = True,
-        flags: int = FINAL,
+        flags: int = FINAL, cmd_sn: int | None = None,
     ) -> bytes:
         """NOP-Out, Text, Logout, task management, or nonsense."""
         header = bytearray(48)
         header[0] = opcode | (0x40 if immediate else 0)
         header[1] = flags
         header[16:20] = (self.next_itt() if itt is None else itt).to_bytes(4, "big")
-        header[20:24], header[24:28] = ttt.to_bytes(4, "big"), self.cmd_sn.to_bytes(4, "big")
-        if not immediate:
+        header[20:24], header[24:28] = ttt.to_bytes(4, "big"), (
+            self.cmd_sn if cmd_sn is None else cmd_sn).to_bytes(4, "big")
+        if not immediate and cmd_sn is None:
             self.cmd_sn = (self.cmd_sn + 1) & 0xFFFFFFFF
         return self.pdu(header, data)
 
@@ -196,7 +220,7 @@ class Initiator:
 
     def send(self, data: bytes = b"") -> list[Pdu]:
         """Hands over one segment; the PDUs that have come since."""
-        return self.parse(self.feed.receive(self.token, data))
+        return self.parse(self.feed.receive(self.token, data, self.link))
 
     def parse(self, received: bytes) -> list[Pdu]:
         """Takes answers apart and checks what must hold for all of them."""
@@ -279,7 +303,7 @@ class Initiator:
     @property
     def open(self) -> bool:
         """Whether the target still holds the connection."""
-        return self.feed.is_open(self.token)
+        return self.feed.is_open(self.token, self.link)
 
 
 def has_status(pdus: list[Pdu]) -> bool:

@@ -81,7 +81,7 @@ def test_the_end_of_the_session_ends_a_task_that(login: Login, phase: Callable[[
     initiator = login()
     phase(initiator)
     initiator.feed.hang_up(initiator.token)
-    assert initiator.post() == [ClosedLetter(initiator.token, 1)]
+    assert initiator.post() == [ClosedLetter(initiator.token, 1, 0, True)]
     assert (initiator.feed.live_tasks, initiator.feed.buffer_bytes, initiator.feed.sessions) == (0, 0, 0)
 
 
@@ -124,7 +124,7 @@ def test_a_session_is_reported_closed_when_its_last_job_is_over() -> None:
     assert not second.post()
     image.open()
     second.settle()
-    assert second.post() == [DoneLetter(9, 0), ClosedLetter(first.token, 1)]
+    assert second.post() == [DoneLetter(9, 0), ClosedLetter(first.token, 1, 0, True)]
     first.feed.forget(first.token)
     assert first.feed.live_tasks == 0
 

@@ -80,7 +80,7 @@ def test_a_peer_that_takes_no_byte_is_let_go(login: Login) -> None:
     initiator.feed.tick(start + SEND_STUCK_SECONDS * 1000 + 1000)
     assert initiator.open
     initiator.feed.tick(start + 3 * SEND_STUCK_SECONDS * 1000)
-    assert initiator.post() == [ClosedLetter(initiator.token, 6)]
+    assert initiator.post() == [ClosedLetter(initiator.token, 6, 0, True)]
 
 
 def test_a_blocked_connection_is_not_pinged(login: Login) -> None:

@@ -24,7 +24,7 @@ def test_a_header_digest_error_closes_the_connection(login: Login, at: int) -> N
     initiator = login(header_digest=True)
     initiator.feed.receive(initiator.token, damaged(initiator.read(0, 1), at))
     assert not initiator.open
-    assert ClosedLetter(initiator.token, 4) in initiator.post()
+    assert ClosedLetter(initiator.token, 4, 0, True) in initiator.post()
 
 
 def test_a_header_digest_covers_additional_header_segments(login: Login) -> None:

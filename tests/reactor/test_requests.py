@@ -64,7 +64,7 @@ def test_who_answered_before_and_is_silent_now_is_gone(login: Login) -> None:
     seconds_later(initiator, SILENCE_SECONDS - PING_SECONDS - 2)
     assert initiator.open
     seconds_later(initiator, 2)
-    assert initiator.post() == [ClosedLetter(initiator.token, 5)]
+    assert initiator.post() == [ClosedLetter(initiator.token, 5, 0, True)]
 
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST, Opcode.TASK_MANAGEMENT_REQUEST])

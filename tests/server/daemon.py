@@ -43,13 +43,17 @@ class Daemon:
         initiator: str | None = None,
         isid: bytes = LINUX_ISID,
         tsih: int = 0,
+        cid: int = 0,
+        joins: Session | None = None,
         chap: Chap | None = None,
         keys: Mapping[str, str] | None = None,
     ) -> Session:
-        """A session on a node's disk under the node's own name, ready for commands."""
+        """A session on a node's disk under the node's own name, ready for commands, or one more connection of it."""
         initiator = initiator or f"{PREFIX}.node:{node}"
-        session = log_in(self.portal, _iqn(node), initiator, isid=isid, tsih=tsih, chap=chap, keys=keys)
-        return session.make_ready()
+        session = log_in(
+            self.portal, _iqn(node), initiator, isid=isid, tsih=tsih, cid=cid, joins=joins, chap=chap, keys=keys
+        )
+        return session.make_ready() if joins is None else session
 
     def discover(self, initiator: str) -> list[str]:
         """The target names that SendTargets=All shows an initiator."""

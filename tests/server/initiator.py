@@ -31,6 +31,8 @@ NORMAL_KEYS = {
     "MaxConnections": "1",
     "ErrorRecoveryLevel": "0",
 }
+OWN_KEYS = ("HeaderDigest", "DataDigest", "MaxRecvDataSegmentLength")
+"""What each connection of a session agrees on for itself."""
 ALGORITHMS = {5: hashlib.md5, 6: hashlib.sha1, 7: hashlib.sha256, 8: hashlib.sha3_256}
 
 
@@ -131,16 +133,42 @@ class Connection:
 
 
 @dataclass
-class Session(Connection):
-    """One session in the full feature phase; its only connection ends with the `with` block."""
+class Numbers:
+    """What the connections of one session share."""
 
     cmd_sn: int = 1
+    itt: int = 0
+
+
+@dataclass
+class Session(Connection):
+    """One connection of a session in the full feature phase; it ends with the `with` block."""
+
     exp_stat_sn: int = 1
+    isid: bytes = LINUX_ISID
     tsih: int = 0
+    cid: int = 0
+    numbers: Numbers = field(default_factory=Numbers)
     agreed: dict[str, str] = field(default_factory=dict)
     messages: list[Pdu] = field(default_factory=list)
     """Async messages that came meanwhile."""
-    _itt: int = 0
+
+    @property
+    def cmd_sn(self) -> int:
+        """The number of the session's next command."""
+        return self.numbers.cmd_sn
+
+    @cmd_sn.setter
+    def cmd_sn(self, number: int) -> None:
+        self.numbers.cmd_sn = number & NO_TAG
+
+    @property
+    def _itt(self) -> int:
+        return self.numbers.itt
+
+    @_itt.setter
+    def _itt(self, number: int) -> None:
+        self.numbers.itt = number
 
     def __enter__(self) -> Self:
         return self
@@ -161,17 +189,23 @@ class Session(Connection):
             elif pdu.opcode != 0x20 or pdu.itt != NO_TAG:
                 return pdu
 
-    def start(self, cdb: bytes, *, read: int = 0, write: bytes = b"", lun: int = 0, immediate: int = 0) -> int:
+    def start(
+        self, cdb: bytes, *, read: int = 0, write: bytes = b"", lun: int = 0, immediate: int = 0,
+        cmd_sn: int | None = None,
+    ) -> int:
         """Sends a SCSI command without waiting; its Initiator Task Tag.
 
-        `immediate` bytes of the data go with it, and no unsolicited Data-Out follows.
+        `immediate` bytes of the data go with it, and no unsolicited Data-Out follows. `cmd_sn`: another number than
+        the next one, which stays the next one.
         """
         self._itt += 1
         flags = 0x80 | SIMPLE | (0x40 if read else 0) | (0x20 if write else 0)
         header = struct.pack(">BBxxI", 0x01, flags, 0) + struct.pack(">H6x", lun)
-        header += struct.pack(">IIII", self._itt, read or len(write), self.cmd_sn, self.exp_stat_sn)
+        number = self.cmd_sn if cmd_sn is None else cmd_sn
+        header += struct.pack(">IIII", self._itt, read or len(write), number, self.exp_stat_sn)
         self.send(header + cdb.ljust(16, b"\0"), write[:immediate])
-        self.cmd_sn = self.cmd_sn + 1 & NO_TAG
+        if cmd_sn is None:
+            self.cmd_sn += 1
         return self._itt
 
     def finish(self, itt: int, write: bytes = b"") -> Answer:
@@ -239,22 +273,27 @@ class Session(Connection):
         assert found.opcode == 0x24
         return [(key, value) for key, _, value in (item.partition("=") for item in _items(found.data))]
 
-    def manage(self, function: int, *, itt: int = NO_TAG, lun: int = 0) -> int:
-        """A task management request; its response."""
+    def manage(self, function: int, *, itt: int = NO_TAG, lun: int = 0, ref_cmd_sn: int = 0) -> int:
+        """A task management request, immediate; its response."""
         self._itt += 1
         header = struct.pack(">BBxxIH6x", 0x42, 0x80 | function, 0, lun)
-        self.send(header + struct.pack(">IIIII", self._itt, itt, self.cmd_sn, self.exp_stat_sn, 0))
+        self.send(header + struct.pack(">IIIII", self._itt, itt, self.cmd_sn, self.exp_stat_sn, ref_cmd_sn))
         while (found := self.take()).opcode != 0x22:
+            pass
+        return found.header[2]
+
+    def ask_to_log_out(self, reason: int = 0, cid: int = 0) -> int:
+        """A Logout: reason 0 the session, 1 the connection `cid`; its response."""
+        self._itt += 1
+        header = struct.pack(">BBxxI8x", 0x46, 0x80 | reason, 0)
+        self.send(header + struct.pack(">IHxxII", self._itt, cid, self.cmd_sn, self.exp_stat_sn))
+        while (found := self.take()).opcode != 0x26:
             pass
         return found.header[2]
 
     def log_out(self) -> None:
         """Closes the session; the target closes the connection after its answer."""
-        self._itt += 1
-        header = struct.pack(">BBxxI8x", 0x46, 0x80, 0)
-        self.send(header + struct.pack(">IIII", self._itt, 0, self.cmd_sn, self.exp_stat_sn))
-        while self.take().opcode != 0x26:
-            pass
+        assert self.ask_to_log_out() == 0
         assert self.ended()
 
 
@@ -266,12 +305,13 @@ class LoginPhase:
     isid: bytes
     tsih: int = 0
     cid: int = 0
+    cmd_sn: int = 1
     stat_sn: int = 0
 
     def ask(self, flags: int, keys: Mapping[str, str]) -> tuple[Pdu, dict[str, str]]:
         """One Login request; its response and the keys in it. LoginRefusedError for an error status."""
         header = struct.pack(">BBxxI", 0x43, flags, 0) + self.isid + self.tsih.to_bytes(2, "big")
-        header += struct.pack(">IHxxII", 7, self.cid, 1, self.stat_sn)
+        header += struct.pack(">IHxxII", 7, self.cid, self.cmd_sn, self.stat_sn)
         self.connection.send(header, "".join(f"{key}={value}\0" for key, value in keys.items()).encode())
         pdu = self.connection.receive()
         assert pdu.opcode == 0x23
@@ -296,24 +336,30 @@ def log_in(
     *,
     isid: bytes = LINUX_ISID,
     tsih: int = 0,
+    cid: int = 0,
+    joins: Session | None = None,
     chap: Chap | None = None,
     keys: Mapping[str, str] | None = None,
     on: socket.socket | None = None,
 ) -> Session:
     """A session in the full feature phase; with `target` None a discovery session.
 
+    `joins`: a connection of that session, with the `cid`, shares its numbering.
     Raises LoginRefusedError with the status, ConnectionEndedError when the target answers nothing.
     """
-    session = Session(on or connect(portal))
+    session = Session(on or connect(portal), isid=isid, cid=cid)
+    if joins is not None:
+        session.isid, tsih, session.numbers = joins.isid, joins.tsih, joins.numbers
     try:
-        phase = LoginPhase(session, isid, tsih)
+        phase = LoginPhase(session, session.isid, tsih, cid, session.cmd_sn)
         names = {"InitiatorName": initiator, "SessionType": "Discovery" if target is None else "Normal"}
         if target is not None:
             names["TargetName"] = target
         if chap is not None:
             _authenticate(phase, names, chap)
             names = {}
-        last, session.agreed = phase.ask(0x87, names | NORMAL_KEYS | dict(keys or {}))
+        offered = NORMAL_KEYS if joins is None else {key: NORMAL_KEYS[key] for key in OWN_KEYS}
+        last, session.agreed = phase.ask(0x87, names | offered | dict(keys or {}))
     except BaseException:
         session.socket.close()
         raise

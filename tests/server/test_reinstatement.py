@@ -54,10 +54,10 @@ def test_tasks_of_the_old_session_are_gone(herd: Herd) -> None:
 def test_reinstatement_of_a_connection_goes_on_under_the_same_tsih(herd: Herd) -> None:
     with herd.serve() as daemon, daemon.log_in("pc-001") as old:
         assert old.write(8, PATTERN).status == 0
-        with daemon.log_in("pc-001", tsih=old.tsih) as new:
+        with daemon.log_in("pc-001", joins=old) as new:
             assert old.ended()
             assert new.tsih == old.tsih
-            assert new.read(8, 8) == PATTERN
+            assert new.read(8, 8) == PATTERN    # at once: the session goes on, there is no unit attention
 
 
 def test_long_command_of_the_old_session_writes_nothing_after_the_new_one_began(herd: Herd) -> None:

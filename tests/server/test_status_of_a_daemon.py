@@ -24,6 +24,7 @@ def test_status_shows_every_session_and_counts_commands(herd: Herd) -> None:
                 "initiator": f"{PREFIX}.node:pc-001",
                 "address": "{}:{}".format(*system.socket.getsockname()),
                 "isid": "00023d000001",
+                "connections": 1,
                 "state": "logged in",
             }
             assert sessions[f"{PREFIX}.node:pc-002"]["state"] == "loader"

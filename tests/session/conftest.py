@@ -36,6 +36,7 @@ class Host:
         self.sessions: dict[tuple[str, bytes, str | None], int] = {}
         self.cids: dict[int, set[int]] = {}
         self.next_tsih = 1
+        self.connections_max = 1
 
     def find_target(self, target: str) -> TargetConfig | None:
         return self.targets.get(target)
@@ -49,6 +50,9 @@ class Host:
 
     def connections(self, tsih: int) -> Collection[int]:
         return self.cids[tsih]
+
+    def max_connections(self, tsih: int) -> int:
+        return self.connections_max
 
     def allocate_tsih(self) -> int:
         self.next_tsih += 1

@@ -389,11 +389,12 @@ def test_too_many_connections(connect, host, names):
     refused(second, second.send(1, 3, names), Status.TOO_MANY_CONNECTIONS)
 
 
-def test_connection_added_where_the_policy_allows(connect, host, names):
+def test_connection_added_where_the_session_allows(connect, host, names):
+    host.connections_max = 2
     first = connect()
     first.send(1, 3, names)
     tsih = host.open_session(first.login)
-    second = connect(LoginPolicy(connections_max=2), tsih=tsih, cid=4)
+    second = connect(tsih=tsih, cid=4)
     reply = second.send(1, 3, names | {"InitialR2T": "No"})
     assert (reply.header.tsih, second.login.result.action) == (tsih, SessionAction.ADD_CONNECTION)
     assert reply.pairs["InitialR2T"] == "Reject"

@@ -20,6 +20,7 @@ from goldherd.cli.options import (
     CacheOption,
     ChapSecretOption,
     ChapUserOption,
+    ConnectionsOption,
     ListenOption,
     ReactorsOption,
     read_chap,
@@ -62,6 +63,7 @@ def export(
     ] = None,
     reactors: ReactorsOption = None,
     cache: CacheOption = None,
+    connections_max: ConnectionsOption = None,
 ) -> None:
     """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
     settings = export_settings(
@@ -70,7 +72,9 @@ def export(
         overlay=overlay,
         target=target,
         credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
-        server=server_settings(listen=_listen(listen), reactors=reactors, cache=cache),
+        server=server_settings(
+            listen=_listen(listen), reactors=reactors, cache=cache, connections_max=connections_max
+        ),
     )
     from goldherd import app
 

@@ -25,6 +25,14 @@ CacheOption = Annotated[
     str | None,
     typer.Option("--cache", metavar="SIZE", help="Memory for golden images: 8G or 50%. Default: half of it."),
 ]
+ConnectionsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--connections-max",
+        metavar="N",
+        help="Connections one session may have (MC/S); default 1: several paths are several sessions.",
+    ),
+]
 ChapUserOption = Annotated[str | None, typer.Option("--chap-user", metavar="NAME", help="CHAP user name.")]
 ChapSecretOption = Annotated[
     Path | None, typer.Option("--chap-secret-file", metavar="FILE", help="File with the CHAP secret.")

@@ -6,7 +6,7 @@ import typer
 
 from goldherd.cli import logs
 from goldherd.cli.context import context_of
-from goldherd.cli.options import CacheOption, ListenOption, ReactorsOption
+from goldherd.cli.options import CacheOption, ConnectionsOption, ListenOption, ReactorsOption
 from goldherd.settings import ServeSettings, server_settings
 
 
@@ -15,9 +15,10 @@ def serve(
     listen: ListenOption = None,
     reactors: ReactorsOption = None,
     cache: CacheOption = None,
+    connections_max: ConnectionsOption = None,
 ) -> None:
     """Serves all nodes until SIGTERM or Ctrl-C; prints a 'ready HOST:PORT' line for each address."""
-    server = server_settings(listen=listen, reactors=reactors, cache=cache)
+    server = server_settings(listen=listen, reactors=reactors, cache=cache, connections_max=connections_max)
     found = context_of(context)
     found.catalog().close()  # says now, in one sentence, if the data folder can't be used
     logs.speak(logging.WARNING)

@@ -15,8 +15,6 @@ cdef void protocol_error(Core* core, Connection* c, const uint8_t* header, int r
 cdef bint numbered(Core* core, Connection* c, const uint8_t* header) noexcept nogil
 # Whether the session holds all the tasks it may.
 cdef bint crowded(Session* session) noexcept nogil
-# The live SCSI task with this Initiator Task Tag as it came, or NULL.
-cdef Task* known_task(Session* session, uint32_t itt) noexcept nogil
 cdef NexusState* nexus_of(Session* session, const uint8_t* header) noexcept nogil
 cdef Task* make_task(Core* core, Connection* c, const uint8_t* header, NexusState* nexus, uint32_t expected,
                      int purpose) noexcept nogil

@@ -13,13 +13,14 @@ from goldherd.endian cimport get16, get32, get64
 from goldherd.limits cimport PARAMETER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX
 from goldherd.reactor.core cimport CLOSE_MEMORY, CLOSE_PROTOCOL
 from goldherd.reactor.output cimport EMIT_DONE, EMIT_FULL, emit_answer, emit_read, emit_reject, emit_response
-from goldherd.reactor.slots cimport enqueue, take_task
+from goldherd.reactor.order cimport count_command
+from goldherd.reactor.slots cimport enqueue, known_task, take_task
 from goldherd.reactor.tasks cimport bounce, conclude, data_arrived, fail, find_room, start_job, wait_for_data
 from goldherd.scsi.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.unit cimport (
     Answer, Answers, BOUNCE_ALL, BOUNCE_PREBUILT, BOUNCE_READ, BOUNCE_WRITE, NexusState, UnitState, WRITE_THROUGH)
 from goldherd.session.session cimport (
-    PHASE_DATA_OUT, PHASE_READ, PURPOSE_FLUSH, PURPOSE_PDU, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE, Session,
+    PHASE_DATA_OUT, PHASE_READ, PURPOSE_FLUSH, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE, Session,
     Task, in_window)
 from goldherd.wire.opcodes cimport (
     COMMAND_READ, COMMAND_WRITE, FINAL, IMMEDIATE, REJECT_INVALID_FIELD, REJECT_PROTOCOL_ERROR,
@@ -47,7 +48,7 @@ cdef bint numbered(Core* core, Connection* c, const uint8_t* header) noexcept no
         return True
     cmd_sn = get32(header + CMD_SN)
     if cmd_sn == session.exp_cmd_sn and in_window(session, cmd_sn):
-        session.exp_cmd_sn += 1
+        count_command(core, session)
         return True
     core.counters.dropped += 1          # outside the window: "silently ignore"
     if in_window(session, cmd_sn):      # a gap can't close on the only connection of a session
@@ -59,16 +60,6 @@ cdef bint numbered(Core* core, Connection* c, const uint8_t* header) noexcept no
 cdef bint crowded(Session* session) noexcept nogil:
     """Whether the session holds all the commands it may, numbered and immediate."""
     return session.live >= session.window + <uint32_t>IMMEDIATE_PLACES
-
-
-cdef Task* known_task(Session* session, uint32_t itt) noexcept nogil:
-    """The live SCSI task with this Initiator Task Tag (as it came), or NULL."""
-    cdef Task* task = session.newest
-    while task != NULL:
-        if task.itt == itt and task.purpose != PURPOSE_PDU and not task.aborted:
-            return task
-        task = task.older
-    return NULL
 
 
 cdef NexusState* nexus_of(Session* session, const uint8_t* header) noexcept nogil:
@@ -97,6 +88,8 @@ cdef Task* make_task(Core* core, Connection* c, const uint8_t* header, NexusStat
     task.purpose = <uint8_t>purpose
     task.expected = expected
     task.burst_left = c.max_burst
+    task.cmd_sn = get32(header + CMD_SN)
+    task.immediate = header[0] & IMMEDIATE != 0
     memcpy(&task.itt, header + ITT, 4)
     memcpy(task.lun, header + LUN, 8)
     memcpy(task.cdb, header + CDB, 16)

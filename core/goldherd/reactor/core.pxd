@@ -13,7 +13,7 @@ from goldherd.reactor.mailbox cimport Letter, Mailbox
 from goldherd.session.session cimport Connection, Session, Task
 
 cdef enum:
-    NOBODY = 0xFFFFFFFF     # no connection, no task
+    NOBODY = 0xFFFFFFFF     # no connection, no task; any connection of a session
 
 cdef enum CloseReason:
     CLOSE_PEER = 1          # end of stream or a socket error
@@ -23,10 +23,13 @@ cdef enum CloseReason:
     CLOSE_SILENT = 5        # a ping was not answered by somebody who answered before
     CLOSE_STUCK = 6         # took no byte for SEND_STUCK_SECONDS
     CLOSE_MEMORY = 7        # out of memory
+    CLOSE_GAP = 8           # a command that another connection should have brought never came
+    CLOSE_ALONE = 9         # this connection only, because the control plane said so: its session goes on
 
 cdef enum PduFlag:
     PDU_TAKES_STAT_SN = 1   # the PDU uses up a StatSN
-    PDU_CLOSES = 2          # the connection is closed when it has been sent
+    PDU_CLOSES = 2          # the session ends when it has been sent
+    PDU_CLOSES_ALONE = 4    # the connection ends when it has been sent; the session with its last one
 
 cdef enum AbortScope:
     ABORT_ONE = 1           # the task with this tag of this session
@@ -57,6 +60,7 @@ cdef struct Counters:
     uint64_t parked         # reads that waited for a fetch
     uint64_t jobs           # given to the pools
     uint64_t rejects
+    uint64_t stalls         # connections that had to wait for a command of another one
     uint64_t dropped        # PDUs outside the window, Data-Out of tasks that are gone
     uint64_t digest_errors
     uint64_t busy           # TASK SET FULL
@@ -68,6 +72,7 @@ cdef struct Core:
     const char* zeros       # EMIT_BYTES_MAX of them
     Connection* running_first   # have something to do now
     Connection* running_last
+    uint32_t running_count
     Task* parked            # wait for cold data or for a hold to end
     Task* room_first        # wait for a write buffer
     Task* room_last
@@ -83,8 +88,8 @@ cdef struct Core:
     Task* free_tasks
     void** free_buffers     # by power of two
     uint64_t free_buffer_bytes
+    Session* sessions
     Connection** connections
-    uint32_t* generations
     uint32_t connection_room
     uint32_t connection_count
     # neighbours

@@ -9,19 +9,19 @@ from libc.string cimport memcpy, memset
 
 from goldherd.block.pool cimport listen, python_pool, storage_pool, unlisten
 from goldherd.limits cimport (
-    DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES,
+    DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, GAP_SECONDS, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES,
     SEND_STUCK_SECONDS, SILENCE_SECONDS)
 from goldherd.reactor.core cimport (
-    ABORT_NEXUS, ABORT_ONE, ABORT_UNIT, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK)
+    ABORT_NEXUS, ABORT_ONE, ABORT_UNIT, CLOSE_ALONE, CLOSE_GAP, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK)
 from goldherd.reactor.letters cimport Attachment, act
 from goldherd.reactor.mailbox cimport (
-    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_FENCE, LETTER_PDU, LETTER_PROCEED, LETTER_REPLY, LETTER_WAKE, Letter, collect,
-    make_letter, post)
+    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_CLOSE_ALONE, LETTER_FENCE, LETTER_EXPECT, LETTER_PDU,
+    LETTER_PROCEED, LETTER_REPLY, LETTER_WAKE, Letter, collect, make_letter, post)
 from goldherd.reactor.output cimport emit_nop_in
 from goldherd.reactor.sending cimport clear_batch, drop_pending
-from goldherd.reactor.slots cimport close_core, open_core, run_soon
+from goldherd.reactor.slots cimport close_core, leave_session, open_core, run_soon, stop_running
 from goldherd.reactor.tasks cimport end_connection, unpark
-from goldherd.reactor.turn cimport TURN_AGAIN, TURN_BLOCKED, TURN_OVER, take_turn
+from goldherd.reactor.turn cimport TURN_AGAIN, TURN_BLOCKED, TURN_HELD, TURN_OVER, take_turn
 from goldherd.scsi.unit cimport HotNexus, HotUnit, NexusState
 from goldherd.wire.opcodes cimport BHS_BYTES, RESERVED_TAG
 
@@ -80,18 +80,21 @@ cdef class Desk:
 
     # --- letters from Python ---
 
-    def attach(self, token: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict,
-               residual: bytes = b"") -> None:
+    def attach(self, token: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict | None,
+               residual: bytes = b"", link: int = 0, takes_kept: bool = False) -> None:
         """Takes over a connection that has finished its login; the descriptor belongs to the reactor from now on.
 
         Args:
             token: the session's number in the control plane; never reused.
             fd: the socket, non-blocking.
-            exp_cmd_sn: the CmdSN of the first command to come.
+            exp_cmd_sn: the CmdSN of the first command to come; says nothing when the connection joins a session.
             stat_sn: the number of our next status.
             parameters: what the login negotiated (session.keys.Parameters).
-            luns: LUN -> HotNexus.
+            luns: LUN -> HotNexus; None: the connection joins the session of that token. If that has ended, the
+                connection ends too, and a ClosedLetter says so.
             residual: bytes already received behind the login.
+            link: the connection's number within its session; never reused either.
+            takes_kept: it takes the place that close_connection() kept.
 
         Raises: ValueError for what no login may have agreed on; the descriptor is still the caller's then.
         """
@@ -108,14 +111,17 @@ cdef class Desk:
             raise ValueError(f"a data segment or burst below {SECTOR_BYTES} bytes can't carry a sector")
         if parameters.max_recv_data_segment > DATA_SEGMENT_BYTES_MAX:
             raise ValueError(f"a data segment above {DATA_SEGMENT_BYTES_MAX} bytes finds no room here")
-        for nexus in luns.values():
+        for nexus in (luns or {}).values():
             if nexus is None:
                 raise ValueError("a LUN without its nexus")
         letter = letter_of(LETTER_ATTACH, sizeof(Attachment) + count * sizeof(NexusState*) + len(residual))
         letter.token = token
+        letter.link = link
         given = <Attachment*>letter.payload
         memset(given, 0, sizeof(Attachment) + count * sizeof(NexusState*))
         given.fd = fd
+        given.joins = luns is None
+        given.takes_kept = takes_kept
         given.exp_cmd_sn = exp_cmd_sn
         given.stat_sn = stat_sn
         given.max_send_segment = parameters.max_send_data_segment
@@ -129,14 +135,15 @@ cdef class Desk:
         given.lun_count = count
         given.residual_bytes = len(residual)
         places = <NexusState**>(letter.payload + sizeof(Attachment))
-        for lun, nexus in luns.items():
+        for lun, nexus in (luns or {}).items():
             places[<int>lun] = &nexus.state
         memcpy(<char*>(places + count), <const char*>residual, len(residual))
-        self.units[token] = tuple(luns.values())
+        if luns is not None:
+            self.units[token] = tuple(luns.values())
         post(&self.core.inbox, letter)
 
     def forget(self, token: int) -> None:
-        """Lets go of what the session used; call it when its ClosedLetter has come."""
+        """Lets go of what the session used; call it when its last ClosedLetter has come."""
         self.units.pop(token, None)
 
     def reply(self, token: int, tag: int, status: int, sense: bytes, data_in: bytes, written: int | None = None) -> None:
@@ -166,11 +173,12 @@ cdef class Desk:
         letter.tag = tag
         post(&self.core.inbox, letter)
 
-    def send_pdu(self, token: int, pdu: bytes, flags: int, tag: int = 0xFFFFFFFF, max_send_segment: int = 0) -> None:
+    def send_pdu(self, token: int, pdu: bytes, flags: int, tag: int = 0xFFFFFFFF, max_send_segment: int = 0,
+                 link: int = 0xFFFFFFFF) -> None:
         """Sends a PDU (48 bytes of header and the data segment); the reactor fills StatSN, ExpCmdSN, MaxCmdSN.
 
         `tag` settles the RequestLetter it answers; empty `pdu` settles it without an answer. `max_send_segment`: the
-        initiator has declared its MaxRecvDataSegmentLength anew.
+        initiator has declared its MaxRecvDataSegmentLength anew. `link`: the connection, if it answers nothing.
         """
         cdef Letter* letter
         length = int.from_bytes(pdu[5:8])
@@ -181,14 +189,31 @@ cdef class Desk:
         letter = letter_of(LETTER_PDU, len(pdu))
         letter.token = token
         letter.tag = tag
+        letter.link = link
         letter.number = flags
         letter.value = max_send_segment
         memcpy(letter.payload, <const char*>pdu, len(pdu))
         post(&self.core.inbox, letter)
 
     def close_session(self, token: int) -> None:
-        """Drops the session's connection; its ClosedLetter follows."""
+        """Drops the session's connections; their ClosedLetters follow."""
         self._post(LETTER_CLOSE, token)
+
+    def close_connection(self, token: int, link: int, keep: bool = False) -> None:
+        """Drops one connection of a session; its ClosedLetter follows. The session goes on, with `keep` even without
+        another connection: attach() must bring the one that takes the place, or close_session() end it."""
+        cdef Letter* letter = letter_of(LETTER_CLOSE_ALONE, 0)
+        letter.token = token
+        letter.link = link
+        letter.number = keep
+        post(&self.core.inbox, letter)
+
+    def expect_connection(self, fence: int, token: int) -> None:
+        """A connection is about to join the session; a NumberedLetter follows: where its numbering stands."""
+        cdef Letter* letter = letter_of(LETTER_EXPECT, 0)
+        letter.token = token
+        letter.serial = fence
+        post(&self.core.inbox, letter)
 
     def wake(self) -> None:
         """Makes it look at its parked tasks."""
@@ -201,25 +226,37 @@ cdef class Desk:
         letter.place = &(<HotUnit?>unit).state
         post(&self.core.inbox, letter)
 
-    def abort_task(self, fence: int, token: int, itt: int) -> None:
-        """Ends one task of a session; a DoneLetter follows when nothing of it can reach the disk any more."""
-        self._abort(fence, token, ABORT_ONE, None, itt, 0)
+    def abort_task(self, fence: int, token: int, itt: int, ref_cmd_sn: int = 0, cmd_sn: int = 0) -> None:
+        """Ends one task of a session; a DoneLetter follows when nothing of it can reach the disk any more.
 
-    def abort_session_tasks(self, fence: int, token: int, unit: HotUnit | None, serial: int = 0) -> None:
-        """Ends a session's tasks on a unit (None: on all), those up to `serial` if given; a DoneLetter follows."""
-        self._abort(fence, token, ABORT_NEXUS, unit, 0, serial)
+        A task that has not come, but could still, counts as found: `ref_cmd_sn` is the number that will not come any
+        more, `cmd_sn` that of the request.
+        """
+        self._abort(fence, token, ABORT_ONE, None, itt, 0, cmd_sn, ref_cmd_sn)
 
-    def abort_unit_tasks(self, fence: int, unit: HotUnit, serial: int = 0) -> None:
+    def abort_session_tasks(self, fence: int, token: int, unit: HotUnit | None, serial: int = 0,
+                            cmd_sn: int | None = None) -> None:
+        """Ends a session's tasks on a unit (None: on all); a DoneLetter follows.
+
+        With `serial` only those that came before it, and with `cmd_sn` only those numbered before that.
+        """
+        self._abort(fence, token, ABORT_NEXUS, unit, 0, serial, cmd_sn)
+
+    def abort_unit_tasks(self, fence: int, unit: HotUnit) -> None:
         """Ends all tasks of all sessions on a unit; a DoneLetter follows."""
-        self._abort(fence, 0, ABORT_UNIT, unit, 0, serial)
+        self._abort(fence, 0, ABORT_UNIT, unit, 0, 0)
 
-    def _abort(self, fence: int, token: int, scope: int, unit: HotUnit | None, itt: int, serial: int) -> None:
+    def _abort(self, fence: int, token: int, scope: int, unit: HotUnit | None, itt: int, serial: int,
+               cmd_sn: int | None = None, ref_cmd_sn: int = 0) -> None:
         cdef Letter* letter = letter_of(LETTER_ABORT, 0)
         letter.serial = fence
         letter.token = token
         letter.number = scope
         letter.itt = itt
         letter.tag = serial & 0xFFFFFFFF
+        letter.numbered = cmd_sn is not None
+        letter.cmd_sn = cmd_sn or 0
+        letter.value = ref_cmd_sn
         if unit is not None:
             letter.place = &(<HotUnit?>unit).state
         post(&self.core.inbox, letter)
@@ -245,6 +282,20 @@ cdef class Desk:
         pass                                # a driver knows what to do
 
     cdef void end(self, Connection* c, int reason) noexcept nogil:
+        """At ErrorRecoveryLevel 0 a session ends with any of its connections (RFC 7143 7.1.4.4), unless that was
+        closed alone."""
+        cdef Connection* other
+        if reason != CLOSE_ALONE and c.session.multiple:
+            other = c.session.first
+            while other != NULL:
+                if other == c or other.closed:
+                    other = other.sibling
+                    continue
+                self.end_one(other, reason)
+                other = c.session.first         # the list has changed; c itself keeps the session
+        self.end_one(c, reason)
+
+    cdef void end_one(self, Connection* c, int reason) noexcept nogil:
         """Order: the socket closes, what waited for it is dropped, tasks end, Python is told when nothing is in use."""
         self.watch(c, WATCH_END)
         c.fd = -1
@@ -270,31 +321,35 @@ cdef class Desk:
     cdef void turn(self, Connection* c, bint readable) noexcept nogil:
         cdef int result = take_turn(&self.core, c, readable)
         cdef bint blocked = result == TURN_BLOCKED
+        cdef bint held
         if result == TURN_OVER:
             clear_batch(&self.core)     # or the next connection of this reactor would get what was meant for this one
             self.end(c, c.reason if c.reason else CLOSE_PEER)
             return
-        if blocked != c.blocked:
+        held = not blocked and c.stalled and (c.held or result == TURN_HELD)
+        if blocked != c.blocked or held != c.held:
             c.blocked = blocked
-            self.watch(c, WATCH_OUTPUT if blocked else WATCH_INPUT)
+            c.held = held
+            self.watch(c, WATCH_OUTPUT if blocked else WATCH_NOTHING if held else WATCH_INPUT)
             if not blocked and c.residue_whole:
                 run_soon(&self.core, c)
         if result == TURN_AGAIN:
             run_soon(&self.core, c)
 
     cdef void run_turns(self) noexcept nogil:
-        """One turn for every connection that has something to do."""
+        """One turn for every connection that has something to do; whoever joins them meanwhile is next.
+
+        A turn may end other connections, so the list is looked at anew each time.
+        """
         cdef Core* core = &self.core
-        cdef Connection* c = core.running_first
-        cdef Connection* following
-        core.running_first = core.running_last = NULL
-        while c != NULL:
-            following = c.next_running
-            c.running = False
-            c.next_running = NULL
+        cdef Connection* c
+        cdef uint32_t turns = core.running_count
+        while turns and core.running_first != NULL:
+            turns -= 1
+            c = core.running_first
+            stop_running(core, c)
             if not c.closed and not c.blocked and (c.send_first != NULL or c.residue_whole or c.closing):
                 self.turn(c, False)
-            c = following
 
     cdef void do_due(self) noexcept nogil:
         """Once a second: who is silent is pinged, who takes nothing is let go."""
@@ -309,6 +364,9 @@ cdef class Desk:
             if c.stuck_ms and core.now_ms - c.stuck_ms > SEND_STUCK_SECONDS * 1000:
                 self.end(c, CLOSE_STUCK)
                 continue
+            if c.stalled and core.now_ms - c.stalled_ms > GAP_SECONDS * 1000:
+                self.end(c, CLOSE_GAP)
+                continue
             idle = core.now_ms - c.input_ms
             if c.ping_waits and c.answers_pings and idle > core.silence_ms:
                 self.end(c, CLOSE_SILENT)
@@ -322,6 +380,7 @@ cdef class Desk:
 
     cdef void bury(self) noexcept nogil:
         cdef Core* core = &self.core
+        cdef Session* session
         cdef uint32_t i
         self.read_letters()
         for i in range(core.connection_room):
@@ -330,3 +389,7 @@ cdef class Desk:
         while core.connection_count:        # their jobs still use buffers of ours
             usleep(1000)
             self.read_letters()
+        while core.sessions != NULL:        # a place was kept for a connection that never came
+            session = core.sessions
+            session.connections = 1
+            leave_session(core, session)

@@ -16,8 +16,8 @@ from posix.unistd cimport close
 
 from goldherd.block.pool cimport begin_step, end_step
 from goldherd.limits cimport BATCH_IOVECS
-from goldherd.reactor.core cimport Core, WIRE_LATER, WIRE_OVER
-from goldherd.reactor.desk cimport WATCH_BEGIN, WATCH_END, WATCH_OUTPUT, Desk
+from goldherd.reactor.core cimport CLOSE_PEER, Core, WIRE_LATER, WIRE_OVER
+from goldherd.reactor.desk cimport WATCH_BEGIN, WATCH_END, WATCH_NOTHING, WATCH_OUTPUT, Desk
 from goldherd.reactor.outbox cimport Outbox
 from goldherd.session.session cimport Connection
 
@@ -164,6 +164,9 @@ cdef class Reactor(Desk):
             c = core.connections[events[i].data.u32] if events[i].data.u32 < core.connection_room else NULL
             if c == NULL or c.closed or c.fd < 0:
                 continue
+            if c.held and events[i].events & (EPOLLHUP | EPOLLERR):
+                self.end(c, CLOSE_PEER)
+                continue
             self.turn(c, events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) != 0)
         self.run_turns()
         if core.now_ms / TICK_MS != before / TICK_MS:
@@ -177,7 +180,7 @@ cdef class Reactor(Desk):
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, c.fd, NULL)
             close(c.fd)
             return
-        event.events = EPOLLOUT if how == WATCH_OUTPUT else EPOLLIN
+        event.events = EPOLLOUT if how == WATCH_OUTPUT else 0 if how == WATCH_NOTHING else EPOLLIN
         event.data.u64 = 0
         event.data.u32 = c.index
         epoll_ctl(self.epoll, EPOLL_CTL_ADD if how == WATCH_BEGIN else EPOLL_CTL_MOD, c.fd, &event)

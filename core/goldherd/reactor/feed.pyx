@@ -15,7 +15,7 @@ from goldherd.block.pool cimport begin_step, end_step
 from goldherd.reactor.core cimport Core, WIRE_LATER, WIRE_OVER
 from goldherd.reactor.desk cimport WATCH_END, Desk
 from goldherd.reactor.outbox cimport Outbox
-from goldherd.session.session cimport Connection, Task
+from goldherd.session.session cimport Connection, Session, Task
 
 cdef enum:
     FIRST_DESCRIPTOR = 0x40000000   # numbers no open file has; wire i is descriptor FIRST_DESCRIPTOR + i
@@ -118,8 +118,8 @@ cdef class Feed(Desk):
 
     # --- what a test does ---
 
-    def connect(self, token: int, parameters: object, luns: dict, *, exp_cmd_sn: int = 1, stat_sn: int = 1,
-                residual: bytes = b"") -> None:
+    def connect(self, token: int, parameters: object, luns: dict | None, *, exp_cmd_sn: int = 1, stat_sn: int = 1,
+                residual: bytes = b"", link: int = 0, takes_kept: bool = False) -> None:
         """A connection that has finished its login; see attach()."""
         cdef Wire* wire = <Wire*>calloc(1, sizeof(Wire))
         cdef Wire** more
@@ -134,46 +134,47 @@ cdef class Feed(Desk):
         self.core.driver = more
         self.wires[self.wire_count] = wire
         self.wire_count += 1
-        self.attach(token, FIRST_DESCRIPTOR + self.wire_count - 1, exp_cmd_sn, stat_sn, parameters, luns, residual)
-        self.numbers[token] = self.wire_count - 1
+        self.attach(token, FIRST_DESCRIPTOR + self.wire_count - 1, exp_cmd_sn, stat_sn, parameters, luns, residual, link,
+                    takes_kept)
+        self.numbers[token, link] = self.wire_count - 1
         self.step()
 
-    def receive(self, token: int, data: bytes = b"") -> bytes:
+    def receive(self, token: int, data: bytes = b"", link: int = 0) -> bytes:
         """Hands a segment to the core and makes a step; returns all bytes it has sent on that connection since."""
-        cdef Wire* wire = self._wire(token)
+        cdef Wire* wire = self._wire(token, link)
         if wire.input_first and wire.input_bytes:
             memmove(wire.input, wire.input + wire.input_first, wire.input_bytes)
         wire.input_first = 0
         if not append(&wire.input, &wire.input_bytes, &wire.input_room, <const char*>data, len(data)):
             raise MemoryError
         self.step()
-        return self.sent(token)
+        return self.sent(token, link)
 
-    def sent(self, token: int) -> bytes:
+    def sent(self, token: int, link: int = 0) -> bytes:
         """What the core has sent on that connection and nobody has collected; makes no step."""
-        cdef Wire* wire = self._wire(token)
+        cdef Wire* wire = self._wire(token, link)
         if wire.broken:
             raise MemoryError
         answer = PyBytes_FromStringAndSize(<char*>wire.output, wire.output_bytes)
         wire.output_bytes = 0
         return answer
 
-    def unreceived(self, token: int) -> int:
+    def unreceived(self, token: int, link: int = 0) -> int:
         """Bytes handed over that the core has not taken yet, because its answers find no room."""
-        return self._wire(token).input_bytes
+        return self._wire(token, link).input_bytes
 
-    def full_after(self, token: int, count: int | None) -> None:
+    def full_after(self, token: int, count: int | None, link: int = 0) -> None:
         """The far end takes `count` more bytes and is full then; None: it takes everything."""
-        self._wire(token).takes = <uint64_t>-1 if count is None else count
+        self._wire(token, link).takes = <uint64_t>-1 if count is None else count
 
-    def hang_up(self, token: int) -> None:
+    def hang_up(self, token: int, link: int = 0) -> None:
         """The far end closes its socket."""
-        self._wire(token).ended = True
+        self._wire(token, link).ended = True
         self.step()
 
-    def is_open(self, token: int) -> bool:
+    def is_open(self, token: int, link: int = 0) -> bool:
         """Whether the core still holds the connection."""
-        return not self._wire(token).closed
+        return not self._wire(token, link).closed
 
     def letters(self) -> list:
         """What it told the control plane since the last call, oldest first."""
@@ -221,12 +222,12 @@ cdef class Feed(Desk):
 
     @property
     def live_tasks(self) -> int:
-        """Tasks of all connections."""
-        cdef uint32_t i
+        """Tasks of all sessions."""
+        cdef Session* session = self.core.sessions
         count = 0
-        for i in range(self.core.connection_room):
-            if self.core.connections[i] != NULL:
-                count += self.core.connections[i].session.live
+        while session != NULL:
+            count += session.live
+            session = session.next
         return count
 
     @property
@@ -236,8 +237,8 @@ cdef class Feed(Desk):
 
     # --- the driver ---
 
-    cdef Wire* _wire(self, object token) except NULL:
-        return self.wires[<uint32_t>self.numbers[token]]
+    cdef Wire* _wire(self, object token, object link) except NULL:
+        return self.wires[<uint32_t>self.numbers[token, link]]
 
     cdef void work(self) noexcept nogil:
         cdef Core* core = &self.core
@@ -259,6 +260,8 @@ cdef class Feed(Desk):
                     if wire.takes or wire.ended:
                         self.turn(c, False)
                         more = True
+                elif c.held:
+                    continue                # nothing more is received until its turn has come
                 elif wire.input_bytes or wire.ended:
                     self.turn(c, True)
                     more = True

@@ -7,17 +7,17 @@ shorter is looked at when it is whole.
 
 from libc.errno cimport EBADMSG, EPROTO
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from goldherd.endian cimport get32
 from goldherd.limits cimport RECEIVE_BYTES
 from goldherd.reactor.batch cimport roomy
-from goldherd.reactor.commands cimport (
-    crowded, known_task, make_task, nexus_of, numbered, protocol_error, scsi_command)
+from goldherd.reactor.commands cimport crowded, make_task, nexus_of, numbered, protocol_error, scsi_command
 from goldherd.reactor.core cimport CLOSE_DIGEST
 from goldherd.reactor.mailbox cimport LETTER_REQUEST, Letter, make_letter, post
 from goldherd.reactor.output cimport emit_nop_in, emit_reject
-from goldherd.reactor.slots cimport release_task, task_of
+from goldherd.reactor.order cimport count_command, need_not_wait, out_of_turn, stall
+from goldherd.reactor.slots cimport known_task, release_task, task_of
 from goldherd.reactor.tasks cimport conclude, data_arrived, fail, pump
 from goldherd.scsi.unit cimport NexusState
 from goldherd.session.session cimport PHASE_DATA_OUT, PHASE_PYTHON, PURPOSE_PDU, PURPOSE_WRITE, Task
@@ -101,8 +101,7 @@ cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_
         release_task(core, task)
         emit_reject(core, c, REJECT_OUT_OF_RESOURCES, header)
         return
-    letter.connection = c.index
-    letter.generation = c.generation
+    letter.link = c.link
     letter.token = c.session.token
     letter.tag = task.tag
     letter.serial = task.serial
@@ -127,7 +126,7 @@ cdef void dispatch(Core* core, Connection* c, const uint8_t* header, const uint8
     else:
         # SNACK at ErrorRecoveryLevel 0, vendor and unknown opcodes. One that looks numbered keeps its number.
         if not header[0] & IMMEDIATE and opcode != 0x10 and get32(header + CMD_SN) == c.session.exp_cmd_sn:
-            c.session.exp_cmd_sn += 1
+            count_command(core, c.session)
         emit_reject(core, c, REJECT_COMMAND_NOT_SUPPORTED, header)
 
 
@@ -228,6 +227,65 @@ cdef void close_sink(Core* core, Connection* c, const uint8_t* tail) noexcept no
 
 # --- framing ---
 
+cdef inline void take(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length) noexcept nogil:
+    """A whole PDU whose header is right."""
+    if c.data_digest and length and not crc_matches(crc_update(CRC_START, data, padded(length)), data + padded(length)):
+        bad_digest(core, c, header, NULL)
+    else:
+        dispatch(core, c, header, data, length)
+
+
+cdef uint32_t head_bytes(Connection* c, const uint8_t* header, uint32_t have) noexcept nogil:
+    """Bytes in front of the data of a PDU that is all there and may be acted on; 0: none, or not yet."""
+    cdef uint32_t head
+    cdef uint32_t data
+    if have < BHS_BYTES:
+        return 0
+    head = BHS_BYTES + 4 * <uint32_t>header[AHS_LENGTH]
+    data = data_length(header)
+    if data > c.max_receive_segment or have < head + (4 if c.header_digest else 0):
+        return 0
+    if c.header_digest:
+        if not crc_matches(crc_update(CRC_START, header, head), header + head):
+            return 0
+        head += 4
+    return head if have >= whole_bytes(c, head, data) else 0
+
+
+cdef inline uint32_t whole_bytes(Connection* c, uint32_t head, uint32_t data) noexcept nogil:
+    """A PDU with padding and data digest."""
+    return head + padded(data) + (4 if c.data_digest and data else 0)
+
+
+cdef uint32_t pass_by(Core* core, Connection* c, uint8_t* buffer, uint32_t length, bint* complete) noexcept nogil:
+    """The first PDU must wait for its turn: takes those behind it that need not (order.pyx).
+
+    What waits moves towards the end of the buffer, over the place of what was taken; returns where it begins now.
+    `complete` becomes False when the batch was full: call it again after a flush.
+    """
+    cdef uint32_t start = 0
+    cdef uint32_t here = 0
+    cdef uint32_t head
+    cdef uint32_t whole
+    complete[0] = True
+    while not c.closing:
+        head = head_bytes(c, buffer + here, length - here)
+        if head == 0:
+            break
+        whole = whole_bytes(c, head, data_length(buffer + here))
+        if here > start and need_not_wait(c, buffer + here):
+            if c.send_first != NULL:
+                pump(core, c)
+            if c.send_first != NULL or not roomy(core.batch):
+                complete[0] = False
+                break
+            take(core, c, buffer + here, buffer + here + head, data_length(buffer + here))
+            memmove(buffer + start + whole, buffer + start, here - start)
+            start += whole
+        here += whole
+    return start
+
+
 cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint32_t length, bint* hungry) noexcept nogil:
     cdef Connection* c = connection
     cdef uint8_t* header
@@ -236,6 +294,7 @@ cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint3
     cdef uint32_t head
     cdef uint32_t data
     cdef uint32_t whole
+    cdef bint complete
     hungry[0] = False
     while not c.closing:
         if c.send_first != NULL:
@@ -268,7 +327,13 @@ cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint3
                 c.reason = CLOSE_DIGEST
                 return used
             head += 4
-        whole = head + padded(data) + (4 if c.data_digest and data else 0)
+        if c.session.multiple and out_of_turn(c.session, header):
+            stall(core, c, get32(header + CMD_SN))
+            used += pass_by(core, c, header, have, &complete)
+            if not complete:
+                return used
+            break
+        whole = whole_bytes(c, head, data)
         if have < whole:
             if data < <uint32_t>SINK_BYTES_MIN or (header[0] & OPCODE_MASK != SCSI_COMMAND
                                                    and header[0] & OPCODE_MASK != DATA_OUT):
@@ -276,11 +341,7 @@ cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint3
             used += head + open_sink(core, c, header, head, data, have - head)
             continue
         used += whole
-        if c.data_digest and data and not crc_matches(
-                crc_update(CRC_START, header + head, padded(data)), header + head + padded(data)):
-            bad_digest(core, c, header, NULL)
-            continue
-        dispatch(core, c, header, header + head, data)
+        take(core, c, header, header + head, data)
     if c.closing:
         return used
     if c.send_first != NULL:

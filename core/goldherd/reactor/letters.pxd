@@ -7,6 +7,8 @@ from goldherd.session.session cimport Connection, NexusState
 cdef struct Attachment:
     # the payload of LETTER_ATTACH: a connection that has finished its login
     int fd
+    unsigned char joins             # one more connection of a session that is there
+    unsigned char takes_kept        # and it takes the place that was kept for it
     unsigned int exp_cmd_sn
     unsigned int stat_sn
     unsigned int max_send_segment

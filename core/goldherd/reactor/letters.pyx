@@ -7,65 +7,86 @@ from posix.unistd cimport close
 
 from goldherd.limits cimport COMMAND_WINDOW
 from goldherd.reactor.core cimport (
-    ABORT_ONE, ABORT_UNIT, CLOSE_LOGOUT, CLOSE_MEMORY, NOBODY, TaskJob)
+    ABORT_ONE, ABORT_UNIT, CLOSE_ALONE, CLOSE_LOGOUT, CLOSE_MEMORY, NOBODY, TaskJob)
 from goldherd.reactor.mailbox cimport (
-    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_CLOSED, LETTER_DONE, LETTER_FENCE, LETTER_JOB, LETTER_PDU,
-    LETTER_PROCEED, LETTER_REPLY, LETTER_WAKE, make_letter, post)
+    LETTER_ABORT, LETTER_ATTACH, LETTER_CLOSE, LETTER_CLOSE_ALONE, LETTER_CLOSED, LETTER_DONE, LETTER_FENCE,
+    LETTER_JOB, LETTER_NUMBERED, LETTER_EXPECT, LETTER_PDU, LETTER_PROCEED, LETTER_REPLY, LETTER_WAKE, make_letter,
+    post)
+from goldherd.reactor.order cimport skip
 from goldherd.reactor.slots cimport (
-    connection_of, enqueue, release_connection, release_task, run_soon, take_connection, take_task, task_of)
+    connection_of, enqueue, join_session, leave_session, release_connection, release_task, run_soon, session_of,
+    take_connection, take_session, take_task, task_of)
 from goldherd.reactor.tasks cimport abort_task, conclude, give_back, job_done, report_closed, serve_waiting, unpark
 from goldherd.scsi.cdb cimport Extent, VERB_READ, decode
 from goldherd.session.session cimport (
     Fence, FenceLink, NexusState, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_READ, PHASE_REPLY, PURPOSE_PDU,
-    PURPOSE_READ, Session, Task)
+    PURPOSE_READ, Session, Task, max_cmd_sn)
 from goldherd.wire.opcodes cimport COMMAND_READ
+from goldherd.wire.pdu cimport before
 
 
-cdef Connection* by_token(Core* core, uint64_t token) noexcept nogil:
-    cdef uint32_t i
-    for i in range(core.connection_room):
-        if core.connections[i] != NULL and not core.connections[i].closed:
-            if core.connections[i].session.token == token:
-                return core.connections[i]
-    return NULL
+cdef Connection* by_token(Core* core, uint64_t token, uint32_t link) noexcept nogil:
+    cdef Session* session = session_of(core, token)
+    return connection_of(session, link) if session != NULL else NULL
+
+
+cdef void report_over(Core* core, Letter* letter, int reason, bint last) noexcept nogil:
+    """The connection or session that a letter is about is over without one of ours that could say so."""
+    cdef Letter* answer = make_letter(LETTER_CLOSED, 0)
+    if answer != NULL:
+        answer.token = letter.token
+        answer.link = letter.link
+        answer.last = last
+        answer.value = reason
+        post(core.outbox, answer)
 
 
 cdef void refuse(Core* core, Letter* letter) noexcept nogil:
-    """No memory for a new connection: it ends before it began."""
-    cdef Letter* answer = make_letter(LETTER_CLOSED, 0)
+    """A new connection that can't be had ends before it began: no memory, or the session it joins has ended."""
     close((<Attachment*>letter.payload).fd)
-    if answer != NULL:
-        answer.token = letter.token
-        answer.value = CLOSE_MEMORY
-        post(core.outbox, answer)
+    give_up_place(core, session_of(core, letter.token), (<Attachment*>letter.payload).takes_kept)
+    if session_of(core, letter.token) == NULL:
+        report_over(core, letter, CLOSE_LOGOUT, True)
+    else:
+        report_over(core, letter, CLOSE_MEMORY, False)
+
+
+cdef void give_up_place(Core* core, Session* session, bint kept) noexcept nogil:
+    """The place that was kept for a connection is not needed any more."""
+    if session != NULL and kept and session.kept:
+        session.kept = False
+        leave_session(core, session)
+
+
+cdef Session* begin_session(Core* core, Letter* letter) noexcept nogil:
+    cdef Attachment* given = <Attachment*>letter.payload
+    cdef Session* session = take_session(core, letter.token, given.lun_count)
+    if session != NULL:
+        session.exp_cmd_sn = given.exp_cmd_sn
+        session.window = COMMAND_WINDOW
+        session.max_cmd_sn = given.exp_cmd_sn + <uint32_t>COMMAND_WINDOW - 1
+        memcpy(session.luns, letter.payload + sizeof(Attachment), given.lun_count * sizeof(NexusState*))
+    return session
 
 
 cdef Connection* attach(Core* core, Letter* letter) noexcept nogil:
     cdef Attachment* given = <Attachment*>letter.payload
     cdef NexusState** luns = <NexusState**>(letter.payload + sizeof(Attachment))
     cdef Connection* c = take_connection(core)
-    cdef Session* session
+    cdef Session* session = NULL
     if c == NULL:
         return NULL
-    session = <Session*>calloc(1, sizeof(Session))
-    if session == NULL:
-        release_connection(core, c)
-        return NULL
-    c.session = session
-    session.connections = 1
-    session.token = letter.token
-    session.exp_cmd_sn = given.exp_cmd_sn
-    session.window = COMMAND_WINDOW
-    session.max_cmd_sn = given.exp_cmd_sn + <uint32_t>COMMAND_WINDOW - 1
-    session.lun_count = given.lun_count
-    session.luns = <NexusState**>calloc(given.lun_count + 1, sizeof(NexusState*))
     if given.residual_bytes:
         c.residue = <char*>malloc(given.residual_bytes)
         c.residue_room = given.residual_bytes
-    if session.luns == NULL or (given.residual_bytes and c.residue == NULL):
+    if given.residual_bytes == 0 or c.residue != NULL:
+        session = session_of(core, letter.token) if given.joins else begin_session(core, letter)
+    if session == NULL:
         release_connection(core, c)
         return NULL
-    memcpy(session.luns, luns, given.lun_count * sizeof(NexusState*))
+    join_session(session, c)
+    give_up_place(core, session, given.takes_kept)
+    c.link = letter.link
     if given.residual_bytes:
         memcpy(c.residue, <char*>(luns + given.lun_count), given.residual_bytes)
         c.residue_bytes = given.residual_bytes
@@ -160,7 +181,7 @@ cdef void send_pdu(Core* core, Letter* letter) noexcept nogil:
             free(letter)
             return
     else:
-        c = by_token(core, letter.token)
+        c = by_token(core, letter.token, letter.link)
         if c != NULL:
             task = take_task(core, c)
         if task == NULL:
@@ -229,7 +250,10 @@ cdef void raise_fence(Core* core, Letter* letter) noexcept nogil:
                 hit = hit and (letter.number == ABORT_UNIT or c.session.token == letter.token)
                 if letter.number == ABORT_ONE:
                     hit = hit and task.itt == letter.itt
-                hit = hit and (letter.tag == 0 or <int32_t>(<uint32_t>task.serial - letter.tag) <= 0)
+                # Only what came before the request is meant; by its number, if another connection brought it.
+                hit = hit and (letter.tag == 0 or (<int32_t>(<uint32_t>task.serial - letter.tag) <= 0
+                                                   and (task.immediate or not letter.numbered
+                                                        or before(task.cmd_sn, letter.cmd_sn))))
             if hit:
                 if task.phase == PHASE_POOL:
                     wait_for(task, fence)
@@ -238,7 +262,56 @@ cdef void raise_fence(Core* core, Letter* letter) noexcept nogil:
                     fence.found += 1
                     abort_task(core, task)
             task = older
+    if letter.kind == LETTER_ABORT and letter.number == ABORT_ONE and fence.found == 0:
+        fence.found = skip_lost(core, letter)
     settle(core, fence)
+
+
+cdef bint skip_lost(Core* core, Letter* letter) noexcept nogil:
+    """ABORT TASK of a command that has not come: its number counts as received (RFC 7143 11.5.1)."""
+    cdef Session* session = session_of(core, letter.token)
+    return session != NULL and session.multiple and skip(core, session, letter.value, letter.cmd_sn)
+
+
+cdef void expect_connection(Core* core, Letter* letter) noexcept nogil:
+    cdef Session* session = session_of(core, letter.token)
+    cdef Letter* answer = make_letter(LETTER_NUMBERED, 0)
+    if answer == NULL:
+        return
+    answer.token = letter.serial            # the fence
+    if session != NULL:
+        session.multiple = True             # before the initiator learns that it may use it: gaps may come first
+        answer.tag = 1
+        answer.number = session.exp_cmd_sn
+        answer.value = max_cmd_sn(session)
+    post(core.outbox, answer)
+
+
+cdef Connection* close_session(Core* core, Letter* letter) noexcept nogil:
+    """The connection with which the session ends; a session without one, whose place was kept, ends here."""
+    cdef Session* session = session_of(core, letter.token)
+    cdef Connection* c
+    if session == NULL:
+        return NULL
+    c = connection_of(session, NOBODY)
+    if c != NULL:
+        c.reason = CLOSE_LOGOUT
+    elif session.connections == 1:          # the place; a closed connection that still has jobs reports by itself
+        report_over(core, letter, CLOSE_LOGOUT, True)
+    give_up_place(core, session, True)
+    return c
+
+
+cdef Connection* close_alone(Core* core, Letter* letter) noexcept nogil:
+    """One connection; `number` says that another one will take its place."""
+    cdef Connection* c = by_token(core, letter.token, letter.link)
+    if c == NULL:
+        return NULL
+    c.reason = CLOSE_ALONE
+    if letter.number and not c.session.kept:
+        c.session.kept = True
+        c.session.connections += 1
+    return c
 
 
 cdef void job_over(Core* core, Letter* letter) noexcept nogil:
@@ -279,10 +352,13 @@ cdef Connection* act(Core* core, Letter* letter, bint* ends) noexcept nogil:
         send_pdu(core, letter)
         return NULL
     elif letter.kind == LETTER_CLOSE:
-        c = by_token(core, letter.token)
-        if c != NULL:
-            c.reason = CLOSE_LOGOUT
-            ends[0] = True
+        c = close_session(core, letter)
+        ends[0] = c != NULL
+    elif letter.kind == LETTER_CLOSE_ALONE:
+        c = close_alone(core, letter)
+        ends[0] = c != NULL
+    elif letter.kind == LETTER_EXPECT:
+        expect_connection(core, letter)
     elif letter.kind == LETTER_ABORT or letter.kind == LETTER_FENCE:
         raise_fence(core, letter)
     elif letter.kind == LETTER_WAKE:

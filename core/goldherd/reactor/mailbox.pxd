@@ -1,7 +1,7 @@
 """Letters across the border between threads: a list under a mutex and an eventfd that is rung once per batch.
 
-A letter names connections and tasks by index and generation, never by pointer: what it speaks of may be gone when
-it is read. The eventfd is written only when the box was empty, and read before the list is taken.
+A letter names sessions, connections and tasks by token, link and tag, never by pointer: what it speaks of may be gone
+when it is read. The eventfd is written only when the box was empty, and read before the list is taken.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -19,24 +19,29 @@ cdef enum LetterKind:
     LETTER_WAKE = 7         # look at parked tasks again
     LETTER_JOB = 8          # a job has ended: `place` is the Job, memory of the reactor
     LETTER_PROCEED = 9      # nothing stands in the way of a read: serve it
+    LETTER_CLOSE_ALONE = 10 # close one connection; its session goes on
+    LETTER_EXPECT = 11      # a connection is about to join a session: say where its numbering stands
     # to the control plane
     LETTER_COMMAND = 20     # carry this command out: payload is its Data-Out
     LETTER_REQUEST = 21     # a PDU for the control plane: payload is header and data
     LETTER_FAILED = 22      # a task's I/O failed with this errno; reply with status and sense
     LETTER_CLOSED = 23      # the connection is gone and nothing of it is in use
     LETTER_DONE = 24        # an abort or a fence is complete
+    LETTER_NUMBERED = 25    # where the numbering stands: `number` ExpCmdSN, `value` MaxCmdSN; `tag` 0: no such session
 
 cdef struct Letter:
     Letter* next
     int kind
-    uint32_t connection     # index
-    uint32_t generation
+    uint32_t link           # the connection of the session
     uint32_t tag            # task
     uint32_t itt
     uint32_t number         # nexus, or flags of a PDU
     uint32_t value          # expected length, errno, reason, number of tasks
     uint32_t status         # SCSI status; purpose of a failed task
     uint64_t token          # session or fence
+    uint32_t cmd_sn         # LETTER_ABORT: the request's own, if `numbered`
+    uint8_t numbered
+    uint8_t last            # LETTER_CLOSED: the session has ended
     uint64_t serial         # of the newest task that counts
     void* place             # LETTER_JOB: the job; LETTER_FENCE, LETTER_ABORT: the unit or NULL
     uint8_t lun[8]

@@ -14,6 +14,7 @@ class CommandLetter(NamedTuple):
     data_out: bytes
     expected: int
     serial: int
+    link: int
 
 class FailedLetter(NamedTuple):
     """The I/O of a task failed with an errno; a reply gives it status and sense."""
@@ -33,12 +34,15 @@ class RequestLetter(NamedTuple):
     header: bytes
     data: bytes
     serial: int
+    link: int
 
 class ClosedLetter(NamedTuple):
-    """A connection is gone, and nothing of its session is in use any more."""
+    """A connection is gone, and nothing of it is in use any more; `last`: nor of its session."""
 
     token: int
     reason: int
+    link: int
+    last: bool
 
 class DoneLetter(NamedTuple):
     """An abort or a fence is complete."""
@@ -46,7 +50,13 @@ class DoneLetter(NamedTuple):
     fence: int
     found: int
 
-Letter = CommandLetter | FailedLetter | RequestLetter | ClosedLetter | DoneLetter
+class NumberedLetter(NamedTuple):
+    """Where the numbering of a session stands."""
+
+    fence: int
+    numbers: tuple[int, int] | None
+
+Letter = CommandLetter | FailedLetter | RequestLetter | ClosedLetter | DoneLetter | NumberedLetter
 
 class Outbox:
     """The control plane's letter box."""

@@ -9,7 +9,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport free
 
 from goldherd.reactor.mailbox cimport (
-    LETTER_CLOSED, LETTER_COMMAND, LETTER_DONE, LETTER_FAILED, LETTER_REQUEST, Letter, close_box, collect, open_box)
+    LETTER_CLOSED, LETTER_COMMAND, LETTER_DONE, LETTER_FAILED, LETTER_NUMBERED, LETTER_REQUEST, Letter, close_box,
+    collect, open_box)
 
 
 class CommandLetter(NamedTuple):
@@ -24,6 +25,7 @@ class CommandLetter(NamedTuple):
     data_out: bytes
     expected: int
     serial: int
+    link: int
 
 
 class FailedLetter(NamedTuple):
@@ -45,13 +47,23 @@ class RequestLetter(NamedTuple):
     header: bytes
     data: bytes
     serial: int
+    link: int
 
 
 class ClosedLetter(NamedTuple):
-    """A connection is gone, and nothing of its session is in use by the reactor any more."""
+    """A connection is gone, and nothing of it is in use by the reactor any more; `last`: nor of its session."""
 
     token: int
     reason: int
+    link: int
+    last: bool
+
+
+class NumberedLetter(NamedTuple):
+    """Where the numbering of a session stands: ExpCmdSN and MaxCmdSN; None when there is no such session."""
+
+    fence: int
+    numbers: tuple | None
 
 
 class DoneLetter(NamedTuple):
@@ -94,14 +106,16 @@ cdef object translate(Letter* letter):
     payload = PyBytes_FromStringAndSize(<char*>letter.payload, letter.bytes)
     if letter.kind == LETTER_COMMAND:
         return CommandLetter(letter.token, letter.tag, letter.itt, letter.number, (<char*>letter.lun)[:8],
-                             (<char*>letter.cdb)[:16], payload, letter.value, letter.serial)
+                             (<char*>letter.cdb)[:16], payload, letter.value, letter.serial, letter.link)
     if letter.kind == LETTER_FAILED:
         return FailedLetter(letter.token, letter.tag, letter.number, letter.status, letter.value,
                             (<char*>letter.cdb)[:16])
     if letter.kind == LETTER_REQUEST:
-        return RequestLetter(letter.token, letter.tag, payload[:48], payload[48:], letter.serial)
+        return RequestLetter(letter.token, letter.tag, payload[:48], payload[48:], letter.serial, letter.link)
     if letter.kind == LETTER_CLOSED:
-        return ClosedLetter(letter.token, letter.value)
+        return ClosedLetter(letter.token, letter.value, letter.link, bool(letter.last))
     if letter.kind == LETTER_DONE:
         return DoneLetter(letter.token, letter.value)
+    if letter.kind == LETTER_NUMBERED:
+        return NumberedLetter(letter.token, (letter.number, letter.value) if letter.tag else None)
     raise AssertionError(f"a letter of kind {letter.kind} is not for Python")

@@ -12,7 +12,7 @@ from goldherd.block.image cimport Image, PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN
 from goldherd.endian cimport put16, put32
 from goldherd.limits cimport EMIT_BYTES_MAX, PLAN_RUNS_MAX
 from goldherd.reactor.batch cimport Batch, put_control, put_memory, roomy
-from goldherd.reactor.core cimport CLOSE_LOGOUT, PDU_CLOSES, PDU_TAKES_STAT_SN
+from goldherd.reactor.core cimport CLOSE_ALONE, CLOSE_LOGOUT, PDU_CLOSES, PDU_CLOSES_ALONE, PDU_TAKES_STAT_SN
 from goldherd.session.session cimport PURPOSE_READ, max_cmd_sn
 from goldherd.wire.digest cimport CRC_START, crc_store, crc_update
 from goldherd.wire.opcodes cimport (
@@ -350,7 +350,7 @@ cdef int emit_pdu(Core* core, Connection* connection, Task* task) noexcept nogil
         batch.data_used += padded(length)
         put_memory(batch, place, length, NULL)
         put_padding(core, connection, length, crc_update(CRC_START, place, length) if connection.data_digest else 0)
-    if task.flags & PDU_CLOSES:
+    if task.flags & (PDU_CLOSES | PDU_CLOSES_ALONE):
         connection.closing = True
-        connection.reason = CLOSE_LOGOUT
+        connection.reason = CLOSE_LOGOUT if task.flags & PDU_CLOSES else CLOSE_ALONE
     return EMIT_DONE

@@ -10,8 +10,9 @@ from libc.string cimport memset
 
 from goldherd.limits cimport EMIT_BYTES_MAX, RECEIVE_BYTES, TASKS_MAX, WRITE_BUFFER_BYTES_MAX
 from goldherd.reactor.batch cimport free_batch, make_batch
-from goldherd.reactor.core cimport COLLECT_BYTES_MAX
+from goldherd.reactor.core cimport COLLECT_BYTES_MAX, NOBODY
 from goldherd.reactor.mailbox cimport close_box, open_box
+from goldherd.scsi.unit cimport NexusState
 from goldherd.session.session cimport FenceLink, PHASE_FREE, PHASE_PARKED, PHASE_ROOM, PURPOSE_PDU
 
 cdef extern from * nogil:
@@ -69,7 +70,6 @@ cdef void close_core(Core* core) noexcept nogil:
         if core.connections[i] != NULL:
             free(core.connections[i])
     free(core.connections)
-    free(core.generations)
     memset(core, 0, sizeof(Core))
     core.inbox.eventfd = -1
 
@@ -165,6 +165,15 @@ cdef Task* task_of(Core* core, uint32_t tag) noexcept nogil:
     return task if task.tag == tag and task.phase != PHASE_FREE else NULL
 
 
+cdef Task* known_task(Session* session, uint32_t itt) noexcept nogil:
+    cdef Task* task = session.newest
+    while task != NULL:
+        if task.itt == itt and task.purpose != PURPOSE_PDU and not task.aborted:
+            return task
+        task = task.older
+    return NULL
+
+
 # --- write buffers ---
 
 cdef inline int size_bits(uint32_t length) noexcept nogil:
@@ -213,7 +222,6 @@ cdef Connection* take_connection(Core* core) noexcept nogil:
     cdef uint32_t index = 0
     cdef uint32_t room
     cdef Connection** more
-    cdef uint32_t* generations
     cdef Connection* connection
     while index < core.connection_room and core.connections[index] != NULL:
         index += 1
@@ -223,19 +231,12 @@ cdef Connection* take_connection(Core* core) noexcept nogil:
         if more == NULL:
             return NULL
         core.connections = more
-        generations = <uint32_t*>realloc(core.generations, room * sizeof(uint32_t))
-        if generations == NULL:
-            return NULL
-        core.generations = generations
         memset(core.connections + core.connection_room, 0, (room - core.connection_room) * sizeof(Connection*))
-        memset(core.generations + core.connection_room, 0, (room - core.connection_room) * sizeof(uint32_t))
         core.connection_room = room
     connection = <Connection*>calloc(1, sizeof(Connection))
     if connection == NULL:
         return NULL
-    core.generations[index] += 1
     connection.index = index
-    connection.generation = core.generations[index]
     connection.fd = -1
     core.connections[index] = connection
     core.connection_count += 1
@@ -247,19 +248,68 @@ cdef void release_connection(Core* core, Connection* connection) noexcept nogil:
     core.connection_count -= 1
     free(connection.residue)
     if connection.session != NULL:
-        connection.session.connections -= 1
-        if connection.session.connections == 0:
-            free(connection.session.luns)
-            free(connection.session)
+        unlink(connection)
+        leave_session(core, connection.session)
     free(connection)
 
 
-cdef Connection* connection_of(Core* core, uint32_t index, uint32_t generation) noexcept nogil:
-    if index >= core.connection_room or core.connections[index] == NULL:
+# --- sessions ---
+
+cdef Session* take_session(Core* core, uint64_t token, uint32_t lun_count) noexcept nogil:
+    cdef Session* session = <Session*>calloc(1, sizeof(Session))
+    if session == NULL:
         return NULL
-    if core.connections[index].generation != generation or core.connections[index].closed:
+    session.luns = <NexusState**>calloc(lun_count + 1, sizeof(NexusState*))
+    if session.luns == NULL:
+        free(session)
         return NULL
-    return core.connections[index]
+    session.token = token
+    session.lun_count = lun_count
+    session.next = core.sessions
+    core.sessions = session
+    return session
+
+
+cdef Session* session_of(Core* core, uint64_t token) noexcept nogil:
+    cdef Session* session = core.sessions
+    while session != NULL and session.token != token:
+        session = session.next
+    return session
+
+
+cdef void join_session(Session* session, Connection* connection) noexcept nogil:
+    connection.session = session
+    connection.sibling = session.first
+    session.multiple = session.multiple or session.first != NULL
+    session.first = connection
+    session.connections += 1
+
+
+cdef void unlink(Connection* connection) noexcept nogil:
+    cdef Connection** place = &connection.session.first
+    while place[0] != connection:
+        place = &place[0].sibling
+    place[0] = connection.sibling
+
+
+cdef bint leave_session(Core* core, Session* session) noexcept nogil:
+    cdef Session** place = &core.sessions
+    session.connections -= 1
+    if session.connections:
+        return False
+    while place[0] != session:
+        place = &place[0].next
+    place[0] = session.next
+    free(session.luns)
+    free(session)
+    return True
+
+
+cdef Connection* connection_of(Session* session, uint32_t link) noexcept nogil:
+    cdef Connection* connection = session.first
+    while connection != NULL and (connection.closed or (link != <uint32_t>NOBODY and connection.link != link)):
+        connection = connection.sibling
+    return connection
 
 
 # --- queues ---
@@ -269,6 +319,7 @@ cdef void run_soon(Core* core, Connection* connection) noexcept nogil:
         return
     connection.running = True
     connection.next_running = NULL
+    core.running_count += 1
     if core.running_last != NULL:
         core.running_last.next_running = connection
     else:
@@ -293,6 +344,7 @@ cdef void stop_running(Core* core, Connection* connection) noexcept nogil:
             core.running_last = before
     connection.running = False
     connection.next_running = NULL
+    core.running_count -= 1
 
 
 cdef void enqueue(Core* core, Task* task, int phase) noexcept nogil:

@@ -18,6 +18,7 @@ from goldherd.reactor.mailbox cimport (
     LETTER_CLOSED, LETTER_COMMAND, LETTER_FAILED, LETTER_JOB, Letter, make_letter, post)
 from goldherd.reactor.output cimport (
     EMIT_COLD, EMIT_DONE, EMIT_FULL, emit_pdu, emit_r2t, emit_read, emit_reply)
+from goldherd.reactor.order cimport stop_stalling
 from goldherd.reactor.slots cimport (
     dequeue, enqueue, release_buffer, release_connection, release_task, stop_running, stop_watching, take_buffer,
     unqueue, watch)
@@ -315,8 +316,7 @@ cdef void fail(Core* core, Task* task, int error) noexcept nogil:
 
 cdef void send_letter(Core* core, Task* task, Letter* letter) noexcept nogil:
     """To the control plane; the task waits in Python's hands until a reply comes, which must always come."""
-    letter.connection = task.connection.index
-    letter.generation = task.connection.generation
+    letter.link = task.connection.link
     letter.token = task.connection.session.token
     letter.tag = task.tag
     letter.itt = task.itt
@@ -349,6 +349,7 @@ cdef void end_connection(Core* core, Connection* connection, int reason) noexcep
     connection.closed = True
     connection.reason = reason
     stop_running(core, connection)
+    stop_stalling(connection)
     while task != NULL:
         older = task.older
         if task.connection == connection:
@@ -369,8 +370,8 @@ cdef void report_closed(Core* core, Connection* connection) noexcept nogil:
     cdef Letter* letter = make_letter(LETTER_CLOSED, 0)
     if letter != NULL:                      # without memory for it the session stays known, which is harmless
         letter.token = connection.session.token
-        letter.connection = connection.index
-        letter.generation = connection.generation
+        letter.link = connection.link
+        letter.last = connection.session.connections == 1
         letter.value = <uint32_t>connection.reason
         post(core.outbox, letter)
     release_connection(core, connection)

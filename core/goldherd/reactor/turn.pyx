@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
-from goldherd.limits cimport RECEIVE_BYTES, TURN_BYTES_MAX
+from goldherd.limits cimport HELD_BYTES_MAX, RECEIVE_BYTES, TURN_BYTES_MAX
 from goldherd.reactor.core cimport CLOSE_MEMORY, CLOSE_PEER, WIRE_LATER, WIRE_OVER
 from goldherd.reactor.input cimport consume, sink_place, sink_received
 from goldherd.reactor.sending cimport clear_batch, keep_residue, keep_rest, pending_sent
@@ -137,6 +137,8 @@ cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
             continue
         if not readable:
             return leave(c, here, have, False, TURN_IDLE)
+        if c.stalled and have >= <uint32_t>HELD_BYTES_MAX:
+            return leave(c, here, have, False, TURN_HELD)
         readable = False            # once per turn: the driver tells when there is more
         if have and here != core.receive:
             memmove(core.receive, here, have)

@@ -66,7 +66,7 @@ class Commands:
         if command is not None and (command.blocking or command.exclusive):
             task = self._spawn(self._run(session, path, command, letter))
             if not command.survives_abort:
-                session.running[letter.itt] = Running(path.live, task)
+                session.running[letter.itt] = Running(path.live, task, letter.link)
             return
         self._reply(session, letter, command, path, self._execute(path, session, letter))
 

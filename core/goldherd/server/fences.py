@@ -1,9 +1,10 @@
-"""Fences: asks reactors to finish or to end work, and waits for all of them."""
+"""Fences: asks reactors something, to finish or to end work mostly, and waits for all of them."""
 
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from goldherd.reactor.epoll import Reactor
 
@@ -14,21 +15,30 @@ class Fences:
     def __init__(self, reactors: Sequence[Reactor]) -> None:
         self.reactors = reactors
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
 
-    def done(self, fence: int, found: int) -> None:
+    def done(self, fence: int, answer: object) -> None:
         """A reactor has reported."""
         future = self._waiting.pop(fence, None)
         if future is not None and not future.done():
-            future.set_result(found)
+            future.set_result(answer)
 
-    async def ask(self, what: Callable[[int], None]) -> int:
-        """Lets `what` post a letter with a fence's number to a reactor; how many tasks it ended."""
+    async def _answer(self, what: Callable[[int], None]) -> Any:
         number = next(self._numbers)
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         what(number)
         return await future
+
+    async def ask(self, what: Callable[[int], None]) -> int:
+        """Lets `what` post a letter with a fence's number to a reactor; how many tasks it ended."""
+        found: int = await self._answer(what)
+        return found
+
+    async def numbers(self, reactor: Reactor, token: int) -> tuple[int, int] | None:
+        """ExpCmdSN and MaxCmdSN of a session that a connection is about to join; None when it has ended."""
+        found: tuple[int, int] | None = await self._answer(lambda fence: reactor.expect_connection(fence, token))
+        return found
 
     async def ask_all(self, what: Callable[[Reactor, int], None]) -> int:
         """The same with every reactor; `what` gets the reactor too."""

@@ -47,6 +47,9 @@ class Arrival:
 Admit = Callable[[Arrival], Awaitable[None]]
 """Makes the session and takes the socket over; ProtocolError when it can't be had."""
 
+Numbers = Callable[[int], Awaitable[tuple[int, int] | None]]
+"""ExpCmdSN and MaxCmdSN of the session with a TSIH; None when it has ended."""
+
 
 @dataclass
 class Portals:
@@ -55,15 +58,18 @@ class Portals:
     Args:
         host: answers of the server during logins.
         admit: takes finished logins over.
+        numbers: tells the numbering of a session that a connection joins.
         login_seconds: how long a login may take.
         doorkeeper: limits before login.
+        policy: the rules of logins.
     """
 
     host: LoginHost
     admit: Admit
+    numbers: Numbers
     login_seconds: float
     doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
-    policy: LoginPolicy = field(default_factory=lambda: LoginPolicy(command_window=limits.COMMAND_WINDOW))
+    policy: LoginPolicy = field(default_factory=LoginPolicy)
     _listeners: list[socket.socket] = field(default_factory=list)
     _accepting: list[asyncio.Task[None]] = field(default_factory=list)
     _logins: set[asyncio.Task[None]] = field(default_factory=set)
@@ -160,6 +166,8 @@ class Portals:
                 whole = await _take(connection, received, data_bytes + header.padding(data_bytes))
                 data = whole[:data_bytes]
             answers = login.receive(raw, data)
+            if login.joins is not None and (numbers := await self.numbers(login.joins)) is not None:
+                answers = [header.renumber(answer, *numbers) for answer in answers]
             if login.result is not None:
                 return Arrival(login.result, portal, b"".join(answers), connection, bytes(received))
             if login.closed:

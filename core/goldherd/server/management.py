@@ -29,7 +29,7 @@ class Order(NamedTuple):
 
     session: Session
     path: Path
-    referenced_tag: int
+    request: TaskManagementRequest
     serial: int
     """Tasks up to this one came before the request; later ones are not meant (RFC 7143 4.2.3.4)."""
 
@@ -55,25 +55,27 @@ class Management:
         if path is None:
             return NO_LUN
         try:
-            return await handler(self, Order(session, path, request.referenced_tag, serial))
+            return await handler(self, Order(session, path, request, serial))
         except Exception:
             log.exception("task management failed", function=function)
             return REJECTED
 
     async def _abort_task(self, order: Order) -> int:
-        session = order.session
-        tag = int.from_bytes(order.referenced_tag.to_bytes(4), "little")  # as the reactor keeps it
+        """A task that is not here but could still come counts as ended: its number is skipped (RFC 7143 11.5.1)."""
+        session, request = order.session, order.request
+        tag = int.from_bytes(request.referenced_tag.to_bytes(4), "little")  # as the reactor keeps it
         running = session.running.get(tag)
         found = await self._end(
-            [running] if running else [], lambda fence: session.reactor.abort_task(fence, session.token, tag)
+            [running] if running else [],
+            lambda fence: session.reactor.abort_task(fence, session.token, tag, request.ref_cmd_sn, request.cmd_sn),
         )
         return COMPLETE if found else NO_TASK
 
     async def _abort_task_set(self, order: Order) -> int:
-        session, hot = order.session, order.path.live.hot
+        session, hot, before = order.session, order.path.live.hot, order.request.cmd_sn
         await self._end(
             _running(session, order.path.live),
-            lambda fence: session.reactor.abort_session_tasks(fence, session.token, hot, order.serial),
+            lambda fence: session.reactor.abort_session_tasks(fence, session.token, hot, order.serial, before),
         )
         return COMPLETE
 

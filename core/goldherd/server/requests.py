@@ -16,7 +16,13 @@ from goldherd.wire.opcodes import Opcode
 
 TAKES_STAT_SN: Final = 1
 CLOSES: Final = 2
+CLOSES_ALONE: Final = 4
 """What send_pdu is told about a PDU; PduFlag in reactor/core.pxd."""
+CLOSED, CID_NOT_FOUND, NO_RECOVERY, CLEANUP_FAILED = 0, 1, 2, 3
+"""Responses to a Logout (RFC 7143 11.15.1)."""
+_CLOSE_CONNECTION: Final = 1
+_LOGOUTS: Final = {0: (CLOSED, CLOSES), _CLOSE_CONNECTION: (CLOSED, CLOSES_ALONE), 2: (NO_RECOVERY, 0)}
+"""By reason: the response, and what ends when it has been sent."""
 
 
 class Requests:
@@ -36,28 +42,33 @@ class Requests:
         """Text, Logout or task management."""
         opcode = header.opcode_of(letter.header)
         if opcode == Opcode.TEXT_REQUEST:
-            before = session.exchange.max_send_data_segment
-            answers = session.exchange.receive(letter.header, letter.data)
-            now = session.exchange.max_send_data_segment
+            exchange = session.links[letter.link].exchange
+            before = exchange.max_send_data_segment
+            answers = exchange.receive(letter.header, letter.data)
+            now = exchange.max_send_data_segment
             for answer in answers:
                 session.reactor.send_pdu(session.token, answer, TAKES_STAT_SN, letter.tag, now if now != before else 0)
-        elif opcode == Opcode.LOGOUT_REQUEST:
-            self._logout(session, letter)
-        else:
-            task = asyncio.get_running_loop().create_task(self._manage(session, letter))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            return
+        answer_later = self._log_out if opcode == Opcode.LOGOUT_REQUEST else self._manage
+        task = asyncio.get_running_loop().create_task(answer_later(session, letter))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @staticmethod
-    def _logout(session: Session, letter: RequestLetter) -> None:
-        """RFC 7143 11.14: reason 0 the session, 1 this connection, 2 for recovery, which level 0 hasn't."""
+    async def _log_out(session: Session, letter: RequestLetter) -> None:
+        """RFC 7143 11.14: reason 0 the session, 1 one connection, 2 for recovery, which level 0 hasn't."""
         request = header.LogoutRequest.read(letter.header)
-        reason = request.flags & 0x7F
-        wrong_connection = reason == 1 and request.cid != session.login.cid
-        response = 2 if reason == 2 else 1 if wrong_connection else 0 if reason < 2 else 3
+        response, flags = _LOGOUTS.get(request.reason, (CLEANUP_FAILED, 0))
+        if request.reason == _CLOSE_CONNECTION:
+            link = session.link_of(request.cid)
+            if link is None:
+                response, flags = CID_NOT_FOUND, 0
+            elif link.number != letter.link:  # another one: answered when nothing of it is in use any more
+                session.reactor.close_connection(session.token, link.number)
+                await link.closed.wait()
+                flags = 0
         answer = header.pdu(header.LogoutResponse(itt=request.itt, response=response))
-        flags = TAKES_STAT_SN | (CLOSES if response == 0 else 0)
-        session.reactor.send_pdu(session.token, answer, flags, letter.tag)
+        session.reactor.send_pdu(session.token, answer, TAKES_STAT_SN | flags, letter.tag)
 
     async def _manage(self, session: Session, letter: RequestLetter) -> None:
         request = header.TaskManagementRequest.read(letter.header)

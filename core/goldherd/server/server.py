@@ -8,8 +8,9 @@ connection ends, `_closed` takes the session apart.
 import asyncio
 import os
 import resource
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path as FolderPath
 from typing import Any, Final
 
@@ -20,7 +21,15 @@ from goldherd.block.golden import GoldenCache
 from goldherd.errors import ProtocolError
 from goldherd.hooks import Hooks
 from goldherd.reactor.epoll import Reactor
-from goldherd.reactor.outbox import ClosedLetter, CommandLetter, DoneLetter, FailedLetter, Outbox, RequestLetter
+from goldherd.reactor.outbox import (
+    ClosedLetter,
+    CommandLetter,
+    DoneLetter,
+    FailedLetter,
+    NumberedLetter,
+    Outbox,
+    RequestLetter,
+)
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotNexus
 from goldherd.server.commands import Commands
@@ -30,9 +39,10 @@ from goldherd.server.fences import Fences
 from goldherd.server.live import LiveTarget, LiveTargets
 from goldherd.server.logins import Arrival, Portals
 from goldherd.server.requests import TAKES_STAT_SN, Requests
-from goldherd.server.sessions import LOADER_ISID, Path, Session, Sessions
+from goldherd.server.sessions import LOADER_ISID, Link, Path, Running, Session, Sessions
 from goldherd.session.discovery import send_targets
-from goldherd.session.host import Exchange, LoginResult
+from goldherd.session.host import Exchange, LoginPolicy, LoginResult
+from goldherd.session.keys import Parameters
 from goldherd.session.portal import Portal
 from goldherd.session.states import SessionAction, Status
 from goldherd.session.text_exchange import TextExchange
@@ -50,6 +60,8 @@ _REASONS: Final = {
     5: "the peer did not answer a ping",
     6: "the peer took no data",
     7: "out of memory",
+    8: "a command that another connection should have brought never came",
+    9: "logout",
 }
 """CloseReason of reactor/core.pxd, for logs and hooks."""
 _REQUEST_LOGOUT: Final = 1
@@ -97,7 +109,8 @@ class Server:
         self._commands = Commands(self._fences, self._executor)
         self._requests = Requests(self._fences, self._close_target)
         doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures)
-        self._logins = Portals(self, self.admit, settings.login_seconds, doorkeeper)
+        policy = LoginPolicy(connections_max=settings.connections_max)
+        self._logins = Portals(self, self.admit, self._numbers, settings.login_seconds, doorkeeper, policy)
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._hurried = asyncio.Event()
@@ -173,8 +186,9 @@ class Server:
 
     def _ask_to_leave(self, session: Session) -> None:
         seconds = int(self.settings.shutdown_seconds)
-        message = header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds)
-        session.reactor.send_pdu(session.token, header.pdu(message), TAKES_STAT_SN)
+        message = header.pdu(header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds))
+        for link in session.links:  # "on the same connection as the one being requested to be logged out"
+            session.reactor.send_pdu(session.token, message, TAKES_STAT_SN, link=link)
 
     def hurry(self) -> None:
         """Clients need not be waited for any more."""
@@ -221,11 +235,21 @@ class Server:
     def connections(self, tsih: int) -> Collection[int]:
         """The connections of a session."""
         session = self.sessions.of_handle(tsih)
-        return () if session is None else (session.login.cid,)
+        return () if session is None else [link.cid for link in session.links.values()]
+
+    def max_connections(self, tsih: int) -> int:
+        """How many it may have."""
+        session = self.sessions.of_handle(tsih)
+        return 1 if session is None else session.max_connections
 
     def allocate_tsih(self) -> int:
         """A handle for a new session."""
         return self.sessions.allocate_handle()
+
+    async def _numbers(self, tsih: int) -> tuple[int, int] | None:
+        """Where the numbering of a session stands."""
+        session = self.sessions.of_handle(tsih)
+        return None if session is None else await self._fences.numbers(session.reactor, session.token)
 
     # --- the hand-over ---
 
@@ -239,6 +263,9 @@ class Server:
             config = self.directory.find(login.target)
             if config is None:
                 raise ProtocolError(f"The target {login.target} has gone.", login_status=Status.REMOVED)
+            if login.joins:
+                await self._join(arrival)
+                return
             await self._end_replaced(login)
             if login.isid.startswith(LOADER_ISID):
                 await self._begin_boot(config)
@@ -246,8 +273,64 @@ class Server:
             await self._hand_over(arrival, live)
         self.directory.node_seen(login.target, login.initiator, login.address)
 
+    async def _join(self, arrival: Arrival) -> None:
+        """One more connection of a session, or one in place of another (RFC 7143 6.3.4).
+
+        Looked up now, as for a new session: what the login met may have changed meanwhile.
+        """
+        login = arrival.login
+        session = self.sessions.find(login.initiator, login.isid, login.target)
+        if session is None or session.tsih != login.tsih or session.ending:
+            raise _session_gone(login)
+        old = session.link_of(login.cid)
+        if old is None and len(session.links) >= session.max_connections:
+            raise ProtocolError(
+                f"The session {login.tsih} has {len(session.links)} connections already.",
+                login_status=Status.TOO_MANY_CONNECTIONS,
+            )
+        if old is not None:
+            await self._close_replaced(session, old)
+        link = session.add_link(login, self._exchange(arrival))
+        try:
+            await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
+            session.reactor.attach(
+                session.token,
+                arrival.socket.fileno(),
+                login.cmd_sn,
+                login.stat_sn,
+                _joined(session.login.parameters, login.parameters),
+                None,
+                arrival.residual,
+                link.number,
+                old is not None,
+            )
+        except BaseException:
+            session.links.pop(link.number, None)
+            if old is not None:
+                session.end("the connection that was to replace another one ended")
+            raise
+        arrival.socket.detach()  # the reactor's from now on
+        log.info(
+            "a connection was added to a session", target=login.target, initiator=login.initiator,
+            address=login.address, cid=login.cid, connections=len(session.links),
+        )  # fmt: skip
+
+    async def _close_replaced(self, session: Session, old: Link) -> None:
+        """Connection reinstatement is an implicit logout of the old connection; its session must outlast it."""
+        session.reactor.close_connection(session.token, old.number, keep=True)
+        try:
+            await asyncio.wait_for(old.closed.wait(), limits.CLOSE_SECONDS)
+        except TimeoutError:
+            session.end("a connection of it could not be replaced: its disk hangs")
+            raise ProtocolError(
+                f"An old connection of {session.initiator} does not end: its disk hangs.",
+                login_status=Status.SERVICE_UNAVAILABLE,
+            ) from None
+        if session.closed.is_set():
+            raise _session_gone(session.login)
+
     async def _end_replaced(self, login: LoginResult) -> None:
-        """Session and connection reinstatement: the old session ends before the new one begins.
+        """Session reinstatement: the old session ends before the new one begins.
 
         Looked up now, not when the login decided: of two logins at once, the second replaces the first.
         """
@@ -289,8 +372,8 @@ class Server:
     async def _hand_over(self, arrival: Arrival, live: LiveTarget | None) -> None:
         login = arrival.login
         boots = live is not None and self._is_boot(login, live)
-        exchange = TextExchange(self._answer_send_targets(arrival), login.parameters.max_send_data_segment)
-        session = Session(self.sessions.next_token(), login, self.sessions.choose_reactor(), exchange, live)
+        session = Session(self.sessions.next_token(), login, self.sessions.choose_reactor(), live)
+        link = session.add_link(login, self._exchange(arrival))
         if live is not None:
             for lun, unit in live.units.items():
                 nexus = Nexus(unit.unit, login.initiator, login.isid, arrival.portal.tag)
@@ -310,6 +393,7 @@ class Server:
                 login.parameters,
                 {lun: path.hot for lun, path in session.paths.items()},
                 arrival.residual,
+                link.number,
             )
         except BaseException:
             self._take_apart(session, "the connection ended during the last response of its login")
@@ -332,6 +416,10 @@ class Server:
             and login.action is SessionAction.NEW
             and all(session.by_loader for session in live.sessions)
         )
+
+    def _exchange(self, arrival: Arrival) -> TextExchange:
+        parameters = arrival.login.parameters
+        return TextExchange(self._answer_send_targets(arrival), parameters.max_send_data_segment)
 
     def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], list[tuple[str, str]] | None]:
         login = arrival.login
@@ -362,6 +450,9 @@ class Server:
         if isinstance(letter, DoneLetter):
             self._fences.done(letter.fence, letter.found)
             return
+        if isinstance(letter, NumberedLetter):
+            self._fences.done(letter.fence, letter.numbers)
+            return
         assert isinstance(letter, CommandLetter | FailedLetter | RequestLetter | ClosedLetter)
         session = self.sessions.get(letter.token)
         if session is None:
@@ -372,21 +463,25 @@ class Server:
             self._commands.failed(session, letter)
         elif isinstance(letter, RequestLetter):
             self._requests.request(session, letter)
+        elif letter.last:
+            reason = session.ending or _REASONS.get(letter.reason, "unknown")
+            self._when_over(session.running.values(), lambda: self._take_apart(session, reason))
         else:
-            self._connection_ended(session, session.ending or _REASONS.get(letter.reason, "unknown"))
+            running = [each for each in session.running.values() if each.link == letter.link]
+            self._when_over(running, lambda: session.remove_link(letter.link))
 
-    def _connection_ended(self, session: Session, reason: str) -> None:
-        """No reactor works for the session any more; what Python does for it must not outlive it either."""
-        running = list(session.running.values())
+    def _when_over(self, running: Iterable[Running], then: Callable[[], None]) -> None:
+        """No reactor works for a connection any more; what Python does for it must not outlive it either."""
+        tasks = [each.task for each in running]
         for each in running:
             each.abort()
-        if not running:
-            self._take_apart(session, reason)
+        if not tasks:
+            then()
             return
 
         async def finish() -> None:
-            await asyncio.wait([each.task for each in running])
-            self._take_apart(session, reason)
+            await asyncio.wait(tasks)
+            then()
 
         task = asyncio.get_running_loop().create_task(finish())
         self._ending.add(task)
@@ -429,6 +524,7 @@ class Server:
                     "initiator": session.initiator,
                     "address": session.address,
                     "isid": session.isid.hex(),
+                    "connections": len(session.links),
                     "state": "discovery" if session.live is None else "loader" if session.by_loader else "logged in",
                 }
                 for session in self.sessions
@@ -437,6 +533,24 @@ class Server:
             "images": self.cache.describe()["images"],
             "counters": totals,
         }
+
+
+def _joined(leading: Parameters, own: Parameters) -> Parameters:
+    """What counts on a connection that joins a session: the session's agreement, and what each connection has of its
+    own (RFC 7143 13: digests and MaxRecvDataSegmentLength)."""
+    return replace(
+        leading,
+        header_digest=own.header_digest,
+        data_digest=own.data_digest,
+        max_send_data_segment=own.max_send_data_segment,
+        max_recv_data_segment=own.max_recv_data_segment,
+    )
+
+
+def _session_gone(login: LoginResult) -> ProtocolError:
+    return ProtocolError(
+        f"The session {login.tsih} of {login.initiator} has ended.", login_status=Status.SESSION_DOES_NOT_EXIST
+    )
 
 
 def _allow_many_files() -> None:

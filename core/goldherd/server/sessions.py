@@ -42,6 +42,8 @@ class Running:
 
     live: LiveUnit
     task: asyncio.Task[None]
+    link: int
+    """The connection it came on."""
     aborted: bool = False
 
     def abort(self) -> None:
@@ -50,14 +52,33 @@ class Running:
 
 
 @dataclass(eq=False)
+class Link:
+    """One connection of a session."""
+
+    number: int
+    """By which session and reactor tell it from the others; never used again in its session, as a CID may be."""
+    login: LoginResult
+    exchange: TextExchange
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing of it is in use any more, in the reactor or here."""
+
+    @property
+    def cid(self) -> int:
+        """The Connection ID that the initiator gave it."""
+        return self.login.cid
+
+
+@dataclass(eq=False)
 class Session:
     """One session in full feature phase (hookspecs.SessionRecord)."""
 
     token: int
     login: LoginResult
+    """That of its leading connection."""
     reactor: Reactor
-    exchange: TextExchange
     live: LiveTarget | None
+    links: dict[int, Link] = field(default_factory=dict)
+    """Its connections by number."""
     paths: dict[int, Path] = field(default_factory=dict)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: str = ""
@@ -66,6 +87,28 @@ class Session:
     """Its share of the threads that may sleep: long commands of one session leave some to the others."""
     running: "dict[int, Running]" = field(default_factory=dict)
     """Commands that Python carries out now, by Initiator Task Tag as it came."""
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def add_link(self, login: LoginResult, exchange: TextExchange) -> Link:
+        """One more connection."""
+        link = Link(next(self._numbers), login, exchange)
+        self.links[link.number] = link
+        return link
+
+    def link_of(self, cid: int) -> Link | None:
+        """Its connection with that CID."""
+        return next((link for link in self.links.values() if link.cid == cid), None)
+
+    def remove_link(self, number: int) -> None:
+        """A connection has ended, and nothing of it is in use."""
+        link = self.links.pop(number, None)
+        if link is not None:
+            link.closed.set()
+
+    @property
+    def max_connections(self) -> int:
+        """How many connections it may have, as its leading login agreed."""
+        return self.login.parameters.max_connections
 
     @property
     def initiator(self) -> str:
@@ -98,7 +141,7 @@ class Session:
         return list(self.live.sessions) if self.live is not None else [self]
 
     def end(self, why: str) -> None:
-        """Drops its connection; its ClosedLetter follows. `why` is for logs and hooks."""
+        """Drops its connections; their ClosedLetters follow. `why` is for logs and hooks."""
         self.ending = self.ending or why
         self.reactor.close_session(self.token)
 
@@ -179,4 +222,6 @@ class Sessions:
             del self._by_tsih[session.tsih]
         if session.live is not None:
             session.live.sessions.discard(session)
+        for link in session.links.values():
+            link.closed.set()
         session.closed.set()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from goldherd import limits
 from goldherd.session.keys import Parameters, Value
-from goldherd.session.states import SessionAction
+from goldherd.session.states import JOINS, SessionAction
 
 
 class Target(Protocol):
@@ -75,6 +75,10 @@ class LoginHost(Protocol):
         """The CIDs in use of a live session."""
         ...
 
+    def max_connections(self, tsih: int) -> int:
+        """How many connections a live session may have: its MaxConnections."""
+        ...
+
     def allocate_tsih(self) -> int:
         """A session handle nobody has, 1 to 65535; ProtocolError(OUT_OF_RESOURCES) when all are taken."""
         ...
@@ -91,7 +95,7 @@ class LoginPolicy:
     max_recv_data_segment: int = limits.DATA_SEGMENT_BYTES_MAX
     """The MaxRecvDataSegmentLength we declare, bytes."""
     connections_max: int = 1
-    """Connections of one session (MaxConnections)."""
+    """Connections of one session: what we bring to MaxConnections."""
     command_window: int = limits.COMMAND_WINDOW
     """Commands the initiator may send at once after login: MaxCmdSN - ExpCmdSN + 1 of our responses. It can't
     shrink afterwards, so it must not exceed the session's window."""
@@ -114,7 +118,7 @@ class LoginResult:
     tsih: int
     cid: int
     action: SessionAction
-    """What the server must do to existing sessions before it opens this one."""
+    """What the server must do to existing sessions before it opens this one, or joins the connection to one."""
     replaces: int | None
     """The TSIH of the session that REINSTATE_SESSION ends."""
     cmd_sn: int
@@ -130,6 +134,11 @@ class LoginResult:
     """The peer's address."""
     portal: str
     """The portal's "host:port"."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it is one more connection of a session, or replaces one."""
+        return self.action in JOINS
 
     @property
     def discovery(self) -> bool:

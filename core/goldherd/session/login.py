@@ -16,7 +16,7 @@ from goldherd.names import normalise
 from goldherd.session.host import Exchange, LoginHost, LoginPolicy, LoginResult, Target
 from goldherd.session.keys import KEYS, LONG_VALUES, Negotiation, Phase
 from goldherd.session.portal import Portal
-from goldherd.session.states import MOVES, SESSION_ACTIONS, Handle, SessionAction, Status
+from goldherd.session.states import JOINS, MOVES, SESSION_ACTIONS, Handle, SessionAction, Status
 from goldherd.wire import header, text
 from goldherd.wire.opcodes import Flag, Opcode, Stage
 
@@ -64,6 +64,9 @@ class Login:
         self.refusal = ""
         """Why it was closed, for the log: one sentence."""
         self.result: LoginResult | None = None
+        self.joins: int | None = None
+        """The TSIH of the session that this connection is to belong to, once the initiator has proved that it is
+        its own. The numbering of the session is then not ours to tell: see `_max_cmd_sn`."""
 
     @property
     def finished(self) -> bool:
@@ -307,12 +310,15 @@ class Login:
                 f"{self._initiator} has no session with TSIH {request.tsih} and ISID {request.isid.hex()}.",
                 login_status=Status.SESSION_DOES_NOT_EXIST,
             )
-        if action is SessionAction.ADD_CONNECTION and len(in_use) >= self._policy.connections_max:
-            raise ProtocolError(
-                f"The session {request.tsih} has {len(in_use)} connections; "
-                f"{self._policy.connections_max} are the limit.",
-                login_status=Status.TOO_MANY_CONNECTIONS,
-            )
+        if handle is Handle.THAT:
+            self.joins = known
+        if action is SessionAction.ADD_CONNECTION:
+            most = self._host.max_connections(request.tsih)
+            if len(in_use) >= most:
+                raise ProtocolError(
+                    f"The session {request.tsih} has {len(in_use)} connections; {most} are its limit.",
+                    login_status=Status.TOO_MANY_CONNECTIONS,
+                )
         return action, known
 
     # --- responses ---
@@ -343,8 +349,7 @@ class Login:
     def _finish(self, request: header.LoginRequest, answer: bytes) -> bytes:
         """The last response: full feature phase begins after it."""
         action, known = self._find_session(request)
-        joins = action in (SessionAction.ADD_CONNECTION, SessionAction.REINSTATE_CONNECTION)
-        tsih = request.tsih if joins else self._host.allocate_tsih()
+        tsih = request.tsih if action in JOINS else self._host.allocate_tsih()
         response = self._response(request, answer, moves=True, tsih=tsih)
         alias = self._negotiation.value("InitiatorAlias")
         self.result = LoginResult(
@@ -400,7 +405,10 @@ class Login:
         return header.pdu(response, answer)
 
     def _max_cmd_sn(self, request: header.LoginRequest) -> int:
-        return (request.cmd_sn + self._policy.command_window - 1) & _MASK
+        """Of a session that exists, only who serves it knows the numbers. What is below ExpCmdSN - 1 is ignored with
+        ExpCmdSN itself (RFC 7143 4.2.2.1), until the server fills in the true ones."""
+        window = self._policy.command_window if request.tsih == 0 else -1
+        return (request.cmd_sn + window - 1) & _MASK
 
     def _refuse(
         self, request: header.LoginRequest, refusal: ProtocolError, pairs: list[text.Pair] | None = None

@@ -1,7 +1,7 @@
 """A session, its connections and its tasks in the full feature phase: the state the data plane keeps.
 
 One reactor owns a session with all its connections and tasks; nobody else reads or writes these structs. What
-crosses the border to Python is (connection index, generation) and a task tag, never a pointer.
+crosses the border to Python is the session's token, a connection's link number and a task's tag, never a pointer.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -55,6 +55,7 @@ cdef struct Task:
     uint64_t cdb_bytes      # bytes the command block asks for, for the residual
     uint32_t expected       # Expected Data Transfer Length, 0 when the direction bit is missing
     uint32_t itt            # as it came, never interpreted
+    uint32_t cmd_sn         # of the command; of an immediate one, the next number when it was sent
     uint32_t tag            # Target Transfer Tag: slot number and generation
     uint32_t data_sn        # of the next Data-In, or of the next expected Data-Out
     uint32_t r2t_sn
@@ -70,6 +71,7 @@ cdef struct Task:
     uint8_t purpose         # Purpose
     uint8_t status          # SCSI status to report
     uint8_t sense_bytes     # at the start of `buffer`, PHASE_REPLY
+    uint8_t immediate       # used up no CmdSN
     uint8_t fua
     uint8_t aborted         # the outcome is swallowed
     uint8_t unsolicited     # Data-Out with the reserved tag may still come
@@ -85,10 +87,17 @@ cdef struct Session:
     uint32_t max_cmd_sn     # the highest MaxCmdSN told so far
     uint32_t window         # commands we hold at most
     uint32_t live           # tasks that hold a place of the window
-    uint32_t connections    # that belong to it
+    uint32_t waiting        # connections stalled at a gap of the numbering, and numbers skipped: 0 almost always
     uint32_t lun_count
     NexusState** luns       # by LUN; NULL where there is none; owned
     Task* newest
+    uint8_t multiple        # has had more than one connection: a gap may close on another one
+    # cold
+    uint8_t kept            # a place for the connection that will replace one (counted in `connections`)
+    uint32_t connections    # that belong to it
+    Connection* first       # of its connections, newest first
+    Session* next           # of all sessions of the reactor
+    uint64_t skipped[2]     # numbers behind a gap that count as received, by CmdSN modulo the window
     uint64_t token          # by which Python knows the session
     uint64_t buffer_bytes   # write buffers its tasks hold
 
@@ -104,7 +113,6 @@ cdef struct Connection:
     # hot
     int fd
     uint32_t index
-    uint32_t generation
     uint32_t stat_sn        # StatSN of the next response
     Session* session
     uint32_t max_send_segment   # the initiator's MaxRecvDataSegmentLength, bytes
@@ -122,6 +130,8 @@ cdef struct Connection:
     uint8_t ping_waits
     uint8_t blocked         # the socket was full: epoll waits for EPOLLOUT only
     uint8_t residue_whole   # the residue may hold whole PDUs
+    uint8_t stalled         # its next command comes after one that another connection has not brought yet
+    uint8_t held            # stalled with so much received that nothing more is
     Task* send_first
     Task* send_last
     Pending* pending
@@ -137,6 +147,10 @@ cdef struct Connection:
     Task* sink_task         # NULL: dropped
     uint8_t sink_header[48]
     # cold
+    Connection* sibling     # the next older connection of the session
+    uint32_t link           # by which Python tells the connections of a session apart
+    uint32_t stalled_at     # the CmdSN whose turn must come
+    uint64_t stalled_ms     # since when
     Connection* next_running
     uint32_t jobs           # jobs in the pools
     uint64_t input_ms       # when something came last

@@ -48,6 +48,10 @@ class SessionAction(Enum):
     ABSENT = "session does not exist"
 
 
+JOINS: Final = frozenset({SessionAction.ADD_CONNECTION, SessionAction.REINSTATE_CONNECTION})
+"""The login leads into a session that exists, and that goes on."""
+
+
 class Handle(Enum):
     """How the TSIH of a request relates to the session of the same initiator, ISID and target."""
 

@@ -297,6 +297,11 @@ def pdu(header: Header, data: bytes = b"") -> bytes:
     return bytes(packed) + data + bytes(padding(len(data)))
 
 
+def renumber(response: bytes, exp_cmd_sn: int, max_cmd_sn: int) -> bytes:
+    """A PDU towards the initiator with other ExpCmdSN and MaxCmdSN."""
+    return response[:28] + exp_cmd_sn.to_bytes(4) + max_cmd_sn.to_bytes(4) + response[36:]
+
+
 def reject(reason: int, refused_header: bytes) -> bytes:
     """A complete Reject of a PDU, its numbering left to whoever sends it."""
     return pdu(Reject(reason=reason), refused_header)

@@ -1,0 +1,1 @@
+"""Signatures of order.pyx; everything in it is called from compiled code."""
