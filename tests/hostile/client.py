@@ -50,6 +50,7 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.cmd_sn = 1
         self.itt = 0x100
+        self.isid = self.tsih = 0
         self._unread = b""
 
     def __enter__(self) -> Self:
@@ -125,7 +126,15 @@ class Client:
         answer = self.login(wire.text(**names, **(KEYS | keys)), isid=isid)
         assert answer.opcode == wire.LOGIN_RESPONSE, f"opcode {answer.opcode:#x} in place of a Login Response"
         assert answer.login_status == 0, f"login refused with {answer.login_status:#06x}"
+        self.isid, self.tsih = isid, answer.field("tsih")
         return answer
+
+    def join(self, initiator: str, target: str, first: "Client", cid: int) -> None:
+        """The login of one more connection of a session."""
+        names = wire.text(InitiatorName=initiator, TargetName=target, MaxRecvDataSegmentLength="262144")
+        answer = self.login(names, isid=first.isid, tsih=first.tsih, cid=cid)
+        assert answer.login_status == 0, f"login refused with {answer.login_status:#06x}"
+        self.isid, self.tsih = first.isid, first.tsih
 
     def request(self, opcode: int, data: bytes = b"", **fields: int) -> bytes:
         """A numbered request with a tag of its own, as bytes; `cdb` and `ahs` go by `command`."""

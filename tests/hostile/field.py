@@ -21,6 +21,8 @@ DISK_BYTES: Final = DISK_BLOCKS * BLOCK_BYTES
 READ_BLOCKS: Final = 8
 CHAP_USER, CHAP_SECRET = "attacked", "sixteen byte key"
 CHAP_NODE: Final = "pc-4"
+CONNECTIONS: Final = 8
+"""What one session may have, if it asks for them."""
 SECONDS_MAX: Final = 20.0
 DESCRIPTORS_SPARE: Final = 16
 """Files and sockets that may come and go by themselves (disks of targets that linger)."""
@@ -45,7 +47,7 @@ class Field:
         secret = folder / "secret"
         secret.write_text(CHAP_SECRET)
         secret.chmod(0o600)
-        self.herd = GoldherdHerd(golden, "pc-[1-3,5]", folder)
+        self.herd = GoldherdHerd(golden, "pc-[1-3,5]", folder, options=("--connections-max", str(CONNECTIONS)))
         chap = ("--chap-user", CHAP_USER, "--chap-secret-file", secret)
         self.herd.command("node", "add", CHAP_NODE, "--image", "lab", *chap)
         self.herd.serve()
@@ -79,6 +81,13 @@ class Field:
         client = self.connect(source, receive_bytes)
         client.enter(self.herd.initiator(node), self.herd.iqn(node), isid=next(self._isids), **keys)
         client.settle_attentions()
+        return client
+
+    def join(self, first: Client, cid: int, node: str = NODE, receive_bytes: int | None = None) -> Client:
+        """One more connection of a session; its numbering goes on where the first connection's stands."""
+        client = self.connect(receive_bytes=receive_bytes)
+        client.cmd_sn, client.itt = first.cmd_sn, 0x10000 * (cid + 1)
+        client.join(self.herd.initiator(node), self.herd.iqn(node), first, cid)
         return client
 
     # --- what must be true ---
