@@ -121,3 +121,19 @@ def test_the_end_of_the_stream_inside_a_pdu_ends_the_session(login: Login) -> No
     initiator.feed.hang_up(initiator.token)
     assert not initiator.open
     assert [type(letter).__name__ for letter in initiator.post()] == ["ClosedLetter"]
+
+
+@pytest.mark.parametrize("ahs", [b"", bytes(4), bytes(range(256)) * 3 + bytes(252)])
+def test_a_reject_carries_the_whole_header(login: Login, ahs: bytes) -> None:
+    """RFC 7143 11.17: the "complete header" of the PDU, additional segments and all."""
+    initiator = login()
+    refused = initiator.pdu(bytes([0x1C | 0x40]) + bytes(47), ahs=ahs)
+    assert only(initiator.send(refused)).data == refused[: 48 + len(ahs)]
+
+
+def test_a_reject_of_a_header_that_is_not_all_here(login: Login) -> None:
+    """The length alone condemns it; its additional segments are not waited for."""
+    initiator = login(max_recv_data_segment=512)
+    refused = bytearray(initiator.pdu(bytes(48), bytes(8192), ahs=bytes(1020))[:60])
+    assert only(initiator.send(bytes(refused))).data == refused[:48]
+    assert not initiator.open

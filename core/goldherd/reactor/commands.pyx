@@ -25,15 +25,15 @@ from goldherd.session.session cimport (
 from goldherd.wire.opcodes cimport (
     COMMAND_READ, COMMAND_WRITE, FINAL, IMMEDIATE, REJECT_INVALID_FIELD, REJECT_PROTOCOL_ERROR,
     REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE)
-from goldherd.wire.pdu cimport AHS_LENGTH, CDB, CMD_SN, EDTL, FLAGS, ITT, LUN, additional_headers_fit
+from goldherd.wire.pdu cimport AHS_LENGTH, CDB, CMD_SN, EDTL, FLAGS, ITT, LUN, additional_headers_fit, head_length
 
 cdef enum:
     IMMEDIATE_PLACES = 32       # beside the window, for immediate commands (task management in an emergency)
 
 
-cdef void protocol_error(Core* core, Connection* c, const uint8_t* header, int reason) noexcept nogil:
+cdef void protocol_error(Core* core, Connection* c, const uint8_t* header, uint32_t header_bytes, int reason) noexcept nogil:
     """Tells the initiator which PDU was wrong, then ends the connection (RFC 7143 7.6 allows both)."""
-    emit_reject(core, c, reason, header)
+    emit_reject(core, c, reason, header, header_bytes)
     c.closing = True
     c.reason = CLOSE_PROTOCOL
 
@@ -274,16 +274,16 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
     memcpy(&itt, header + ITT, 4)
     if session.live:
         if known_task(session, itt) != NULL:
-            emit_reject(core, c, REJECT_TASK_IN_PROGRESS, header)
+            emit_reject(core, c, REJECT_TASK_IN_PROGRESS, header, head_length(header))
             return
         if crowded(session):
-            emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header)
+            emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header, head_length(header))
             return
     if length and not flags & COMMAND_WRITE:
-        protocol_error(core, c, header, REJECT_PROTOCOL_ERROR)
+        protocol_error(core, c, header, head_length(header), REJECT_PROTOCOL_ERROR)
         return
     if header[AHS_LENGTH] and not additional_headers_fit(header):
-        emit_reject(core, c, REJECT_INVALID_FIELD, header)
+        emit_reject(core, c, REJECT_INVALID_FIELD, header, head_length(header))
         return
     nexus = nexus_of(session, header)
     if nexus == NULL or nexus.flags & BOUNCE_ALL:

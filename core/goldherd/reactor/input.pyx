@@ -27,7 +27,7 @@ from goldherd.wire.opcodes cimport (
     REJECT_COMMAND_NOT_SUPPORTED, REJECT_DATA_DIGEST, REJECT_OUT_OF_RESOURCES, REJECT_PROTOCOL_ERROR,
     REJECT_TOO_MANY_IMMEDIATE, RESERVED_TAG, SCSI_COMMAND, TASK_MANAGEMENT_REQUEST, TEXT_REQUEST)
 from goldherd.wire.pdu cimport (
-    AHS_LENGTH, BUFFER_OFFSET, CMD_SN, DATA_SN, EDTL, FLAGS, ITT, LUN, TTT, data_length, padded)
+    BUFFER_OFFSET, CMD_SN, DATA_SN, EDTL, FLAGS, ITT, LUN, TTT, data_length, head_length, padded)
 
 cdef enum:
     SINK_BYTES_MIN = 8192       # shorter data segments are collected like headers
@@ -88,10 +88,10 @@ cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_
     if not numbered(core, c, header):
         return
     if crowded(c.session):
-        emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header)
+        emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header, head_length(header))
         return
     if length > REQUEST_BYTES_MAX:
-        emit_reject(core, c, REJECT_OUT_OF_RESOURCES, header)
+        emit_reject(core, c, REJECT_OUT_OF_RESOURCES, header, head_length(header))
         return
     task = make_task(core, c, header, NULL, 0, PURPOSE_PDU)
     if task == NULL:
@@ -99,7 +99,7 @@ cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_
     letter = make_letter(LETTER_REQUEST, BHS_BYTES + length)
     if letter == NULL:
         release_task(core, task)
-        emit_reject(core, c, REJECT_OUT_OF_RESOURCES, header)
+        emit_reject(core, c, REJECT_OUT_OF_RESOURCES, header, head_length(header))
         return
     letter.link = c.link
     letter.token = c.session.token
@@ -122,12 +122,12 @@ cdef void dispatch(Core* core, Connection* c, const uint8_t* header, const uint8
     elif opcode == TEXT_REQUEST or opcode == LOGOUT_REQUEST or opcode == TASK_MANAGEMENT_REQUEST:
         request(core, c, header, data, length)
     elif opcode == LOGIN_REQUEST or opcode >= 0x20:
-        protocol_error(core, c, header, REJECT_PROTOCOL_ERROR)
+        protocol_error(core, c, header, head_length(header), REJECT_PROTOCOL_ERROR)
     else:
         # SNACK at ErrorRecoveryLevel 0, vendor and unknown opcodes. One that looks numbered keeps its number.
         if not header[0] & IMMEDIATE and opcode != 0x10 and get32(header + CMD_SN) == c.session.exp_cmd_sn:
             count_command(core, c.session)
-        emit_reject(core, c, REJECT_COMMAND_NOT_SUPPORTED, header)
+        emit_reject(core, c, REJECT_COMMAND_NOT_SUPPORTED, header, head_length(header))
 
 
 cdef void bad_digest(Core* core, Connection* c, const uint8_t* header, Task* task) noexcept nogil:
@@ -136,7 +136,8 @@ cdef void bad_digest(Core* core, Connection* c, const uint8_t* header, Task* tas
     cdef uint32_t itt
     cdef NexusState* nexus
     core.counters.digest_errors += 1
-    emit_reject(core, c, REJECT_DATA_DIGEST, header)
+    # Of a long PDU only the basic header was kept.
+    emit_reject(core, c, REJECT_DATA_DIGEST, header, BHS_BYTES if header == c.sink_header else head_length(header))
     memcpy(&itt, header + ITT, 4)
     if task == NULL and opcode == SCSI_COMMAND:
         if numbered(core, c, header) and known_task(c.session, itt) == NULL and not crowded(c.session):
@@ -241,7 +242,7 @@ cdef uint32_t head_bytes(Connection* c, const uint8_t* header, uint32_t have) no
     cdef uint32_t data
     if have < BHS_BYTES:
         return 0
-    head = BHS_BYTES + 4 * <uint32_t>header[AHS_LENGTH]
+    head = head_length(header)
     data = data_length(header)
     if data > c.max_receive_segment or have < head + (4 if c.header_digest else 0):
         return 0
@@ -313,10 +314,10 @@ cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint3
             continue
         if have < BHS_BYTES:
             break
-        head = BHS_BYTES + 4 * <uint32_t>header[AHS_LENGTH]
+        head = head_length(header)
         data = data_length(header)
         if data > c.max_receive_segment:        # decided by the header alone: nothing of it is collected
-            protocol_error(core, c, header, REJECT_PROTOCOL_ERROR)
+            protocol_error(core, c, header, head if head <= have else BHS_BYTES, REJECT_PROTOCOL_ERROR)
             return used
         if have < head + (4 if c.header_digest else 0):
             break

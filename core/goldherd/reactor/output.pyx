@@ -325,12 +325,13 @@ cdef void emit_nop_in(Core* core, Connection* connection, uint32_t itt, uint32_t
         put_padding(core, connection, length, crc_update(CRC_START, place, length) if connection.data_digest else 0)
 
 
-cdef void emit_reject(Core* core, Connection* connection, int reason, const uint8_t* header) noexcept nogil:
-    cdef uint8_t* reject = begin(core, connection, REJECT, FINAL, BHS_BYTES)
+cdef void emit_reject(Core* core, Connection* connection, int reason, const uint8_t* header,
+                      uint32_t header_bytes) noexcept nogil:
+    cdef uint8_t* reject = begin(core, connection, REJECT, FINAL, header_bytes)
     reject[RESPONSE] = <uint8_t>reason
     put32(reject + ITT, <uint32_t>RESERVED_TAG)
     finish(connection, reject, True)
-    put_small(core, connection, header, BHS_BYTES)
+    put_small(core, connection, header, header_bytes)
     core.counters.rejects += 1
 
 

@@ -39,6 +39,10 @@ cdef inline uint32_t data_length(const uint8_t* header) noexcept nogil:
     """DataSegmentLength in bytes, without padding and digest."""
     return get32(header + 4) & <uint32_t>0xFFFFFF
 
+cdef inline uint32_t head_length(const uint8_t* header) noexcept nogil:
+    """Basic and additional header segments in bytes, without digest."""
+    return 48 + 4 * <uint32_t>header[AHS_LENGTH]
+
 cdef inline uint32_t padded(uint32_t length) noexcept nogil:
     """The length with its padding to a multiple of 4."""
     return (length + 3) & ~<uint32_t>3
