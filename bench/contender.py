@@ -1,5 +1,6 @@
 """The loads, the targets that bear them, and what one window of one load on one target tells."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -63,10 +64,19 @@ def overlay(disks: list[Path], folder: Path, *, cpu: int) -> Export:
     return GoldherdExport([golden], folder, options=["--overlay", str(folder / "child.vhd")], cpu=cpu)
 
 
+def before(disks: list[Path], folder: Path, *, cpu: int) -> Export:
+    """Another goldherd, of the interpreter that GOLDHERD_BEFORE names: what did a change cost?"""
+    python = os.environ.get("GOLDHERD_BEFORE")
+    if not python or not Path(python).exists():
+        raise SystemExit("Set GOLDHERD_BEFORE to the Python of the other installation, e.g. ../old/.venv/bin/python.")
+    return GoldherdExport(disks, folder, cpu=cpu, python=python)
+
+
 SERVERS: dict[str, Callable[..., Export]] = {
     "tgtd": TgtExport,
     "goldherd": GoldherdExport,
     "overlay": overlay,
+    "before": before,
 }
 
 

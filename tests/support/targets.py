@@ -106,9 +106,10 @@ class GoldherdExport(Export):
         *,
         options: Sequence[str] = (),
         cpu: int | None = None,
+        python: str = sys.executable,
     ) -> None:
         where = ("--data", folder / "data", "export", *disks, "--listen", "127.0.0.1:0")
-        command: list[str | Path] = [*GOLDHERD, *where, *options]
+        command: list[str | Path] = [python, *GOLDHERD[1:], *where, *options]
         self.process = Process(command, folder / "goldherd.log", cpu=cpu)
         place = self.process.read_line("ready iscsi://").removeprefix("ready iscsi://").split("/")[0]
         host, _, port = place.rpartition(":")
