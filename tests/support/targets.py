@@ -123,13 +123,14 @@ class GoldherdHerd(Herd):
         self, golden: Path, nodes: str, folder: Path, *, cpu: int | None = None, options: Sequence[str] = ()
     ) -> None:
         self.data = folder / "data"
-        self._log, self._cpu, self._options = folder / "goldherd.log", cpu, options
+        self._log, self._cpu = folder / "goldherd.log", cpu
+        self._options = tuple(options)
         self.command("image", "import", golden, "--name", "lab")
         self.command("node", "add", nodes, "--image", "lab")
 
     def serve(self) -> None:
         """`goldherd serve` on a free port."""
-        serve = (*GOLDHERD, "--data", self.data, "serve", "--listen", "127.0.0.1:0", *self._options)
+        serve: list[str | Path] = [*GOLDHERD, "--data", self.data, "serve", "--listen", "127.0.0.1:0", *self._options]
         self.process = Process(serve, self._log, cpu=self._cpu)
         host, _, port = self.process.read_line("ready ").removeprefix("ready ").rpartition(":")
         self.portal = Portal(host, int(port))
