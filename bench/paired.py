@@ -139,7 +139,7 @@ def row(verdict: Verdict) -> str:
 
 
 def measure_all(options: argparse.Namespace, folder: Path, tmpfs: Path) -> list[Verdict]:
-    """Every chosen case; reads share an image in the page cache, writes have one each on tmpfs."""
+    """Every chosen case; reads share an image in the page cache if they may, writes have one each on tmpfs."""
     cases = [case for case in (*CASES, LOGINS) if not options.only or options.only in case.name]
     verdicts = []
     for write in (False, True):
@@ -147,7 +147,8 @@ def measure_all(options: argparse.Namespace, folder: Path, tmpfs: Path) -> list[
         if not chosen:
             continue
         place, size = (tmpfs, options.write_mib * MIB) if write else (folder, options.image_mib * MIB)
-        images = [write_pattern(place / f"{name}.raw", size) for name in ((0, 1) if write else (0,))]
+        names = (0, 1) if write or options.base == "before" else (0,)  # one writer per file: goldherd locks it
+        images = [write_pattern(place / f"{name}.raw", size) for name in names]
         with contextlib.ExitStack() as running:
             base = running.enter_context(Contender(options.base, images[0], folder / f"base-{write}"))
             other = running.enter_context(Contender(options.other, images[-1], folder / f"other-{write}"))
