@@ -177,6 +177,9 @@ SESSIONS_MAX: Final = 16384
 """Sessions of one server; a TSIH has 16 bits, and none may be used twice at once."""
 LOGINS_MAX: Final = 16384
 """Connections in their login at once; one that says nothing costs a descriptor and about 10 KiB."""
+DESCRIPTORS_KEPT: Final = 4096
+"""Of the files and sockets the system grants, those that connections in their login leave to sessions and disks (at
+most half of them, where it grants few)."""
 ACCEPT_PAUSE_SECONDS: Final = 0.05
 """Pause after the system had no descriptor for a connection; meanwhile the oldest login ends."""
 LOGINS_PER_ADDRESS_MAX: Final = 1024

@@ -85,7 +85,8 @@ class Portals:
             self._stop_listening()
             raise
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.doorkeeper.logins_max = min(self.doorkeeper.logins_max, max(descriptors // 2, 1))  # disks need some too
+        most = max(descriptors // 2, descriptors - limits.DESCRIPTORS_KEPT, 1)
+        self.doorkeeper.logins_max = min(self.doorkeeper.logins_max, most)
         loop = asyncio.get_running_loop()
         self._accepting = [loop.create_task(self._accept(listener)) for listener in self._listeners]
         return [Portal(*listener.getsockname()[:2]) for listener in self._listeners]
