@@ -29,6 +29,14 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("boot.example.org", Address("boot.example.org", 3260), "boot.example.org:3260"),
         ("[::]:860", Address("::", 860), "[::]:860"),
         ("[fe80::1%eth0]", Address("fe80::1%eth0", 3260), "[fe80::1%eth0]:3260"),
+        ("10.0.0.1:3260,2", Address("10.0.0.1", 3260, 2), "10.0.0.1:3260"),
+        ("10.0.0.1,65535", Address("10.0.0.1", 3260, 65535), "10.0.0.1:3260"),
+        ("[::1]:860,3", Address("::1", 860, 3), "[::1]:860"),
+        (
+            "10.0.0.1:3260,2=san.example.org:13260",
+            Address("10.0.0.1", 3260, 2, Address("san.example.org", 13260)),
+            "10.0.0.1:3260",
+        ),
     ],
 )
 def test_address_is_read_and_written(text: str, address: Address, written: str) -> None:
@@ -37,7 +45,11 @@ def test_address_is_read_and_written(text: str, address: Address, written: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":3260", "host:", "host:port", "host:65536", "::1", "[::1", "a b:1", "-:"]
+    "text",
+    [
+        "", ":3260", "host:", "host:port", "host:65536", "::1", "[::1", "a b:1", "-:", "host,0", "host,65536", "host,",
+        "host,1,2", "host,x", "host=", "host=other:0", "host=other,2", "host=a=b", "=host",
+    ],
 )
 def test_broken_address_is_refused(text: str) -> None:
     if text == "-:":
@@ -49,6 +61,17 @@ def test_broken_address_is_refused(text: str) -> None:
 def test_several_addresses_of_both_families() -> None:
     listen = server_settings(listen=["0.0.0.0:3260", "[::]:3260"]).listen
     assert listen == (Address("0.0.0.0", 3260), Address("::", 3260))
+
+
+def test_portal_groups_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment a comma separates addresses, and an address from its tag."""
+    monkeypatch.setenv("GOLDHERD_LISTEN", "10.0.0.1:3260,1, 10.0.1.1:3260,2=a.example:99,[::1],7,host")
+    assert server_settings().listen == (
+        Address("10.0.0.1", 3260, 1),
+        Address("10.0.1.1", 3260, 2, Address("a.example", 99)),
+        Address("::1", 3260, 7),
+        Address("host", 3260, 1),
+    )
 
 
 def test_defaults_make_sense() -> None:

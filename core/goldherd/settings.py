@@ -37,20 +37,38 @@ class Address:
 
     host: str
     port: int
+    tag: int = 1
+    """The portal group (RFC 7143 4.2.7): the portals of one group are one SCSI target port."""
+    announced: "Address | None" = None
+    """What discovery names in its place, for clients behind address translation."""
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Reads HOST, HOST:PORT, [IPV6] or [IPV6]:PORT; ValueError with a sentence otherwise."""
-        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]]+))(?::(\d{1,5}))?", text)
+        """Reads HOST[:PORT][,TAG][=HOST:PORT], IPv6 addresses in brackets; ValueError with a sentence otherwise."""
+        place, announces, other = text.partition("=")
+        match = _ADDRESS.fullmatch(place)
         if match is None:
             raise ValueError(f"'{text}' is not an address; write HOST:PORT, or [ADDRESS]:PORT for IPv6")
-        port = int(match[3]) if match[3] is not None else ISCSI_PORT
+        port = int(match["port"] or ISCSI_PORT)
         if port > 65535:
             raise ValueError(f"'{text}' names port {port}, but the highest is 65535")
-        return cls(match[1] or match[2], port)
+        tag = int(match["tag"] or 1)
+        if not 1 <= tag <= 65535:
+            raise ValueError(f"'{text}' names portal group {tag}; a tag is a number from 1 to 65535")
+        if not announces:
+            return cls(match["six"] or match["host"], port, tag)
+        announced = cls.parse(other)
+        if announced.announced is not None or announced.tag != 1 or announced.port == 0:
+            raise ValueError(f"'{text}' announces '{other}', which is not just HOST:PORT")
+        return cls(match["six"] or match["host"], port, tag, announced)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_ADDRESS: Final = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\],=]+))(?::(?P<port>\d{1,5}))?(?:,(?P<tag>\d{1,5}))?"
+)
 
 
 def default_data_folder() -> Path:
@@ -83,8 +101,8 @@ def spare_cores() -> int:
 
 
 def _parse_addresses(value: Any) -> Any:
-    if isinstance(value, str):
-        value = [part for part in value.replace(" ", "").split(",") if part]
+    if isinstance(value, str):  # a comma stands between addresses, and before the tag of one
+        value = [part for part in re.split(r",(?!\d+(?:[,=]|$))", value.replace(" ", "")) if part]
     return tuple(Address.parse(part) if isinstance(part, str) else part for part in value)
 
 

@@ -47,7 +47,7 @@ class Host:
         config = self._targets.get(target or "")
         return self._hooks.start_login(initiator, target, config.credentials if config else None)
 
-    def find_session(self, initiator: str, isid: bytes, target: str | None) -> int | None:
+    def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
         return 7 if isid == bytes(6) else None
 
     def connections(self, tsih: int) -> Collection[int]:

@@ -4,7 +4,7 @@ import pytest
 from goldherd.block.memory import MemoryImage
 from goldherd.scsi.device import LogicalUnit, Target
 
-PAGES = ["00", "80", "83", "86", "8f", "b0", "b1", "b2"]
+PAGES = ["00", "80", "83", "86", "88", "8f", "b0", "b1", "b2"]
 
 
 def page(initiator, code: str) -> bytes:
@@ -40,7 +40,7 @@ def test_wrong_page_or_cmddt(a, cdb: str) -> None:
 
 
 def test_supported_pages_ascend(a) -> None:
-    assert page(a, "00").hex() == "00000008" + "".join(PAGES)
+    assert page(a, "00").hex() == f"000000{len(PAGES):02x}" + "".join(PAGES)
 
 
 @pytest.mark.parametrize("code", PAGES)

@@ -45,7 +45,7 @@ class Host:
         credentials = self.targets[target].credentials if target else self.discovery_credentials
         return self.hooks.start_login(initiator, target, credentials)
 
-    def find_session(self, initiator: str, isid: bytes, target: str | None) -> int | None:
+    def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
         return self.sessions.get((initiator, isid, target))
 
     def connections(self, tsih: int) -> Collection[int]:

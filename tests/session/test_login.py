@@ -530,7 +530,7 @@ def test_no_bytes_make_it_raise(pdus):
         def start_login(self, initiator, target):
             return None
 
-        def find_session(self, initiator, isid, target):
+        def find_session(self, initiator, isid, target, portal_group):
             return None
 
         def connections(self, tsih):

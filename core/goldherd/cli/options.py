@@ -12,7 +12,10 @@ Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 ListenOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--listen", metavar="HOST:PORT", help="Where to listen, [ADDRESS]:PORT for IPv6; may be repeated."
+        "--listen",
+        metavar="HOST:PORT[,TAG]",
+        help="Where to listen, [ADDRESS]:PORT for IPv6; may be repeated. TAG is the portal group (default 1); "
+        "=HOST:PORT behind it is announced instead, for clients behind address translation.",
     ),
 ]
 ReactorsOption = Annotated[

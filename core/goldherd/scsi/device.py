@@ -7,7 +7,7 @@ read-modify-write of blocks one step against the other commands that are execute
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,12 +26,22 @@ COMPANY_ID: Final = 0x026768
 
 
 class Target:
-    """An iSCSI target: a name and its logical units."""
+    """An iSCSI target: a name, its ports and its logical units.
 
-    def __init__(self, name: str, portal_group_tag: int = 1) -> None:
+    Args:
+        name: its iSCSI name.
+        portal_group_tags: each portal group is one SCSI target port (RFC 7143 4.2.7.1), whose RELATIVE TARGET PORT
+            IDENTIFIER is the tag, 1 to 65535.
+    """
+
+    def __init__(self, name: str, portal_group_tags: Sequence[int] = (1,)) -> None:
         self.name = name
-        self.portal_group_tag = portal_group_tag
+        self.portal_group_tags = tuple(sorted(set(portal_group_tags)))
         self.units: dict[int, LogicalUnit] = {}
+
+    def port_name(self, tag: int) -> str:
+        """The SCSI target port name of a portal group (RFC 7143 4.2.7.1)."""
+        return f"{self.name},t,0x{tag:04x}"
 
     def luns_changed(self) -> None:
         """The LUN inventory is another: everybody is told (3F/0E)."""

@@ -11,8 +11,8 @@ from goldherd.scsi.sense import invalid_field
 VERSION_SPC_4: Final = 0x06
 VERSION_DESCRIPTORS: Final = (0x00A0, 0x0960, 0x0460, 0x04C0)
 """SAM-5, iSCSI, SPC-4, SBC-3, none with a version claimed."""
-RELATIVE_PORT: Final = 1
-"""RELATIVE TARGET PORT IDENTIFIER of a target's only port."""
+PORT_GROUP: Final = 1
+"""TARGET PORT GROUP of all ports of a target: whichever way a command comes, the same server carries it out."""
 _PROTOCOL_ISCSI = 0x5
 _BINARY, _ASCII, _UTF_8 = 1, 2, 3
 _UNIT, _PORT, _DEVICE = 0, 1, 2
@@ -79,18 +79,21 @@ def _serial_number(call: Call) -> bytes:
 
 
 def _identification(call: Call) -> bytes:
-    """Designation descriptors (SPC-4 7.8.5): what Windows, ESXi and multipath know a disk by."""
+    """Designation descriptors (SPC-4 7.8.5): what Windows, ESXi and multipath know a disk by.
+
+    Those of the target port are of the one through which it is asked.
+    """
     unit, target = call.unit, call.unit.target
     vendor_id = _text(unit.vendor, 8) + unit.serial.encode()
-    tag = target.portal_group_tag
+    port = call.nexus.relative_port
     return b"".join([
         designator(_BINARY, _UNIT, _NAA, unit.naa),
         designator(_BINARY, _UNIT, _EUI_64, unit.eui64),
         designator(_ASCII, _UNIT, _VENDOR_ID, vendor_id),
         designator(_UTF_8, _UNIT, _NAME, _name(f"naa.{unit.naa.hex().upper()}")),
-        designator(_BINARY, _PORT, _RELATIVE_PORT, RELATIVE_PORT.to_bytes(4)),
-        designator(_BINARY, _PORT, _PORT_GROUP, tag.to_bytes(4)),
-        designator(_UTF_8, _PORT, _NAME, _name(f"{target.name},t,0x{tag:04x}")),
+        designator(_BINARY, _PORT, _RELATIVE_PORT, port.to_bytes(4)),
+        designator(_BINARY, _PORT, _PORT_GROUP, PORT_GROUP.to_bytes(4)),
+        designator(_UTF_8, _PORT, _NAME, _name(target.port_name(port))),
         designator(_UTF_8, _DEVICE, _NAME, _name(target.name)),
     ])  # fmt: skip
 
@@ -114,6 +117,15 @@ def _extended_inquiry(call: Call) -> bytes:  # noqa: ARG001
     data[2] = 0x01  # V_SUP: a volatile cache
     data[3] = 0x01  # LUICLR
     return bytes(data)
+
+
+def _scsi_ports(call: Call) -> bytes:
+    """SPC-4 7.8.13: every target port with its name; the ports of initiators are not told here."""
+    target, ports = call.unit.target, b""
+    for port in target.portal_group_tags:
+        name = designator(_UTF_8, _PORT, _NAME, _name(target.port_name(port)))
+        ports += bytes(2) + port.to_bytes(2) + bytes(6) + len(name).to_bytes(2) + name
+    return ports
 
 
 def _third_party_copy(call: Call) -> bytes:
@@ -174,6 +186,7 @@ PAGES: Final[dict[int, Callable[[Call], bytes]]] = {
     0x80: _serial_number,
     0x83: _identification,
     0x86: _extended_inquiry,
+    0x88: _scsi_ports,
     0x8F: _third_party_copy,
     0xB0: _block_limits,
     0xB1: _block_device_characteristics,

@@ -45,7 +45,7 @@ class Nexus:
         unit: the logical unit.
         initiator_name: the initiator's iSCSI name, normalised.
         isid: the six bytes of the session's ISID.
-        portal_group_tag: the tag of the target portal group; the target's own if not given.
+        portal_group_tag: the tag of the target portal group; the target's first if not given.
 
     Join it to the unit with `unit.attach(nexus)`; before that it has no unit attentions.
     """
@@ -56,10 +56,11 @@ class Nexus:
         self.unit = unit
         self.initiator_name = initiator_name
         self.isid = isid
-        tag = unit.target.portal_group_tag if portal_group_tag is None else portal_group_tag
+        self.relative_port = unit.target.portal_group_tags[0] if portal_group_tag is None else portal_group_tag
+        """RELATIVE TARGET PORT IDENTIFIER of the target port it came through."""
         self.initiator_port = f"{initiator_name},i,0x{isid.hex()}"
         """RFC 7143 4.2.7.1: the name persistent reservations are bound to."""
-        self.target_port = f"{unit.target.name},t,0x{tag:04x}"
+        self.target_port = unit.target.port_name(self.relative_port)
         self.flags = 0
         self.on_flags: Callable[[Nexus], None] | None = None
         self.prevents_removal = False

@@ -15,6 +15,11 @@ Port: TypeAlias = tuple[str, str]
 """(initiator port, target port): registrations belong to this pair and outlive its sessions."""
 
 
+def relative_port(port: Port) -> int:
+    """RELATIVE TARGET PORT IDENTIFIER of its target port: the portal group tag in "...,t,0x0001"."""
+    return int(port[1].rpartition(",t,0x")[2], 16)
+
+
 class Type(enum.IntEnum):
     """Persistent reservation types (SPC-4 table 63); NONE is no reservation."""
 

@@ -2,8 +2,7 @@
 
 from goldherd.scsi import transport_id
 from goldherd.scsi.call import Call
-from goldherd.scsi.inquiry import RELATIVE_PORT
-from goldherd.scsi.persistent import ALL_REGISTRANTS, Type
+from goldherd.scsi.persistent import ALL_REGISTRANTS, Type, relative_port
 
 _SHORT = 0x10  # CRH
 _SPEC_I_PT, _ALL_TG_PT, _PERSISTS = 0x08, 0x04, 0x01
@@ -47,5 +46,5 @@ def read_full_status(call: Call) -> bytes:
         identifier = transport_id.encode(port[0])
         data += key.to_bytes(8) + bytes(4)
         data += bytes([0x01 if holds else 0x00, state.type if holds else 0x00]) + bytes(4)  # R_HOLDER
-        data += RELATIVE_PORT.to_bytes(2) + len(identifier).to_bytes(4) + identifier
+        data += relative_port(port).to_bytes(2) + len(identifier).to_bytes(4) + identifier
     return state.generation.to_bytes(4) + len(data).to_bytes(4) + data

@@ -15,12 +15,11 @@ from goldherd.errors import CommandError, Sense
 from goldherd.scsi import aptpl, transport_id
 from goldherd.scsi import sense as codes
 from goldherd.scsi.call import Call, Reply, Status
-from goldherd.scsi.inquiry import RELATIVE_PORT
 from goldherd.scsi.persistent import ALL_REGISTRANTS, REGISTRANTS_MAY, Port, Reservations, Type
 from goldherd.scsi.sense import invalid_field, invalid_parameter, list_too_short
 
 _LIST_BYTES = 24
-_SPEC_I_PT, _APTPL = 0x08, 0x01
+_SPEC_I_PT, _ALL_TG_PT, _APTPL = 0x08, 0x04, 0x01
 _UNREG = 0x02
 
 
@@ -166,11 +165,16 @@ def _register_and_ignore(change: Change, data: bytes) -> None:
 def _set_registration(change: Change, data: bytes) -> None:
     state = change.state
     ports = [change.port, *_listed_ports(change, data)] if data[20] & _SPEC_I_PT else [change.port]
+    if data[20] & _ALL_TG_PT:
+        ports = _on_all_target_ports(change, ports)
     if change.action_key == 0:
-        if change.port not in state.registrations:
+        ended, released = state.type, False
+        registered = [port for port in ports if port in state.registrations]
+        if not registered:
             return
-        ended = state.type
-        if state.unregister(change.port):
+        for port in registered:
+            released = state.unregister(port) or released
+        if released:
             change.tell_released(ended)
     else:
         for port in ports:
@@ -181,6 +185,13 @@ def _set_registration(change: Change, data: bytes) -> None:
             )
     _set_aptpl(change, bool(data[20] & _APTPL), 20)
     state.count_generation()
+
+
+def _on_all_target_ports(change: Change, ports: Iterable[Port]) -> list[Port]:
+    """ALL_TG_PT (SPC-4 6.16.3): the same initiator ports, through every port of the target."""
+    target = change.call.unit.target
+    names = [target.port_name(tag) for tag in target.portal_group_tags]
+    return list(dict.fromkeys((initiator, name) for initiator, _ in ports for name in names))
 
 
 def _set_aptpl(change: Change, wanted: bool, at: int) -> None:
@@ -305,14 +316,15 @@ def _register_and_move(change: Change, data: bytes) -> None:
         raise ConflictError
     if change.action_key == 0:
         raise invalid_parameter(8, "The key of the new holder can't be 0.")
-    if int.from_bytes(data[18:20]) != RELATIVE_PORT:
+    target, relative = change.call.unit.target, int.from_bytes(data[18:20])
+    if relative not in target.portal_group_tags:
         raise invalid_parameter(18, "There is no such relative target port.")
     if int.from_bytes(data[20:24]) != len(data) - _LIST_BYTES:
         raise list_too_short("The TransportID has another length than it says.")
     name, has_isid, _ = transport_id.decode(data, _LIST_BYTES)
-    destination = (name, change.port[1])
+    destination = (name, target.port_name(relative))
     if not has_isid or destination == change.port:
-        raise invalid_parameter(_LIST_BYTES, "The reservation must move to another initiator port.")
+        raise invalid_parameter(_LIST_BYTES, "The reservation must move to another I_T nexus.")
     state.registrations[destination] = change.action_key
     state.holder = destination
     if data[17] & _UNREG:

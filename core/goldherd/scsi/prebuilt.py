@@ -16,6 +16,7 @@ from goldherd.scsi.nexus import Nexus
 _CDB_BYTES: Final = 16
 _MODE_PAGES: Final = (0x3F, 0x08, 0x0A, 0x1C)
 _DBD: Final = 0x08
+_IDENTIFICATION: Final = 0x83
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,15 @@ class Prebuilt:
 def prebuilt(unit: LogicalUnit) -> list[Prebuilt]:
     """All the answers, the most frequent first."""
     nobody = Nexus(unit, "", bytes(6))
-    return [_build(nobody, cdb.ljust(_CDB_BYTES, b"\x00")) for cdb in _cdbs()]
+    return [_build(nobody, cdb.ljust(_CDB_BYTES, b"\x00")) for cdb in _cdbs(unit)]
 
 
-def _cdbs() -> list[bytes]:
+def _cdbs(unit: LogicalUnit) -> list[bytes]:
     cdbs = [b"\x00", b"\x03", b"\x12", b"\x25", b"\x9e\x10", b"\xa0"]
-    cdbs += [bytes([0x12, 0x01, page]) for page in PAGES]
+    several_ports = len(unit.target.portal_group_tags) > 1
+    cdbs += [
+        bytes([0x12, 0x01, page]) for page in PAGES if page != _IDENTIFICATION or not several_ports
+    ]  # what that page says depends on the port through which it is asked
     cdbs += [
         bytes([opcode, dbd, page]) for opcode in (0x1A, 0x5A) for page in _MODE_PAGES for dbd in (0, _DBD)
     ]

@@ -5,7 +5,7 @@ from typing import Final
 from goldherd.scsi import sense as codes
 from goldherd.scsi.call import Call
 from goldherd.scsi.device import Target
-from goldherd.scsi.inquiry import RELATIVE_PORT
+from goldherd.scsi.inquiry import PORT_GROUP
 from goldherd.scsi.sense import invalid_field
 
 _PERIPHERAL_MAX = 0xFF
@@ -31,12 +31,13 @@ def report_luns(call: Call) -> bytes:
 
 
 def report_target_port_groups(call: Call) -> bytes:
-    """REPORT TARGET PORT GROUPS: one group of one port, always active/optimized (SPC-4 6.37)."""
+    """REPORT TARGET PORT GROUPS: one group of all ports, always active/optimized (SPC-4 6.37)."""
+    ports = call.unit.target.portal_group_tags
     group = (
         bytes([0x00, 0x01])  # active/optimized; of the states only that one occurs
-        + call.unit.target.portal_group_tag.to_bytes(2)
-        + bytes([0, 0, 0, 1])  # no status, one port
-        + RELATIVE_PORT.to_bytes(4)
+        + PORT_GROUP.to_bytes(2)
+        + bytes([0, 0, 0, len(ports)])  # no status
+        + b"".join(port.to_bytes(4) for port in ports)
     )
     if call.cdb[1] & 0x20:  # extended header: length, format 1, implicit transition time not given
         return (len(group) + 4).to_bytes(4) + bytes([0x10, 0, 0, 0]) + group

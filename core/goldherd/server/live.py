@@ -6,7 +6,7 @@ which initiator ports were met before) is carried over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -72,6 +72,7 @@ class LiveTargets:
         linger_seconds: how long a target stays open without a session; None: until close().
         state: the folder of persistent reservations (APTPL); None: they end with the server.
         reset: makes a node's overlay new; called on a thread, when the target is closed.
+        portal_groups: the tags of the portal groups, each a port of every target.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class LiveTargets:
         linger_seconds: float | None,
         state: Path | None = None,
         reset: Callable[[TargetConfig], None] | None = None,
+        portal_groups: Sequence[int] = (1,),
     ) -> None:
         self._disks = disks
+        self._portal_groups = portal_groups
         self._executor = executor
         self._linger_seconds = linger_seconds
         self._state = state
@@ -158,7 +161,7 @@ class LiveTargets:
         return images
 
     def _make(self, config: TargetConfig, images: list[Image]) -> LiveTarget:
-        target = Target(config.name)
+        target = Target(config.name, self._portal_groups)
         units: dict[int, LiveUnit] = {}
         for lun, image in zip(config.luns, images, strict=True):
             unit = LogicalUnit(

@@ -44,6 +44,33 @@ class Arrival:
     """What came behind the login."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One socket that accepts connections."""
+
+    listening: socket.socket
+    address: Address
+    """What was asked for; a host name may have several sockets."""
+
+    @property
+    def portal(self) -> Portal:
+        """Where it listens."""
+        host, port = self.listening.getsockname()[:2]
+        return Portal(host, port, self.address.tag)
+
+    @property
+    def announced(self) -> Portal:
+        """What discovery tells of it."""
+        other = self.address.announced
+        return self.portal if other is None else Portal(other.host, other.port, self.address.tag)
+
+    def reached_by(self, connection: socket.socket) -> Portal:
+        """The portal as the client of a connection knows it."""
+        if self.address.announced is not None:
+            return self.announced
+        return Portal.reached_by(connection.getsockname(), self.address.tag)
+
+
 Admit = Callable[[Arrival], Awaitable[None]]
 """Makes the session and takes the socket over; ProtocolError when it can't be had."""
 
@@ -70,7 +97,7 @@ class Portals:
     login_seconds: float
     doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
     policy: LoginPolicy = field(default_factory=LoginPolicy)
-    _listeners: list[socket.socket] = field(default_factory=list)
+    _listeners: list[Listener] = field(default_factory=list)
     _accepting: list[asyncio.Task[None]] = field(default_factory=list)
     _logins: set[asyncio.Task[None]] = field(default_factory=set)
     _admitting: set[asyncio.Task[None]] = field(default_factory=set)
@@ -89,7 +116,12 @@ class Portals:
         self.doorkeeper.logins_max = min(self.doorkeeper.logins_max, most)
         loop = asyncio.get_running_loop()
         self._accepting = [loop.create_task(self._accept(listener)) for listener in self._listeners]
-        return [Portal(*listener.getsockname()[:2]) for listener in self._listeners]
+        return [listener.portal for listener in self._listeners]
+
+    @property
+    def announced(self) -> list[Portal]:
+        """What discovery may tell of."""
+        return [listener.announced for listener in self._listeners]
 
     async def close(self) -> None:
         """Accepts nobody any more; logins under way are dropped, complete ones become sessions first.
@@ -108,25 +140,25 @@ class Portals:
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
-            listener.close()
+            listener.listening.close()
         self._listeners.clear()
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept(self, listener: Listener) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, peer = await loop.sock_accept(listener)
+                connection, peer = await loop.sock_accept(listener.listening)
             except OSError as failure:
                 if failure.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                     log.error("no more connections can be taken now", reason=str(failure))
                     self.doorkeeper.make_room()
                     await asyncio.sleep(limits.ACCEPT_PAUSE_SECONDS)
                 continue  # the peer was gone before we came
-            task = loop.create_task(self._serve(connection, peer))
+            task = loop.create_task(self._serve(connection, peer, listener))
             self._logins.add(task)
             task.add_done_callback(self._logins.discard)
 
-    async def _serve(self, connection: socket.socket, peer: tuple[str, int]) -> None:
+    async def _serve(self, connection: socket.socket, peer: tuple[str, int], listener: Listener) -> None:
         """One connection from its first byte to the hand-over or its end."""
         address = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
         task = asyncio.current_task()
@@ -135,7 +167,7 @@ class Portals:
         try:
             _prepare(connection)
             async with asyncio.timeout(self.login_seconds):
-                arrival = await self._lead(connection, address, visit)
+                arrival = await self._lead(connection, listener.reached_by(connection), address, visit)
             if arrival is not None:
                 self.doorkeeper.leave(visit)  # what it waits for now is ours
                 await self._finish(arrival)
@@ -152,10 +184,11 @@ class Portals:
             if connection.fileno() >= 0:  # not handed over
                 connection.close()
 
-    async def _lead(self, connection: socket.socket, address: str, visit: Visit) -> Arrival | None:
+    async def _lead(
+        self, connection: socket.socket, portal: Portal, address: str, visit: Visit
+    ) -> Arrival | None:
         """The login up to its last response, which is not sent yet; None when it was refused."""
         loop = asyncio.get_running_loop()
-        portal = Portal.reached_by(connection.getsockname())
         login = Login(self.host, portal, address, self.policy)
         received = bytearray()
         await asyncio.sleep(self.doorkeeper.delay_seconds(visit))
@@ -210,15 +243,15 @@ class Portals:
             await asyncio.get_running_loop().sock_sendall(arrival.socket, _refusal(arrival.response, status))
 
 
-async def _listen(address: Address) -> list[socket.socket]:
+async def _listen(address: Address) -> list[Listener]:
     """The sockets of one address; a host name may have several."""
     loop = asyncio.get_running_loop()
-    opened: list[socket.socket] = []
+    opened: list[Listener] = []
     try:
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, place in dict.fromkeys(found):
             listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
-            opened.append(listener)
+            opened.append(Listener(listener, address))
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
@@ -226,8 +259,8 @@ async def _listen(address: Address) -> list[socket.socket]:
             listener.bind(place)
             listener.listen(limits.BACKLOG)
     except OSError as failure:
-        for listener in opened:
-            listener.close()
+        for each in opened:
+            each.listening.close()
         raise SettingsError(
             f"Could not listen on {address}: {failure.strerror or failure}. Stop whoever uses it, or choose another "
             "address with --listen."

@@ -43,7 +43,7 @@ from goldherd.server.sessions import LOADER_ISID, Link, Path, Running, Session, 
 from goldherd.session.discovery import send_targets
 from goldherd.session.host import Exchange, LoginPolicy, LoginResult
 from goldherd.session.keys import Parameters
-from goldherd.session.portal import Portal
+from goldherd.session.portal import Portal, announced
 from goldherd.session.states import SessionAction, Status
 from goldherd.session.text_exchange import TextExchange
 from goldherd.settings import ServerSettings
@@ -103,7 +103,8 @@ class Server:
             reactor.pace(settings.ping_seconds, settings.ping_timeout_seconds)
         self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
         self._disks = Disks(hooks, self.cache, seals)
-        self.targets = LiveTargets(self._disks, self._executor, linger_seconds, state, reset)
+        groups = [address.tag for address in settings.listen]
+        self.targets = LiveTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
         self.sessions = Sessions(self._reactors)
         self._fences = Fences(self._reactors)
         self._commands = Commands(self._fences, self._executor)
@@ -227,9 +228,9 @@ class Server:
             credentials = config.credentials if config is not None else None
         return self.hooks.start_login(initiator, target, credentials)
 
-    def find_session(self, initiator: str, isid: bytes, target: str | None) -> int | None:
-        """The handle of a live session of the same initiator port and target."""
-        session = self.sessions.find(initiator, isid, target)
+    def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
+        """The handle of a live session of the same initiator port and target port."""
+        session = self.sessions.find(initiator, isid, target, portal_group)
         return session.tsih if session is not None else None
 
     def connections(self, tsih: int) -> Collection[int]:
@@ -279,7 +280,7 @@ class Server:
         Looked up now, as for a new session: what the login met may have changed meanwhile.
         """
         login = arrival.login
-        session = self.sessions.find(login.initiator, login.isid, login.target)
+        session = self.sessions.find(login.initiator, login.isid, login.target, login.portal_group)
         if session is None or session.tsih != login.tsih or session.ending:
             raise _session_gone(login)
         old = session.link_of(login.cid)
@@ -334,7 +335,7 @@ class Server:
 
         Looked up now, not when the login decided: of two logins at once, the second replaces the first.
         """
-        old = self.sessions.find(login.initiator, login.isid, login.target)
+        old = self.sessions.find(login.initiator, login.isid, login.target, login.portal_group)
         if old is not None:
             await self._end(old, "a new session took its place")
 
@@ -376,7 +377,7 @@ class Server:
         link = session.add_link(login, self._exchange(arrival))
         if live is not None:
             for lun, unit in live.units.items():
-                nexus = Nexus(unit.unit, login.initiator, login.isid, arrival.portal.tag)
+                nexus = Nexus(unit.unit, login.initiator, login.isid, login.portal_group)
                 path = Path(unit, nexus, HotNexus(unit.hot, lun))
                 nexus.on_flags = path.follow
                 session.paths[lun] = path
@@ -430,7 +431,7 @@ class Server:
             )
 
         def answer(value: str) -> list[tuple[str, str]] | None:
-            return send_targets(value, login.target, visible, [arrival.portal])
+            return send_targets(value, login.target, visible, announced(arrival.portal, self._logins.announced))
 
         return answer
 

@@ -180,12 +180,15 @@ class Sessions:
         """The session with that Target Session Identifying Handle."""
         return self._by_tsih.get(tsih)
 
-    def find(self, initiator: str, isid: bytes, target: str | None) -> Session | None:
-        """The session of exactly this initiator port and target (RFC 7143 4.2.7.1)."""
+    def find(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> Session | None:
+        """The session of exactly this initiator port and target port (RFC 7143 4.2.7.1); portal_group None: any."""
         if target is None:
             return None  # discovery sessions are never continued
         for session in self._by_token.values():
-            if session.isid == isid and session.login.target == target and session.initiator == initiator:
+            login = session.login
+            if (login.isid, login.target, login.initiator) == (isid, target, initiator) and (
+                portal_group in (None, login.portal_group)
+            ):
                 return session
         return None
 

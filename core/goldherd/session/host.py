@@ -67,8 +67,8 @@ class LoginHost(Protocol):
         """How this initiator must prove itself; None for not at all. target None: a discovery session."""
         ...
 
-    def find_session(self, initiator: str, isid: bytes, target: str | None) -> int | None:
-        """The TSIH of the live session of exactly these three (and this portal group), or None."""
+    def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
+        """The TSIH of the live session of exactly these four, or None; portal_group None: of any group."""
         ...
 
     def connections(self, tsih: int) -> Collection[int]:
@@ -134,6 +134,8 @@ class LoginResult:
     """The peer's address."""
     portal: str
     """The portal's "host:port"."""
+    portal_group: int
+    """Its target portal group tag."""
 
     @property
     def joins(self) -> bool:

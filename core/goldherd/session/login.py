@@ -301,11 +301,17 @@ class Login:
         and again at the end, because another login of the same initiator may have been quicker.
         """
         target = self._target.name if self._target else None
-        known = self._host.find_session(self._initiator, request.isid, target)
+        group = self._portal.tag
+        known = self._host.find_session(self._initiator, request.isid, target, group)
         in_use = self._host.connections(known) if known is not None else ()
         handle = Handle.ZERO if not request.tsih else Handle.THAT if request.tsih == known else Handle.OTHER
         action = SESSION_ACTIONS[known is not None, handle, request.cid in in_use]
         if action is SessionAction.ABSENT:
+            if request.tsih == self._host.find_session(self._initiator, request.isid, target, None):
+                raise ProtocolError(
+                    f"The session {request.tsih} is of another portal group than {group}.",
+                    login_status=Status.CANNOT_INCLUDE,
+                )
             raise ProtocolError(
                 f"{self._initiator} has no session with TSIH {request.tsih} and ISID {request.isid.hex()}.",
                 login_status=Status.SESSION_DOES_NOT_EXIST,
@@ -370,6 +376,7 @@ class Login:
             authenticated=self._exchange is not None and self._exchange.method != "None",
             address=self._address,
             portal=str(self._portal),
+            portal_group=self._portal.tag,
         )
         return response
 

@@ -71,7 +71,7 @@ SESSION_ACTIONS: Final[dict[tuple[bool, Handle, bool], SessionAction]] = {
     (True, Handle.OTHER, True): SessionAction.ABSENT,
     (False, Handle.OTHER, False): SessionAction.ABSENT,
 }
-"""The table of RFC 7143 6.3.1. A session is known by initiator name, ISID and target together: whoever
+"""The table of RFC 7143 6.3.1. A session is known by initiator name, ISID, target and portal group together: whoever
 guesses a live TSIH and ISID under another name meets ABSENT."""
 
 
