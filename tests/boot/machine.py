@@ -42,11 +42,11 @@ def accelerator(kernel: Kernel) -> str:
         return "kvm" if "Linux version" in serial.read_text(errors="replace") else "tcg"
 
 
-def qemu(accel: str, serial: Path) -> list[str]:
+def qemu(accel: str, serial: Path, memory_mib: int = MEMORY_MIB) -> list[str]:
     """The command line of every guest."""
     cpu = "host" if accel == "kvm" else "Nehalem"
     return [
-        "qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", "1", "-m", str(MEMORY_MIB), "-nodefaults",
+        "qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", "1", "-m", str(memory_mib), "-nodefaults",
         "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc,graphics=off",
         "-serial", f"file:{serial}",
     ]  # fmt: skip
