@@ -12,7 +12,7 @@ from goldherd.block.image import ABI, Image
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
 from goldherd.hooks import BUILTIN, Hooks, installed
-from goldherd.hookspecs import hookimpl
+from goldherd.hookspecs import Redirect, hookimpl
 from goldherd.targets import ChapCredentials, TargetConfig
 
 CREDENTIALS = ChapCredentials("pc-001", b"a secret of 16 b")
@@ -92,7 +92,7 @@ def test_object_of_a_module_can_be_a_plugin(module):
     module(
         "stock",
         """
-        from goldherd.hookspecs import hookimpl
+        from goldherd.hookspecs import Redirect, hookimpl
         class Plugin:
             @hookimpl
             def probe_image(self, head):
@@ -298,3 +298,26 @@ def test_notification_reaches_everybody_whatever_one_plugin_does(failure):
         hook("session_opened", hear), hook("session_opened", fail), hook("session_opened", hear)
     ).session_opened(SESSION)
     assert opened == [SESSION, SESSION]
+
+
+# --- redirecting logins ---
+
+
+@pytest.mark.parametrize("address", ["10.0.0.2:3260", "san.example.org:13260,2", "[2001:db8::1]:3260,65535"])
+def test_redirect_login(address):
+    hooks = hooks_with(hook("redirect_login", lambda target: Redirect(address) if target.endswith(":a") else None))
+    assert hooks.redirect_login("iqn.2026-11.i:i", TARGETS[1].name, "10.0.0.1:3260") == Redirect(address)
+    assert hooks.redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260") is None
+
+
+def test_redirect_login_of_nobody_is_none():
+    assert hooks_with().redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260") is None
+
+
+@pytest.mark.parametrize(
+    "address", ["", "10.0.0.2", "10.0.0.2:", "a b:1", "2001:db8::1", "[::1]", "h:0", "h:65536", "h:1,x"]
+)
+def test_redirect_login_without_a_port_is_the_plugins_fault(address):
+    hooks = hooks_with(hook("redirect_login", lambda: Redirect(address)))
+    with pytest.raises(PluginError, match="HOST:PORT"):
+        hooks.redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260")

@@ -1,6 +1,6 @@
 """goldherd: diskless boot over iSCSI from one golden image.
 
-The names a plugin needs: Image (and NativeImage for compiled backends), hookimpl, errors, get_include.
+The names a plugin needs: Image (and NativeImage for compiled backends), hookimpl, Redirect, errors, get_include.
 Start reading at docs/architecture.md, then at the room the work is in.
 """
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from goldherd import errors
 from goldherd.block.image import Image, NativeImage
-from goldherd.hookspecs import hookimpl
+from goldherd.hookspecs import Redirect, hookimpl
 
 __version__ = "0.1.0"
-__all__ = ["Image", "NativeImage", "__version__", "errors", "get_include", "hookimpl"]
+__all__ = ["Image", "NativeImage", "Redirect", "__version__", "errors", "get_include", "hookimpl"]
 
 
 def get_include() -> str:

@@ -7,13 +7,14 @@ logins: what fails before is the command's one sentence, what happens after is t
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 import uvloop
 
+from goldherd.access import Kind, Peer
 from goldherd.catalog.directory import CatalogDirectory
 from goldherd.catalog.overlays import remove_overlays
 from goldherd.catalog.store import Catalog
@@ -39,9 +40,13 @@ class OneTarget:
         """The target, if that is its name."""
         return self._target if target == self._target.name else None
 
-    def visible_to(self, initiator: str) -> Sequence[TargetConfig]:
+    def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
         """The target."""
-        return [self._target] if self._target.admits(initiator) else []
+        return [self._target] if self._target.admits(peer) else []
+
+    def dns_names(self) -> Collection[str]:
+        """The names in the target's rules."""
+        return [rule.value for rule in self._target.access or () if rule.kind is Kind.DNS]
 
     def discovery_credentials(self) -> ChapCredentials | None:
         """Discovery asks for what the target asks for."""

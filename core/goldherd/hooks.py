@@ -13,6 +13,7 @@ raise.
 import functools
 import importlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
@@ -25,7 +26,7 @@ import structlog
 from goldherd import hookspecs
 from goldherd.block.image import ABI, Image
 from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
-from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Opener, SessionRecord, TargetRecord
+from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Opener, Redirect, SessionRecord, TargetRecord
 from goldherd.limits import PROBE_BYTES
 
 BUILTIN: Final[dict[str, str]] = {
@@ -43,6 +44,8 @@ NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_boot
 
 FALLBACK_FORMAT: Final = "raw"
 """What a file is when no plugin knows better."""
+
+_TARGET_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\],]{1,253}):(?P<port>\d{1,5})(?:,\d{1,5})?")
 
 T = TypeVar("T")
 
@@ -124,6 +127,21 @@ class Hooks:
         allowed = {target.name for target in targets}
         chosen = next(iter(answers), sorted(allowed))
         return [name for name in dict.fromkeys(chosen) if name in allowed]
+
+    def redirect_login(self, initiator: str, target: str, portal: str) -> Redirect | None:
+        """Where a login is sent; None: it is served here. PluginError for an address that nobody could go to."""
+        redirect: Redirect | None = self._manager.hook.redirect_login(
+            initiator=initiator, target=target, portal=portal
+        )
+        if redirect is None:
+            return None
+        found = _TARGET_ADDRESS.fullmatch(redirect.address)
+        if found is None or not 0 < int(found["port"]) <= 65535:
+            raise PluginError(
+                f"A plugin redirects {initiator} to '{redirect.address}': that must be HOST:PORT or HOST:PORT,TAG, "
+                "with IPv6 addresses in brackets."
+            )
+        return redirect
 
     def start_login(
         self, initiator: str, target: str | None, credentials: Credentials | None

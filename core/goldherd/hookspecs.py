@@ -7,6 +7,7 @@ per command: the data plane holds what the hook returned.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -124,6 +125,29 @@ def list_targets(initiator: str, portal: str, targets: Sequence[TargetRecord]) -
 
     Returns: the names to show, in order; None to leave the decision to the next plugin. All plugins are
     asked, last registered first, and the first answer that is not None counts.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where an initiator is sent (RFC 7143 11.13.5, status class 1)."""
+
+    address: str
+    """HOST:PORT or HOST:PORT,TAG, IPv6 in brackets. The port is never left out: iPXE goes to a wrong one without."""
+    permanent: bool = False
+    """The initiator may remember it; otherwise it asks here again the next time."""
+
+
+@hookspec(firstresult=True)
+def redirect_login(initiator: str, target: str, portal: str) -> Redirect | None:
+    """Sends a login to another portal, that of another server perhaps; asked before the initiator has proved itself.
+
+    Args:
+        initiator: the initiator's iSCSI name, normalised; the target admits it.
+        target: the target's name.
+        portal: "host:port" it reached us by.
+
+    Returns: where to go; None to leave it to the next plugin, and to serve the login here if none answers.
     """
 
 

@@ -177,6 +177,14 @@ SESSIONS_MAX: Final = 16384
 """Sessions of one server; a TSIH has 16 bits, and none may be used twice at once."""
 LOGINS_MAX: Final = 16384
 """Connections in their login at once; one that says nothing costs a descriptor and about 10 KiB."""
+DNS_SECONDS: Final = 5.0
+"""How long a login waits for the DNS names in access rules; then they have no address."""
+DNS_KEPT_SECONDS: Final = 60.0
+"""How long the addresses of such a name are taken for true: a node that gets another one is admitted soon."""
+DNS_FAILED_SECONDS: Final = 5.0
+"""The same for a name that could not be resolved."""
+DNS_NAMES_MAX: Final = 4096
+"""Names that are remembered; a few times the rules of a large installation."""
 DESCRIPTORS_KEPT: Final = 4096
 """Of the files and sockets the system grants, those that connections in their login leave to sessions and disks (at
 most half of them, where it grants few)."""

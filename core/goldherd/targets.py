@@ -3,10 +3,12 @@
 These records cross the border between configuration and the server; they know neither of the two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
+
+from goldherd.access import Peer, Rule, admits, difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,19 @@ class TargetConfig:
     name: str
     luns: tuple[LunConfig, ...]
     alias: str = ""
-    initiators: frozenset[str] | None = None
-    """Normalised initiator names that may log in and see it; None for any."""
+    access: frozenset[Rule] | None = None
+    """Who may log in and see it: whoever one of these rules fits; None for anybody."""
     credentials: ChapCredentials | None = None
     node: str | None = None
     policy: Literal["keep", "reset"] = "keep"
 
-    def admits(self, initiator: str) -> bool:
-        """Whether this (normalised) initiator name is on the access list."""
-        return self.initiators is None or initiator in self.initiators
+    def admits(self, peer: Peer) -> bool:
+        """Whether the access rules let that peer in. UnresolvedError when a DNS name must be looked up first."""
+        return self.access is None or admits(self.access, peer)
+
+    def difference(self, peer: Peer) -> str:
+        """What of a peer that is not admitted differs from what would be, for the log."""
+        return difference(self.access or (), peer)
 
 
 class Directory(Protocol):
@@ -71,8 +77,12 @@ class Directory(Protocol):
         """The target of that (normalised) name, or None."""
         ...
 
-    def visible_to(self, initiator: str) -> Sequence[TargetConfig]:
-        """All targets that admit this initiator, in name order."""
+    def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
+        """All targets that admit this peer, in name order. UnresolvedError when DNS names must be looked up first."""
+        ...
+
+    def dns_names(self) -> Collection[str]:
+        """All DNS names in access rules: a discovery session needs their addresses."""
         ...
 
     def discovery_credentials(self) -> ChapCredentials | None:

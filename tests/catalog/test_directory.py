@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, ClassVar
 
 import pytest
+from goldherd.access import Address, Kind, Peer, Rule
 from goldherd.catalog import Catalog, CatalogDirectory, ImageRef, NodeWishes, VersionRecord, images, nodes
 from goldherd.errors import ImageError
 from goldherd.targets import Directory
@@ -30,6 +32,22 @@ def add(catalog: Catalog, formats: Any) -> Callable[..., None]:
     return do
 
 
+class Network:
+    """What a network would tell."""
+
+    MACS: ClassVar = {"10.2.0.1": "52:54:00:00:00:01", "10.2.0.9": "52:54:00:00:00:09"}
+
+    def mac_of(self, address: Address) -> str | None:
+        return self.MACS.get(str(address))
+
+    def addresses_of(self, name: str) -> list[Address]:
+        return [ip_address("10.3.0.1")] if name == "pc.example.org" else []
+
+
+def peer(initiator: str, address: str = "192.0.2.1") -> Peer:
+    return Peer(initiator, ip_address(address), Network())
+
+
 def test_directory_is_what_the_server_asks_for(directory: CatalogDirectory) -> None:
     asked: Directory = directory
     assert asked.discovery_credentials() is None
@@ -43,7 +61,7 @@ def test_target_of_a_node_is_its_disk_over_the_sealed_parent(
     target = directory.find(f"{PREFIX}:pc-1")
     assert target is not None
     assert (target.name, target.node, target.policy) == (f"{PREFIX}:pc-1", "pc-1", "reset")
-    assert target.initiators == {"iqn.2026-11.x:pc-1"}
+    assert target.access == {Rule(Kind.INITIATOR, "iqn.2026-11.x:pc-1")}
     assert target.credentials is None
     (lun,) = target.luns
     assert (lun.lun, lun.format, lun.parent, lun.parent_format) == (0, "vhd", version.path, "vhd")
@@ -67,11 +85,32 @@ def test_initiator_sees_its_own_targets_and_the_open_ones(
 ) -> None:
     seal()
     add("pc-1", "pc-2")
-    add("open", initiator="any")
-    assert [target.node for target in directory.visible_to("iqn.2026-11.x:pc-2")] == ["open", "pc-2"]
-    assert [target.node for target in directory.visible_to("iqn.2026-11.x:stranger")] == ["open"]
+    add("open", rules=("initiator:any",))
+    assert [target.node for target in directory.visible_to(peer("iqn.2026-11.x:pc-2"))] == ["open", "pc-2"]
+    assert [target.node for target in directory.visible_to(peer("iqn.2026-11.x:stranger"))] == ["open"]
     opened = directory.find(f"{PREFIX}:open")
-    assert opened is not None and opened.initiators is None
+    assert opened is not None and opened.access is None
+
+
+def test_rules_by_place_are_judged_for_each_peer(
+    directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("net", rules=("net:10.1.0.0/16", "net:2001:db8::/32"))
+    add("card", rules=("mac:node", "mac:52:54:00:00:00:09"), macs=("52:54:00:00:00:01",))
+    add("name", rules=("dns:pc.example.org", "initiator:iqn.2026-11.x:named"))
+    assert directory.dns_names() == ["pc.example.org"]
+
+    def seen(initiator: str, address: str) -> list[str | None]:
+        return [target.node for target in directory.visible_to(peer(initiator, address))]
+
+    assert seen("iqn.2026-11.x:a", "10.1.2.3") == ["net"]
+    assert seen("iqn.2026-11.x:a", "2001:db8::7") == ["net"]
+    assert seen("iqn.2026-11.x:a", "10.2.0.1") == ["card"]      # the card in its own record
+    assert seen("iqn.2026-11.x:a", "10.2.0.9") == ["card"]
+    assert seen("iqn.2026-11.x:a", "10.3.0.1") == ["name"]
+    assert seen("iqn.2026-11.x:named", "10.1.0.1") == ["name", "net"]
+    assert seen("iqn.2026-11.x:a", "10.9.9.9") == []
 
 
 def test_node_added_later_is_found_at_once(
@@ -104,7 +143,7 @@ def test_node_without_an_active_version_has_no_target(
     with catalog.write() as connection:
         connection.exec_driver_sql("UPDATE versions SET state = 'retired'")
     assert directory.find(f"{PREFIX}:pc-1") is None
-    assert directory.visible_to("iqn.2026-11.x:pc-1") == []
+    assert directory.visible_to(peer("iqn.2026-11.x:pc-1")) == []
 
 
 def test_credentials_come_with_the_target(

@@ -69,7 +69,7 @@ def test_only_the_missing_nodes_are_added(catalog: Catalog, formats: Any, seal: 
     ("wishes", "what"),
     [
         ({"policy": "reset"}, "policy"),
-        ({"initiator": "any"}, "initiator"),
+        ({"rules": ("initiator:any",)}, "access rule"),
         ({"macs": ("52:54:00:00:00:01",)}, "MAC address"),
         ({"chap_user": "u", "chap_secret": b"secret-secret"}, "CHAP user"),
         ({"image": ImageRef("other", None)}, "image"),
@@ -199,7 +199,7 @@ def test_following_node_gets_the_new_active_version(catalog: Catalog, formats: A
 def test_set_changes_only_what_is_named(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
     add(catalog, formats, ["pc-1"], policy="reset", macs=("52:54:00:00:00:01",))
-    wishes = NodeWishes(macs=("52:54:00:00:00:02",), initiator="any")
+    wishes = NodeWishes(macs=("52:54:00:00:00:02",), rules=("initiator:any",))
     assert nodes.change(catalog, formats, ["pc-1"], wishes).changed == ["pc-1"]
     assert nodes.change(catalog, formats, ["pc-1"], wishes).unchanged == ["pc-1"]
     (node,) = nodes.list_nodes(catalog)

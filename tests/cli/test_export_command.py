@@ -88,7 +88,7 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
 def test_target_has_the_default_name(disk: Path, settings: Settings) -> None:
     target = settings(LunConfig(0, disk)).target
     assert target.name == "iqn.2026-11.io.goldherd:export"
-    assert (target.initiators, target.credentials, target.node) == (None, None, None)
+    assert (target.access, target.credentials, target.node) == (None, None, None)
 
 
 def test_target_name_is_folded_and_checked(disk: Path, settings: Settings) -> None:

@@ -11,6 +11,7 @@ NODE_KEYS = [
     "pinned",
     "policy",
     "initiators",
+    "rules",
     "macs",
     "chap_user",
     "overlay",

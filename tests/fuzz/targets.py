@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from goldherd.access import Address, Peer, peer_address
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import ImageError
 from goldherd.hooks import BUILTIN, Hooks
@@ -42,6 +43,18 @@ class Host:
 
     def find_target(self, target: str) -> TargetConfig | None:
         return self._targets.get(target)
+
+    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+        pass
+
+    def peer(self, initiator: str, address: str) -> Peer:
+        return Peer(initiator, peer_address(address), self)
+
+    def mac_of(self, address: Address) -> str | None:
+        return None
+
+    def addresses_of(self, name: str) -> Collection[Address]:
+        return ()
 
     def start_login(self, initiator: str, target: str | None) -> Exchange | None:
         config = self._targets.get(target or "")

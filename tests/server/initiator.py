@@ -44,9 +44,10 @@ def loader_isid(number: int) -> bytes:
 class LoginRefusedError(Exception):
     """The target answered a login with an error status."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, text: str = "") -> None:
         super().__init__(f"login refused: {status:#06x}")
         self.status = status
+        self.text = text
 
 
 class ConnectionEndedError(Exception):
@@ -318,7 +319,7 @@ class LoginPhase:
         self.stat_sn = int.from_bytes(pdu.header[24:28], "big") + 1 & NO_TAG
         status = int.from_bytes(pdu.header[36:38], "big")
         if status:
-            raise LoginRefusedError(status)
+            raise LoginRefusedError(status, pdu.data.decode())
         return pdu, dict(item.split("=", 1) for item in _items(pdu.data))
 
 

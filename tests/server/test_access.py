@@ -63,7 +63,8 @@ def refusal(daemon: Daemon, target: str, initiator: str | None = None, chap: Cha
 def test_only_its_own_initiator_finds_a_node(daemon: Daemon) -> None:
     for initiator in (f"{PREFIX}.node:pc-002", STRANGER, f"{PREFIX}.node:pc-0011"):
         assert refusal(daemon, "pc-001", initiator) == 0x0203
-    assert "not on the access list" in daemon.log
+    assert f"does not admit it: initiator {STRANGER}" in daemon.log
+    assert f"admitted is initiator:{PREFIX}.node:pc-001" in daemon.log
 
 
 def test_node_that_does_not_exist_looks_like_a_hidden_one(daemon: Daemon) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from goldherd.access import Address, Kind, Peer, Rule, UnresolvedError, peer_address
 from goldherd.errors import LoginStatus
 from goldherd.hooks import BUILTIN, Hooks
 from goldherd.session.host import Exchange, LoginPolicy
@@ -27,7 +28,7 @@ class Host:
         self.targets = {
             config.name: config
             for config in (
-                TargetConfig(TARGET, (), alias="first pc", initiators=frozenset({INITIATOR})),
+                TargetConfig(TARGET, (), alias="first pc", access=frozenset({Rule(Kind.INITIATOR, INITIATOR)})),
                 TargetConfig("iqn.2026-11.io.goldherd:open", ()),
                 TargetConfig("iqn.2026-11.io.goldherd:chap", (), credentials=CREDENTIALS),
             )
@@ -37,9 +38,25 @@ class Host:
         self.cids: dict[int, set[int]] = {}
         self.next_tsih = 1
         self.connections_max = 1
+        self.macs: dict[Address, str] = {}
+        self.names: dict[str, Collection[Address]] = {}
 
     def find_target(self, target: str) -> TargetConfig | None:
         return self.targets.get(target)
+
+    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+        pass
+
+    def peer(self, initiator: str, address: str) -> Peer:
+        return Peer(initiator, peer_address(address), self)
+
+    def mac_of(self, address: Address) -> str | None:
+        return self.macs.get(address)
+
+    def addresses_of(self, name: str) -> Collection[Address]:
+        if name not in self.names:
+            raise UnresolvedError([name])
+        return self.names[name]
 
     def start_login(self, initiator: str, target: str | None) -> Exchange | None:
         credentials = self.targets[target].credentials if target else self.discovery_credentials

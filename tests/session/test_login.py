@@ -223,7 +223,7 @@ def test_target_not_found(connect, names):
 def test_target_that_does_not_admit_the_initiator_looks_absent(connect, names):
     initiator = connect()
     reply = initiator.send(0, 1, names | {"InitiatorName": "iqn.2026-11.io.goldherd.node:pc-002"})
-    assert "access list" in refused(initiator, reply, Status.NOT_FOUND)
+    assert "does not admit it: initiator" in refused(initiator, reply, Status.NOT_FOUND)
     assert reply.data == b""
 
 

@@ -41,7 +41,8 @@ async def serve_text(host, portal, result, reader, writer):
     """The full feature phase of a discovery session; numbers what TextExchange leaves open."""
 
     def visible():
-        return [name for name in sorted(host.targets) if host.targets[name].admits(result.initiator)]
+        peer = host.peer(result.initiator, result.address)
+        return [name for name in sorted(host.targets) if host.targets[name].admits(peer)]
 
     segment = result.parameters.max_send_data_segment
     exchange = TextExchange(lambda value: send_targets(value, None, visible, [portal]), segment)

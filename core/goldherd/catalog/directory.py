@@ -6,17 +6,18 @@ change.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
 import structlog
-from sqlalchemy import RowMapping, and_, select, update
+from sqlalchemy import RowMapping, and_, or_, select, update
 
+from goldherd.access import OWN, Kind, Peer, Rule
 from goldherd.catalog.images import get_version, version_at
 from goldherd.catalog.names import parse_image_ref
-from goldherd.catalog.records import ANY_INITIATOR
+from goldherd.catalog.records import ANY_INITIATOR, ANYBODY, NodeRecord
 from goldherd.catalog.sealing import verify_sealed
 from goldherd.catalog.secrets import load_secret
 from goldherd.catalog.store import Catalog, now
@@ -63,16 +64,22 @@ class CatalogDirectory:
             row = connection.execute(query).mappings().first()
         return None if row is None else self._target(row)
 
-    def visible_to(self, initiator: str) -> Sequence[TargetConfig]:
-        """All targets that admit this (normalised) initiator, in name order."""
-        mine = select(rules.c.node_id).where(
-            and_(rules.c.kind == "initiator", rules.c.value.in_((initiator, ANY_INITIATOR)))
-        )
-        query = select_nodes().where(nodes.c.id.in_(mine)).order_by(nodes.c.name)
+    def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
+        """All targets that admit this peer, in name order."""
+        mine = and_(rules.c.kind == "initiator", rules.c.value.in_((peer.initiator, ANY_INITIATOR)))
+        # Rules by place are judged one by one; by name the database knows the few among thousands.
+        perhaps = select(rules.c.node_id).where(or_(mine, rules.c.kind != "initiator"))
+        query = select_nodes().where(nodes.c.id.in_(perhaps)).order_by(nodes.c.name)
         with self._catalog.read() as connection:
             rows = connection.execute(query).mappings().all()
         targets = (self._target(row) for row in rows)
-        return [target for target in targets if target is not None]
+        return [target for target in targets if target is not None and target.admits(peer)]
+
+    def dns_names(self) -> Collection[str]:
+        """All DNS names in access rules."""
+        query = select(rules.c.value).where(rules.c.kind == Kind.DNS).distinct()
+        with self._catalog.read() as connection:
+            return list(connection.execute(query).scalars())
 
     def discovery_credentials(self) -> ChapCredentials | None:
         """Discovery is open: what it shows depends on the initiator's name."""
@@ -135,7 +142,7 @@ class CatalogDirectory:
             name=name,
             luns=(lun,),
             alias=f"{node.name} on {node.image}@{node.version}",
-            initiators=None if ANY_INITIATOR in node.initiators else frozenset(node.initiators),
+            access=None if ANYBODY in node.rules else frozenset(_rules_of(node)),
             credentials=credentials,
             node=node.name,
             policy=node.policy,
@@ -163,3 +170,13 @@ class CatalogDirectory:
                     connection.execute(update(nodes).where(nodes.c.name == seen.node).values(**values))
         except GoldherdError as error:
             _log.warning("could not note that nodes were seen", nodes=len(batch), reason=str(error))
+
+
+def _rules_of(node: NodeRecord) -> Iterator[Rule]:
+    """A node's rules; mac:node stands for each of its network cards."""
+    for text in node.rules:
+        kind, _, value = text.partition(":")
+        if (kind, value) == (Kind.MAC, OWN):
+            yield from (Rule(Kind.MAC, mac) for mac in node.macs)
+        else:
+            yield Rule(Kind(kind), value)

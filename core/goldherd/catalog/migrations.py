@@ -71,6 +71,20 @@ STEPS: Final[tuple[Step, ...]] = (
             "CREATE INDEX rules_value ON rules (kind, value)",
         ),
     ),
+    Step(
+        "access rules by network, MAC address and DNS name",
+        (
+            """CREATE TABLE wider_rules (
+                 node_id INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+                 kind TEXT NOT NULL CHECK (kind IN ('initiator', 'net', 'mac', 'dns')),
+                 value TEXT NOT NULL,
+                 PRIMARY KEY (node_id, kind, value))""",
+            "INSERT INTO wider_rules SELECT node_id, kind, value FROM rules",
+            "DROP TABLE rules",
+            "ALTER TABLE wider_rules RENAME TO rules",
+            "CREATE INDEX rules_value ON rules (kind, value)",
+        ),
+    ),
 )
 
 

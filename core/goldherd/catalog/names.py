@@ -11,7 +11,8 @@ from typing import Final
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 from ClusterShell.RangeSet import RangeSetException
 
-from goldherd.catalog.records import ANY_INITIATOR, ImageRef
+from goldherd import access
+from goldherd.catalog.records import ANY_INITIATOR, ANYBODY, ImageRef
 from goldherd.errors import CatalogError, ProtocolError
 from goldherd.limits import (
     IMAGE_NAME_CHARACTERS_MAX,
@@ -22,9 +23,6 @@ from goldherd.names import normalise
 
 _NODE: Final = re.compile(rf"(?!-)[a-z0-9-]{{1,{NODE_NAME_CHARACTERS_MAX}}}(?<!-)")
 _IMAGE: Final = re.compile(rf"[a-z0-9](?:[a-z0-9._-]{{0,{IMAGE_NAME_CHARACTERS_MAX - 2}}}[a-z0-9])?")
-_MAC: Final = re.compile(
-    r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|[0-9a-f]{12}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}"
-)
 _RANGE: Final = re.compile(r"(\d+)(?:-(\d+)(?:/(\d+))?)?")
 
 
@@ -106,12 +104,17 @@ def normalise_initiator(text: str) -> str:
 
 def normalise_mac(text: str) -> str:
     """A MAC address as six pairs of small hexadecimal digits with colons."""
-    folded = text.lower()
-    if not _MAC.fullmatch(folded):
-        raise CatalogError(f"'{text}' is not a MAC address: write six pairs such as 52:54:00:12:34:56.")
-    digits = re.sub(r"[^0-9a-f]", "", folded)
-    if int(digits[:2], 16) & 1:
-        raise CatalogError(
-            f"'{text}' is a group address: a network card has one of its own; check the digits."
-        )
-    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+    try:
+        return access.normalise_mac(text)
+    except ValueError as error:
+        raise CatalogError(f"{error}.") from None
+
+
+def parse_rule(text: str) -> str:
+    """An access rule, checked, as the catalog keeps it; `any` admits everybody."""
+    if text.lower() == ANY_INITIATOR:
+        return ANYBODY
+    try:
+        return str(access.Rule.parse(text))
+    except ValueError as error:
+        raise CatalogError(f"{error}.") from None

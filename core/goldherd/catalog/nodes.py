@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from goldherd.catalog import leftovers
 from goldherd.catalog.images import find_version, get_version
@@ -34,7 +34,8 @@ class NodeWishes:
 
     image: ImageRef | None = None
     policy: Policy | None = None
-    initiator: str | None = None
+    rules: tuple[str, ...] | None = None
+    """Access rules as text, `kind:value` (goldherd/access.py), or ANYBODY."""
     macs: tuple[str, ...] | None = None
     chap_user: str | None = None
     chap_secret: bytes | None = None
@@ -212,7 +213,7 @@ def _difference(catalog: Catalog, node: NodeRecord, wishes: NodeWishes, *, exact
         "image": image is not None
         and (image != pinned if exactly or image.number else image.image != node.image),
         "policy": wishes.policy not in (None, node.policy),
-        "initiator": wishes.initiator is not None and (wishes.initiator,) != node.initiators,
+        "access rule": wishes.rules is not None and tuple(sorted(set(wishes.rules))) != node.rules,
         "MAC address": wishes.macs is not None and tuple(sorted(set(wishes.macs))) != node.macs,
         "CHAP user": wishes.chap_user not in (None, node.chap_user)
         or (wishes.without_chap and node.chap_user is not None),
@@ -258,15 +259,17 @@ def _insert(
     }
     connection.execute(insert(nodes), [{"name": name, **common} for name in names])
     ids = {row.name: row.id for row in connection.execute(select(nodes.c.name, nodes.c.id))}
-    connection.execute(
-        insert(rules),
-        [
-            {"node_id": ids[name], "kind": "initiator", "value": wishes.initiator or initiator_name(name)}
-            for name in names
-        ],
-    )
+    rows = [
+        row for name in names for row in _rule_rows(ids[name], wishes.rules or (f"initiator:{initiator_name(name)}",))
+    ]
+    connection.execute(insert(rules), rows)
     for mac in sorted(set(wishes.macs or ())):
         connection.execute(insert(macs).values(mac=mac, node_id=ids[names[0]]))
+
+
+def _rule_rows(node_id: int, texts: Sequence[str]) -> list[dict[str, Any]]:
+    parts = [text.partition(":") for text in sorted(set(texts))]
+    return [{"node_id": node_id, "kind": kind, "value": value} for kind, _, value in parts]
 
 
 def _update(connection: Connection, catalog: Catalog, name: str, wishes: NodeWishes) -> None:
@@ -280,9 +283,9 @@ def _update(connection: Connection, catalog: Catalog, name: str, wishes: NodeWis
         values["chap_user"] = wishes.chap_user
     if values:
         connection.execute(update(nodes).where(nodes.c.id == node_id).values(**values))
-    if wishes.initiator is not None:
-        connection.execute(delete(rules).where(and_(rules.c.node_id == node_id, rules.c.kind == "initiator")))
-        connection.execute(insert(rules).values(node_id=node_id, kind="initiator", value=wishes.initiator))
+    if wishes.rules is not None:
+        connection.execute(delete(rules).where(rules.c.node_id == node_id))
+        connection.execute(insert(rules), _rule_rows(node_id, wishes.rules))
     if wishes.macs is not None:
         connection.execute(delete(macs).where(macs.c.node_id == node_id))
         for mac in sorted(set(wishes.macs)):

@@ -12,7 +12,9 @@ State = Literal["draft", "sealed", "active", "retired"]
 Policy = Literal["keep", "reset"]
 POLICIES: Final = ("keep", "reset")
 ANY_INITIATOR: Final = "any"
-"""The rule that opens a node's target to every initiator."""
+"""The initiator that stands for all of them: whoever asks is admitted."""
+ANYBODY: Final = f"initiator:{ANY_INITIATOR}"
+"""The rule that says so."""
 
 Progress = Callable[[str, int, int], None]
 """Told while something long goes on: what is being done, bytes done, bytes in all."""
@@ -71,7 +73,8 @@ class NodeRecord:
 
     name: str
     macs: tuple[str, ...]
-    initiators: tuple[str, ...]
+    rules: tuple[str, ...]
+    """Its access rules as text, `kind:value`; one that fits admits."""
     image: str
     version: int | None
     """What its next login gets; None while the image has no active version."""
@@ -83,6 +86,11 @@ class NodeRecord:
     created_at: str
     seen_at: str | None
     seen_address: str | None
+
+    @property
+    def initiators(self) -> tuple[str, ...]:
+        """The initiators that it admits by name, `any` among them if it admits all."""
+        return tuple(rule.removeprefix("initiator:") for rule in self.rules if rule.startswith("initiator:"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,11 +108,11 @@ def to_version(row: RowMapping, data: Path) -> VersionRecord:
 
 
 def select_nodes() -> Select[Any]:
-    """Nodes with image, version, network cards and initiators, ready for to_node()."""
+    """Nodes with image, version, network cards and access rules, ready for to_node()."""
     cards = select(func.group_concat(macs.c.mac, " ")).where(macs.c.node_id == nodes.c.id).scalar_subquery()
-    names = (
-        select(func.group_concat(rules.c.value, " "))
-        .where(and_(rules.c.node_id == nodes.c.id, rules.c.kind == "initiator"))
+    access = (
+        select(func.group_concat(rules.c.kind + ":" + rules.c.value, " "))
+        .where(rules.c.node_id == nodes.c.id)
         .scalar_subquery()
     )
     others = versions.alias("others")
@@ -127,7 +127,7 @@ def select_nodes() -> Select[Any]:
             versions.c.path.label("golden_path"),
             versions.c.format.label("golden_format"),
             cards.label("macs"),
-            names.label("initiators"),
+            access.label("rules"),
         )
         .join(images, images.c.id == nodes.c.image_id)
         .outerjoin(versions, versions.c.id == func.coalesce(nodes.c.version_id, active))
@@ -145,7 +145,7 @@ def to_node(row: RowMapping, overlays: Path) -> NodeRecord:
     return NodeRecord(
         name=row["name"],
         macs=tuple(sorted((row["macs"] or "").split())),
-        initiators=tuple(sorted((row["initiators"] or "").split())),
+        rules=tuple(sorted((row["rules"] or "").split())),
         image=row["image"],
         version=number,
         pinned=row["version_id"] is not None,

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import typer
 
+from goldherd.access import OWN, Kind
+from goldherd.catalog.records import ANY_INITIATOR
 from goldherd.catalog.store import Catalog
 from goldherd.cli.context import context_of
 from goldherd.errors import GoldherdError
@@ -25,6 +27,12 @@ def complete_image(context: typer.Context, incomplete: str) -> list[str]:
         return [*{version.image for version in versions}, *(version.name for version in versions)]
 
     return _beginning(incomplete, context, names)
+
+
+def complete_rule(incomplete: str) -> list[str]:
+    """The kinds of access rules that begin so."""
+    kinds = [*(f"{kind}:" for kind in Kind), f"{Kind.MAC}:{OWN}", ANY_INITIATOR]
+    return sorted(kind for kind in kinds if kind.startswith(incomplete.lower()))
 
 
 def _beginning(incomplete: str, context: typer.Context, names: Callable[[Catalog], list[str]]) -> list[str]:

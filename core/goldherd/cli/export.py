@@ -9,11 +9,14 @@ from typing import Annotated, Final
 
 import typer
 
+from goldherd.access import OWN, Kind, Rule
 from goldherd.catalog.images import version_at
-from goldherd.catalog.names import normalise_iscsi_name
+from goldherd.catalog.names import normalise_iscsi_name, parse_rule
+from goldherd.catalog.records import ANYBODY
 from goldherd.catalog.sealing import is_write_protected, verify_sealed
 from goldherd.catalog.store import Catalog
 from goldherd.cli import logs
+from goldherd.cli.completion import complete_rule
 from goldherd.cli.context import context_of
 from goldherd.cli.luns import parse_lun
 from goldherd.cli.options import (
@@ -55,6 +58,15 @@ def export(
     mutual_secret_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the secret we prove it by.")
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help="Who may log in; may be repeated, one that fits admits: initiator:IQN, net:10.1.0.0/16, "
+            "mac:ADDRESS or dns:HOST. Default: anybody.",
+            autocompletion=complete_rule,
+        ),
+    ] = None,
     overlay: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +84,7 @@ def export(
         overlay=overlay,
         target=target,
         credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
+        access=_access(allow),
         server=server_settings(
             listen=_listen(listen), reactors=reactors, cache=cache, connections_max=connections_max
         ),
@@ -90,6 +103,7 @@ def export_settings(
     target: str | None,
     credentials: ChapCredentials | None,
     server: ServerSettings,
+    access: frozenset[Rule] | None = None,
 ) -> ExportSettings:
     """What app.export gets; no sealed image is ever in it for writing.
 
@@ -102,12 +116,20 @@ def export_settings(
     else:
         raise typer.BadParameter("--overlay goes with exactly one FILE.")
     name = normalise_iscsi_name(server.target_name("export") if target is None else target)
-    return ExportSettings(TargetConfig(name, tuple(luns), credentials=credentials), server)
+    return ExportSettings(TargetConfig(name, tuple(luns), credentials=credentials, access=access), server)
 
 
 def _listen(addresses: list[str] | None) -> list[str] | None:
     """A file is shown to this machine only, unless the user says otherwise."""
     return addresses if addresses or "GOLDHERD_LISTEN" in os.environ else [LISTEN_DEFAULT]
+
+
+def _access(texts: list[str] | None) -> frozenset[Rule] | None:
+    """Who may log in; None for anybody."""
+    rules = [parse_rule(text) for text in texts or ()]
+    if f"{Kind.MAC}:{OWN}" in rules:
+        raise SettingsError("--allow mac:node goes with nodes, whose network cards are known: write mac:ADDRESS.")
+    return None if not rules or ANYBODY in rules else frozenset(map(Rule.parse, rules))
 
 
 def _credentials(

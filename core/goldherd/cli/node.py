@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from goldherd.catalog import nodes
-from goldherd.catalog.names import expand_nodes, normalise_initiator, normalise_mac, parse_image_ref
+from goldherd.catalog.names import expand_nodes, normalise_initiator, normalise_mac, parse_image_ref, parse_rule
 from goldherd.catalog.records import POLICIES, NodeRecord, Policy
-from goldherd.cli.completion import complete_image
+from goldherd.cli.completion import complete_image, complete_rule
 from goldherd.cli.context import context_of, load_formats
 from goldherd.cli.options import ChapSecretOption, ChapUserOption, Json, Nodes, read_chap
 from goldherd.cli.output import count_text, say, show_fields, show_json, show_table
@@ -23,6 +23,16 @@ InitiatorOption = Annotated[
     str | None,
     typer.Option(
         metavar="IQN", help="The only initiator that may log in, or 'any'. Default: PREFIX.node:NODE."
+    ),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="RULE",
+        help="Who may log in; may be repeated, one that fits admits: initiator:IQN, net:10.1.0.0/16, mac:node (the "
+        "node's own cards), mac:ADDRESS, dns:HOST or any.",
+        autocompletion=complete_rule,
     ),
 ]
 PolicyOption = Annotated[
@@ -49,6 +59,7 @@ def node_json(node: NodeRecord, settings: ServerSettings) -> dict[str, Any]:
         "pinned": node.pinned,
         "policy": node.policy,
         "initiators": list(node.initiators),
+        "rules": list(node.rules),
         "macs": list(node.macs),
         "chap_user": node.chap_user,
         "overlay": None if node.overlay is None else str(node.overlay),
@@ -72,6 +83,7 @@ def add(
     ],
     mac: MacOption = None,
     initiator: InitiatorOption = None,
+    allow: AllowOption = None,
     policy: PolicyOption = None,
     chap_user: ChapUserOption = None,
     chap_secret_file: ChapSecretOption = None,
@@ -79,7 +91,7 @@ def add(
 ) -> None:
     """Makes nodes, each with a disk, a target and an access rule; a second run changes nothing."""
     settings = server_settings()
-    wishes = _wishes(image, mac, initiator, policy, chap_user, chap_secret_file)
+    wishes = _wishes(image, mac, initiator, allow, policy, chap_user, chap_secret_file)
     with context_of(context).catalog() as catalog:
         outcome = nodes.add(catalog, load_formats(), expand_nodes(names), wishes, settings.initiator_name)
     if as_json:
@@ -98,6 +110,7 @@ def set_(
     image: ImageOption = None,
     mac: MacOption = None,
     initiator: InitiatorOption = None,
+    allow: AllowOption = None,
     policy: PolicyOption = None,
     chap_user: ChapUserOption = None,
     chap_secret_file: ChapSecretOption = None,
@@ -105,7 +118,7 @@ def set_(
     as_json: Json = False,
 ) -> None:
     """Changes nodes: only what is named. Another image means another disk; the old one is kept."""
-    wishes = _wishes(image, mac, initiator, policy, chap_user, chap_secret_file, no_chap)
+    wishes = _wishes(image, mac, initiator, allow, policy, chap_user, chap_secret_file, no_chap)
     if wishes == nodes.NodeWishes():
         raise typer.BadParameter("nothing to change: name at least one option.")
     with context_of(context).catalog() as catalog:
@@ -132,13 +145,13 @@ def list_(
         show_json([node_json(node, settings) for node in found])
         return
     show_table(
-        ("NODE", "IMAGE", "POLICY", "INITIATOR", "MAC", "LAST SEEN", "FROM"),
+        ("NODE", "IMAGE", "POLICY", "ADMITS", "MAC", "LAST SEEN", "FROM"),
         [
             (
                 node.name,
                 _image_text(node),
                 node.policy,
-                " ".join(node.initiators),
+                _rules_text(node),
                 " ".join(node.macs) or "-",
                 node.seen_at or "never",
                 node.seen_address or "-",
@@ -167,7 +180,7 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
                 ("Target", settings.target_name(node.name)),
                 ("Image", _image_text(node)),
                 ("Policy", node.policy),
-                ("Initiator", " ".join(node.initiators)),
+                ("Admits", _rules_text(node)),
                 ("MAC", " ".join(node.macs) or "none"),
                 ("CHAP user", node.chap_user or "none"),
                 ("Disk", "none" if node.overlay is None else str(node.overlay)),
@@ -199,6 +212,11 @@ def _image_text(node: NodeRecord) -> str:
     return f"{node.image}{number}{' (pinned)' if node.pinned else ''}"
 
 
+def _rules_text(node: NodeRecord) -> str:
+    """The access rules; an initiator's name says by itself what it is."""
+    return " ".join(rule.removeprefix("initiator:") for rule in node.rules) or "nobody"
+
+
 def _policy(text: str | None) -> Policy | None:
     for policy in POLICIES:
         if text == policy:
@@ -212,6 +230,7 @@ def _wishes(
     image: str | None,
     mac: list[str] | None,
     initiator: str | None,
+    allow: list[str] | None,
     policy: str | None,
     chap_user: str | None,
     chap_secret_file: Path | None,
@@ -222,9 +241,15 @@ def _wishes(
     return nodes.NodeWishes(
         image=None if image is None else parse_image_ref(image),
         policy=_policy(policy),
-        initiator=None if initiator is None else normalise_initiator(initiator),
+        rules=_rules(initiator, allow),
         macs=None if mac is None else tuple(normalise_mac(text) for text in mac),
         chap_user=chap_user,
         chap_secret=read_chap(chap_user, chap_secret_file),
         without_chap=no_chap,
     )
+
+
+def _rules(initiator: str | None, allow: list[str] | None) -> tuple[str, ...] | None:
+    """What --initiator and --allow say together; None when neither is given."""
+    named = () if initiator is None else (f"initiator:{normalise_initiator(initiator)}",)
+    return (*named, *(parse_rule(text) for text in allow or ())) or None

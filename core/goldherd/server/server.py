@@ -8,6 +8,7 @@ connection ends, `_closed` takes the session apart.
 import asyncio
 import os
 import resource
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,8 +18,9 @@ from typing import Any, Final
 import structlog
 
 from goldherd import limits
+from goldherd.access import Peer, UnresolvedError, peer_address
 from goldherd.block.golden import GoldenCache
-from goldherd.errors import ProtocolError
+from goldherd.errors import LoginRedirectError, ProtocolError
 from goldherd.hooks import Hooks
 from goldherd.reactor.epoll import Reactor
 from goldherd.reactor.outbox import (
@@ -39,6 +41,7 @@ from goldherd.server.fences import Fences
 from goldherd.server.live import LiveTarget, LiveTargets
 from goldherd.server.logins import Arrival, Portals
 from goldherd.server.requests import TAKES_STAT_SN, Requests
+from goldherd.server.resolver import NetworkFacts, Resolver
 from goldherd.server.sessions import LOADER_ISID, Link, Path, Running, Session, Sessions
 from goldherd.session.discovery import send_targets
 from goldherd.session.host import Exchange, LoginPolicy, LoginResult
@@ -111,7 +114,12 @@ class Server:
         self._requests = Requests(self._fences, self._close_target)
         doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures)
         policy = LoginPolicy(connections_max=settings.connections_max)
-        self._logins = Portals(self, self.admit, self._numbers, settings.login_seconds, doorkeeper, policy)
+        self.resolver = Resolver(time.monotonic)
+        self._facts = NetworkFacts(self.resolver.addresses_of)
+        self._last_facts = NetworkFacts(self.resolver.last_known)
+        self._logins = Portals(
+            self, self.admit, self._numbers, self.resolver.resolve, settings.login_seconds, doorkeeper, policy
+        )
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._hurried = asyncio.Event()
@@ -219,9 +227,35 @@ class Server:
         """The target of that name."""
         return self.directory.find(target)
 
+    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+        """Asks the plugins whether the login is to go elsewhere."""
+        elsewhere = self.hooks.redirect_login(initiator, target, portal)
+        if elsewhere is not None:
+            raise LoginRedirectError(
+                f"A plugin sends {initiator} to {elsewhere.address}.",
+                address=elsewhere.address,
+                permanent=elsewhere.permanent,
+            )
+
+    def peer(self, initiator: str, address: str) -> Peer:
+        """Who that is, for access rules."""
+        return Peer(initiator, peer_address(address), self._facts)
+
+    def _check_names(self, names: Collection[str]) -> None:
+        """UnresolvedError unless all of them were looked up lately."""
+        missing = []
+        for name in names:
+            try:
+                self.resolver.addresses_of(name)
+            except UnresolvedError:
+                missing.append(name)
+        if missing:
+            raise UnresolvedError(missing)
+
     def start_login(self, initiator: str, target: str | None) -> Exchange | None:
         """How it must prove itself."""
         if target is None:
+            self._check_names(self.directory.dns_names())
             credentials = self.directory.discovery_credentials()
         else:
             config = self.directory.find(target)
@@ -425,10 +459,11 @@ class Server:
     def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], list[tuple[str, str]] | None]:
         login = arrival.login
 
+        # What a discovery session needs was looked up at its login; that holds for all it asks.
+        peer = Peer(login.initiator, peer_address(login.address), self._last_facts)
+
         def visible() -> list[str]:
-            return self.hooks.list_targets(
-                login.initiator, login.portal, list(self.directory.visible_to(login.initiator))
-            )
+            return self.hooks.list_targets(login.initiator, login.portal, list(self.directory.visible_to(peer)))
 
         def answer(value: str) -> list[tuple[str, str]] | None:
             return send_targets(value, login.target, visible, announced(arrival.portal, self._logins.announced))

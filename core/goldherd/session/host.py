@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from goldherd import limits
+from goldherd.access import Peer
 from goldherd.session.keys import Parameters, Value
 from goldherd.session.states import JOINS, SessionAction
 
@@ -27,8 +28,12 @@ class Target(Protocol):
         """What people call it; may be empty."""
         ...
 
-    def admits(self, initiator: str) -> bool:
-        """Whether this normalised initiator name may log in."""
+    def admits(self, peer: Peer) -> bool:
+        """Whether that peer may log in. UnresolvedError when that can't be said before names were looked up."""
+        ...
+
+    def difference(self, peer: Peer) -> str:
+        """What of a peer that is not admitted differs from what would be, for the log."""
         ...
 
 
@@ -59,8 +64,16 @@ class LoginHost(Protocol):
     """What the server answers during a login. All calls are quick; each may raise ProtocolError."""
 
     def find_target(self, target: str) -> Target | None:
-        """The target of this normalised name, or None. Raises LoginRedirectError to send the initiator
-        elsewhere, ProtocolError(SERVICE_UNAVAILABLE) for a target that is offline."""
+        """The target of this normalised name, or None. Raises ProtocolError(SERVICE_UNAVAILABLE) for a target that
+        is offline."""
+        ...
+
+    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+        """Raises LoginRedirectError to send an initiator that the target admits to another portal."""
+        ...
+
+    def peer(self, initiator: str, address: str) -> Peer:
+        """Who that is, for access rules: a normalised initiator name at "host:port"."""
         ...
 
     def start_login(self, initiator: str, target: str | None) -> Exchange | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from goldherd import limits
+from goldherd.access import UnresolvedError
 from goldherd.errors import GoldherdError, LoginRedirectError, LoginStatus, ProtocolError, shown
 from goldherd.names import normalise
 from goldherd.session.host import Exchange, LoginHost, LoginPolicy, LoginResult, Target
@@ -63,6 +64,9 @@ class Login:
         """The connection is to be closed, after sending what the last `receive` returned."""
         self.refusal = ""
         """Why it was closed, for the log: one sentence."""
+        self.unresolved: frozenset[str] = frozenset()
+        """DNS names that must be looked up before the last request can be answered: then begin anew with another
+        Login and all that was received so far."""
         self.result: LoginResult | None = None
         self.joins: int | None = None
         """The TSIH of the session that this connection is to belong to, once the initiator has proved that it is
@@ -97,6 +101,9 @@ class Login:
             if self._unsent:
                 return [self._next_piece(request, whole)]
             return [self._answer(request, text.parse(whole, LONG_VALUES))]
+        except UnresolvedError as question:
+            self.unresolved = question.names
+            return []
         except LoginRedirectError as redirect:
             return [self._refuse(request, redirect, [("TargetAddress", redirect.address)])]
         except ProtocolError as refusal:
@@ -227,6 +234,7 @@ class Login:
         if "TargetName" not in pairs:
             raise _missing("TargetName")
         self._target = self._admitted(normalise(pairs["TargetName"]))
+        self._host.check_redirect(self._initiator, self._target.name, str(self._portal))
         self._exchange = self._host.start_login(self._initiator, self._target.name)
         answers = [("TargetPortalGroupTag", str(self._portal.tag))]
         if self._target.alias:
@@ -238,9 +246,10 @@ class Login:
         target = self._host.find_target(name)
         if target is None:
             raise ProtocolError(f"There is no target {name}.", login_status=Status.NOT_FOUND)
-        if not target.admits(self._initiator):
+        peer = self._host.peer(self._initiator, self._address)
+        if not target.admits(peer):
             raise ProtocolError(
-                f"The initiator {self._initiator} is not on the access list of {name}.",
+                f"{name} does not admit it: {target.difference(peer)}.",
                 login_status=Status.NOT_FOUND if self._policy.hide_targets else Status.FORBIDDEN,
             )
         return target
