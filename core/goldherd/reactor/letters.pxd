@@ -21,6 +21,7 @@ cdef struct Attachment:
     unsigned char data_digest
     unsigned int lun_count
     unsigned int residual_bytes     # already received behind the login, after the pointers in the payload
+    unsigned long long aligned[0]   # those pointers
     # then lun_count pointers to NexusState, then the residual bytes
 
 # Acts on one letter and frees it. Returns a connection that the driver must begin to watch (fd, epoll), or one

@@ -48,6 +48,7 @@ cdef struct Letter:
     uint8_t cdb[16]
     uint32_t sense_bytes
     uint32_t bytes
+    uint64_t aligned[0]     # the payload may be a struct with pointers
     uint8_t payload[0]
 
 cdef struct Mailbox:
