@@ -13,9 +13,9 @@ from goldherd.scsi.commands import TABLE, execute
 from goldherd.scsi.device import LogicalUnit, Target
 from goldherd.scsi.watch import Watch
 
-from . import odx
+from tests.support import odx
 from .conftest import CountingImage, Initiator, triple
-from .odx import ZERO_TOKEN, cdb, information, populate, receive, write_using
+from tests.support.odx import ZERO_TOKEN, cdb, information, populate, receive, write_using
 from .test_copy import copy, cscd, segment
 from .test_persistent import EA, WE, holds
 

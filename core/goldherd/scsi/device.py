@@ -7,7 +7,7 @@ read-modify-write of blocks one step against the other commands that are execute
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -119,7 +119,7 @@ class LogicalUnit:
         self.sanitize_failed = False
         self.on_change: Callable[[], None] | None = None
         """Called when prebuilt answers must be made again."""
-        self.on_watch: Callable[[Sequence[Watch]], None] | None = None
+        self.on_watch: Callable[[tuple[Watch, ...]], None] | None = None
         """Called with all watches when there is another or one less; afterwards the data plane keeps to them."""
         self.watches: tuple[Watch, ...] = ()
         self._known_ports: OrderedDict[Port, None] = OrderedDict()

@@ -93,7 +93,7 @@ cdef class HotUnit:
                 free_answers(older)
         del before      # not earlier: a reactor may have been copying its bytes
 
-    def watch(self, watched: list) -> None:
+    def watch(self, watched: tuple) -> None:
         """Replaces the Watch objects that are told of writes; returns when no reactor sees the older ones."""
         cdef Watches* fresh = NULL
         cdef Watches* older
