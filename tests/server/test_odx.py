@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.pattern import words
+from tests.server.conftest import install
 from tests.server.daemon import Daemon, Herd, running
 from tests.server.initiator import Answer, Session
 from tests.support.odx import ZERO_TOKEN, Information, cdb, information, populate, receive, write_using
@@ -174,6 +175,59 @@ def test_token_is_one_moment_of_a_disk_that_is_written_all_the_time(session: Ses
         stop.set()
         thread.join(30)
     assert outcomes["copied"] and outcomes["ended"], outcomes
+
+
+GATED = '''
+"""A disk of 1 MiB whose block 8 is written only when the file `go` is there."""
+
+import time
+from pathlib import Path
+
+from goldherd import Image, hookimpl
+
+
+class GatedImage(Image):
+    def __init__(self, go: Path) -> None:
+        super().__init__(size_bytes=1 << 20)
+        self.go, self.data = go, bytearray(1 << 20)
+
+    def read_into(self, offset_bytes: int, target: memoryview) -> None:
+        target[:] = self.data[offset_bytes : offset_bytes + len(target)]
+
+    def write(self, offset_bytes: int, data: memoryview) -> None:
+        while offset_bytes == 8 * 512 and not self.go.exists():
+            time.sleep(0.01)
+        self.data[offset_bytes : offset_bytes + len(data)] = data
+
+
+@hookimpl
+def open_image(url):
+    return GatedImage(Path(url.removeprefix("gated:"))) if url.startswith("gated:") else None
+'''
+
+
+def test_token_waits_for_the_write_that_is_under_way(site: Path, tmp_path: Path) -> None:
+    """A write that was begun before is part of the data when it is answered, never later."""
+    install("goldherd_gated", GATED, site)
+    go = tmp_path / "go"
+    new = b"\x11" * 512
+    with running(tmp_path / "log", "--data", tmp_path / "data", "export", f"gated:{go}") as served:
+        writer = served.log_in("export", isid=ISIDS[0], keys=KEYS)
+        session = served.log_in("export", isid=ISIDS[1], keys=KEYS)
+        with writer, session:
+            writing = writer.start(write_cdb("2a", 8, 1), write=new, immediate=512)
+            writer.inquire()  # answered in order: the write before it has been begun
+            data = populate([(8, 1)])
+            asking = session.start(bytes.fromhex(cdb(PT, 1, len(data))), write=data, immediate=len(data))
+            for _ in range(20):  # VERIFY takes the same way through threads, and waits for nobody
+                looking = session.start(bytes.fromhex("2f 00 00000064 00 0001 00"))
+                pdu = session.take()
+                assert pdu.itt == looking, "the token was made while a write was half done"
+            go.touch()
+            assert session.finish(asking, data).status == 0
+            assert writer.finish(writing, new).status == 0
+            assert use(session, ask(session, 1).token, [(16, 1)]).status == 0
+            assert session.read(16, 1) == new
 
 
 def test_copy_in_the_background_is_followed_by_its_list_identifier(session: Session) -> None:
