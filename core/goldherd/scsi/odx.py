@@ -7,6 +7,7 @@ changes nothing; WRITE USING TOKEN with IMMED answers when its list was checked 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import structlog
 
@@ -109,7 +110,7 @@ def _ranges(unit: LogicalUnit, data: bytes, begin: int) -> list[tuple[int, int]]
         if blocks:
             ranges.append((lba, blocks))
     in_order = sorted(ranges)
-    if any(lba + blocks > after for (lba, blocks), (after, _) in zip(in_order, in_order[1:], strict=False)):
+    if any(lba + blocks > after for (lba, blocks), (after, _) in pairwise(in_order)):
         raise invalid_parameter(begin, "Two ranges hold the same block.")
     if sum(blocks for _, blocks in ranges) * unit.block_size > limits.ROD_BYTES_MAX:
         raise invalid_parameter(begin, "The ranges are larger than VPD 8F allows.")
@@ -196,11 +197,10 @@ def _perform_quietly(call: Call, work: _Work, operation: CopyOperation) -> None:
         return
     try:
         _perform(call, work, operation)
-    except TaskAbortedError:
-        pass
-    except (GoldherdError, OSError) as error:
+    except (GoldherdError, OSError, TaskAbortedError) as error:
         log = structlog.get_logger("goldherd.scsi")
-        log.warning("a copy in the background failed", unit=repr(call.unit), reason=str(error))
+        reason = str(error) or "it was ended"
+        log.warning("a copy in the background did not get to its end", unit=repr(call.unit), reason=reason)
     except Exception:
         structlog.get_logger("goldherd.scsi").exception("a copy failed", unit=repr(call.unit))
 
