@@ -134,6 +134,23 @@ COPY_SEGMENT_BYTES_MAX: Final = 256 << 20
 COPY_RESULTS_MAX: Final = 16
 """Finished EXTENDED COPY commands whose status is held per nexus."""
 
+ROD_TOKENS_MAX: Final = 128
+"""ROD tokens a target knows at once, with at most 64 ranges each: Windows uses each within a second."""
+ROD_RANGES_MAX: Final = 64
+"""MAXIMUM RANGE DESCRIPTORS of VPD 8F: fragments of a file in one token; Windows sends no more by itself."""
+ROD_BYTES_MAX: Final = 256 << 20
+"""MAXIMUM TOKEN TRANSFER SIZE of VPD 8F in bytes: the most that Windows asks of one WRITE USING TOKEN."""
+ROD_BYTES_OPTIMAL: Final = 64 << 20
+"""OPTIMAL TRANSFER COUNT of VPD 8F in bytes: Windows wants one command to end within four seconds."""
+ROD_INACTIVITY_SECONDS: Final = 30
+"""DEFAULT INACTIVITY TIMEOUT: a copy uses its token at once; what is forgotten costs writes a look at it."""
+ROD_INACTIVITY_SECONDS_MAX: Final = 300
+"""MAXIMUM INACTIVITY TIMEOUT."""
+ROD_LIFETIME_SECONDS_MAX: Final = 3600
+"""However often a token is used, it ends after so long."""
+COPY_OPERATIONS_MAX: Final = 64
+"""Copy operations with 32-bit list identifiers that a nexus has under way or may still ask about."""
+
 # --- server -----------------------------------------------------------------------------------------------
 REACTORS_MAX: Final = 256
 """More data plane threads than any machine has cores is a mistyped number."""

@@ -30,6 +30,8 @@ LOGIN_REQUESTS_MAX: Final = 40
 DISK_BYTES: Final = 1 << 20
 COMMANDS_MAX: Final = 16
 CDB_BYTES: Final = 16
+TOKEN_HERE: Final = b"TOKEN"
+"""How a WRITE USING TOKEN in an input asks for the token that was told last."""
 
 
 class Host:
@@ -109,6 +111,7 @@ def fuzz_scsi(data: bytes) -> None:
     nexus = Nexus(unit, "iqn.2026-11.a:i", bytes(6))
     unit.attach(nexus)
     nexus.take_attention()
+    token = b""
     for _ in range(COMMANDS_MAX):
         cdb, data = data[:CDB_BYTES], data[CDB_BYTES:]
         if len(cdb) < CDB_BYTES:
@@ -117,10 +120,16 @@ def fuzz_scsi(data: bytes) -> None:
         data_out, data = data[:length], data[length:]
         if cdb[0] == 0x48:  # SANITIZE takes five seconds by design
             continue
+        if data_out[16:21] == TOKEN_HERE and token:  # no input can hold a token that is valid in this run
+            data_out = data_out[:16] + token + data_out[528:]
         reply = execute(nexus, cdb, data_out, expected_data_out=length)
         assert reply.status in (0x00, 0x02, 0x04, 0x08, 0x18, 0x28, 0x40)
         assert (reply.status == 0x02) == bool(reply.sense)
         assert internal_failure(reply.sense) is False, f"an exception in {cdb.hex()}"
+        if reply.after is not None:
+            reply.after()
+        if cdb[:2] == b"\x84\x07" and len(reply.data_in) == 550:
+            token = reply.data_in[38:]
 
 
 def internal_failure(sense: bytes) -> bool:

@@ -9,6 +9,7 @@ from tests.hostile import wire
 from tests.hostile.client import Client
 from tests.hostile.field import Field
 from tests.hostile.wire import FINAL, READ_BIT, WRITE_BIT
+from tests.support.odx import ZERO_TOKEN, populate, write_using
 
 SHAPES: Final = 6
 EXPECTED: Final = (0, 512, 65536, 0xFFFFFFFF)
@@ -60,6 +61,8 @@ def parameter_lists() -> dict[str, tuple[bytes, bytes]]:
         "PERSISTENT RESERVE OUT REGISTER": (b"\x5f\x00" + bytes(14), reservation),
         "PERSISTENT RESERVE OUT REGISTER AND MOVE": (b"\x5f\x07" + bytes(14), reservation + bytes(40)),
         "EXTENDED COPY": (b"\x83\x00" + bytes(14), copy),
+        "POPULATE TOKEN": (b"\x83\x10" + bytes(14), populate([(0, 8), (64, 8)])),
+        "WRITE USING TOKEN": (b"\x83\x11" + bytes(14), write_using(ZERO_TOKEN, [(0, 8), (64, 8)])),
         "WRITE SAME(10)": (b"\x41" + bytes(6) + b"\x00\x08\x00" + bytes(6), bytes(512)),
         "COMPARE AND WRITE": (b"\x89" + bytes(12) + b"\x01\x00\x00", bytes(1024)),
         "SANITIZE OVERWRITE": (b"\x48\x81" + bytes(14), bytes([1, 0, 0, 4]) + bytes(4)),
@@ -73,6 +76,8 @@ LENGTHS: Final = {
     "PERSISTENT RESERVE OUT REGISTER": (5, 4),
     "PERSISTENT RESERVE OUT REGISTER AND MOVE": (5, 4),
     "EXTENDED COPY": (10, 4),
+    "POPULATE TOKEN": (10, 4),
+    "WRITE USING TOKEN": (10, 4),
     "SANITIZE OVERWRITE": (7, 2),
 }
 """Where the PARAMETER LIST LENGTH stands: (offset, bytes)."""

@@ -31,6 +31,17 @@ class CountingImage(MemoryImage):
         self._data[offset_bytes : offset_bytes + length_bytes] = bytes(length_bytes)
 
 
+class HookedImage:
+    """An image whose read() is another."""
+
+    def __init__(self, image: MemoryImage, read: object) -> None:
+        self._image = image
+        self.read = read
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._image, name)
+
+
 class Initiator:
     """One nexus, and a short way to send commands over it."""
 
@@ -104,6 +115,13 @@ def unit(target: Target, image: CountingImage, tmp_path: Path) -> LogicalUnit:
     return LogicalUnit(
         image, lun=0, target=target, identity="node-001", persist_path=tmp_path / "reservations.json"
     )
+
+
+@pytest.fixture
+def filled(unit: LogicalUnit) -> LogicalUnit:
+    """The unit with eight blocks that are not zeros, from LBA 100 on."""
+    unit.image.write(100 * 512, memoryview(b"\xaa" * 2048 + b"\xbb" * 2048))
+    return unit
 
 
 @pytest.fixture

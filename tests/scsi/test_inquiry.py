@@ -125,5 +125,54 @@ def test_does_not_rotate(a) -> None:
     assert page(a, "b1")[4:8].hex() == "00010050"
 
 
+def third_party_copy(initiator) -> dict[int, bytes]:
+    """The descriptors of VPD page 8F by their type, each a multiple of four bytes (SPC-4 7.8.17)."""
+    data = page(initiator, "8f")[4:]
+    found: dict[int, bytes] = {}
+    while data:
+        kind, length = int.from_bytes(data[0:2]), int.from_bytes(data[2:4])
+        assert length % 4 == 0
+        assert len(data) >= 4 + length
+        found[kind], data = data[4 : 4 + length], data[4 + length :]
+    return found
+
+
+def test_third_party_copy_descriptors_come_in_order(a) -> None:
+    assert list(third_party_copy(a)) == [0x0000, 0x0001, 0x0004, 0x0008, 0x000D, 0x0106, 0x0108]
+
+
 def test_third_party_copy_lists_the_commands_there_are(a) -> None:
-    assert page(a, "8f")[4:].hex() == "0001000c" + "08" + "830100" + "8403000304" + "000000"
+    assert third_party_copy(a)[0x0001].hex() == "0d" "83040010111c" "84050003040507" "0000"
+
+
+def test_third_party_copy_tells_the_limits_of_tokens(a, make_unit, initiator_on) -> None:
+    """SBC-3 table 199: what Windows looks for before it uses tokens; sizes are in blocks."""
+    large = initiator_on(make_unit(1, block_size=4096))
+    for initiator, size in ((a, 512), (large, 4096)):
+        data = third_party_copy(initiator)[0x0000]
+        assert len(data) == 0x20
+        assert int.from_bytes(data[6:8]) == 64
+        assert (int.from_bytes(data[8:12]), int.from_bytes(data[12:16])) == (300, 30)
+        assert int.from_bytes(data[16:24]) * size == 256 << 20
+        assert int.from_bytes(data[24:32]) * size == 64 << 20
+
+
+def test_third_party_copy_tells_the_features_of_tokens(a) -> None:
+    """Lifetimes, and the largest range: without it MAXIMUM TRANSFER LENGTH would bound it (SBC-3 5.12.3)."""
+    data = third_party_copy(a)[0x0106]
+    assert data[0] == 0
+    assert [int.from_bytes(data[at : at + 4]) for at in (12, 16, 20)] == [30, 3600, 300]
+    assert data[42:48].hex() == "0030" "0000002c"
+    assert [int.from_bytes(data[44 + at : 52 + at]) >> 20 for at in (8, 16, 24, 32)] == [256, 64, 64, 64]
+
+
+def test_third_party_copy_tells_the_types_of_tokens(a) -> None:
+    data = third_party_copy(a)[0x0108]
+    assert data[2:4] == (128).to_bytes(2)
+    assert [data[at : at + 8].hex() for at in (4, 68)] == ["0080000103000001", "ffff000102000000"]
+
+
+def test_copy_group_is_that_of_the_target(a, make_unit, initiator_on) -> None:
+    group = third_party_copy(a)[0x000D]
+    assert group[:3].hex() == "121000"
+    assert third_party_copy(initiator_on(make_unit(1)))[0x000D] == group

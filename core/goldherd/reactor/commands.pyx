@@ -19,6 +19,7 @@ from goldherd.reactor.tasks cimport bounce, conclude, data_arrived, fail, find_r
 from goldherd.scsi.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.unit cimport (
     Answer, Answers, BOUNCE_ALL, BOUNCE_PREBUILT, BOUNCE_READ, BOUNCE_WRITE, NexusState, UnitState, WRITE_THROUGH)
+from goldherd.scsi.watch cimport touch
 from goldherd.session.session cimport (
     PHASE_DATA_OUT, PHASE_READ, PURPOSE_FLUSH, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE, Session,
     Task, in_window)
@@ -236,6 +237,7 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
             and arrived <= <uint32_t>WRITE_INLINE_BYTES_MAX and c.immediate_data and arrived <= c.first_burst
             and not unit.image_flags & IMAGE_STORE_BLOCKS):
         # The everyday small write: all data is here, and the page cache takes it at once.
+        touch(unit.watches, offset, length)
         result = (<Image>unit.image).store(offset, length, <const char*>data)
         if result >= 0:
             memcpy(&itt, header + ITT, 4)

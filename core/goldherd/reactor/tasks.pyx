@@ -22,6 +22,7 @@ from goldherd.reactor.order cimport stop_stalling
 from goldherd.reactor.slots cimport (
     dequeue, enqueue, release_buffer, release_connection, release_task, stop_running, stop_watching, take_buffer,
     unqueue, watch)
+from goldherd.scsi.watch cimport touch
 from goldherd.session.session cimport (
     PHASE_DATA_OUT, PHASE_PARKED, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_R2T, PHASE_READ,
     PHASE_REPLY, PHASE_ROOM, PHASE_WRITE, PURPOSE_FLUSH, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE)
@@ -178,6 +179,8 @@ cdef void execute(Core* core, Task* task) noexcept nogil:
     if task.chunk == 0:
         stored(core, task)
         return
+    # Here, not in the pool: the list of watches is good for this step only.
+    touch(task.nexus.unit.watches, task.offset + task.done, task.chunk)
     if task.nexus.unit.image_flags & IMAGE_STORE_BLOCKS or task.chunk > WRITE_INLINE_BYTES_MAX:
         start_job(core, task, PURPOSE_WRITE)
         return

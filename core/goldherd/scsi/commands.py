@@ -5,18 +5,18 @@ check and the choice of thread are all made from it. `execute` does the checks i
 SPC-4 and turns every exception into sense data; handlers do only their own work.
 """
 
-import errno
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from goldherd.errors import CommandError, ImageError, Sense, StorageFullError
+from goldherd.errors import CommandError, ImageError, Sense
 from goldherd.scsi import (
     capacity,
     copy,
     copy_results,
     mode,
+    odx,
     opcodes,
     persistent_in,
     persistent_out,
@@ -188,6 +188,14 @@ TABLE: Final[tuple[Command, ...]] = (
     # --- copying ---
     Command("EXTENDED COPY(LID1)", "83 00 .. .. .. .. .. .. .. .. ff ff ff ff .. 04", copy.extended_copy,
             action=0x00, direction=_OUT, access=None, medium=_READY, length=copy.list_length, blocking=True),
+    Command("POPULATE TOKEN", "83 10 .. .. .. .. ff ff ff ff ff ff ff ff 3f 04", odx.populate_token,
+            action=0x10, direction=_OUT, access=_READ, medium=_READY, length=copy.list_length, blocking=True,
+            exclusive=True),
+    Command("WRITE USING TOKEN", "83 11 .. .. .. .. ff ff ff ff ff ff ff ff 3f 04", odx.write_using_token,
+            action=0x11, direction=_OUT, access=_WRITE, medium=_WRITABLE, length=copy.list_length,
+            blocking=True),
+    Command("COPY OPERATION ABORT", "83 1c ff ff ff ff .. .. .. .. .. .. .. .. .. 04",
+            copy_results.copy_operation_abort, action=0x1C, blocking=True),
     Command("RECEIVE COPY STATUS(LID1)", "84 00 ff .. .. .. .. .. .. .. ff ff ff ff .. 04",
             copy_results.copy_status, action=0x00, direction=_IN, access=_WRITE, allocation=(10, 4)),
     Command("RECEIVE COPY OPERATING PARAMETERS", "84 03 ff .. .. .. .. .. .. .. ff ff ff ff .. 04",
@@ -195,6 +203,10 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("RECEIVE COPY FAILED SEGMENT DETAILS", "84 04 ff .. .. .. .. .. .. .. ff ff ff ff .. 04",
             copy_results.failed_segment_details, action=0x04, direction=_IN, access=_WRITE, allocation=(10,
             4)),
+    Command("RECEIVE COPY STATUS(LID4)", "84 05 ff ff ff ff .. .. .. .. ff ff ff ff .. 04",
+            copy_results.copy_status_lid4, action=0x05, direction=_IN, access=_WRITE, allocation=(10, 4)),
+    Command("RECEIVE ROD TOKEN INFORMATION", "84 07 ff ff ff ff .. .. .. .. ff ff ff ff .. 04",
+            copy_results.rod_token_information, action=0x07, direction=_IN, access=_WRITE, allocation=(10, 4)),
 
     # --- about the target ---
     Command("REPORT TARGET PORT GROUPS", "a3 2a .. .. .. .. ff ff ff ff .. 04",
@@ -332,17 +344,6 @@ def _cut(command: Command, cdb: bytes, data: bytes) -> bytes:
 
 # --- errors of the medium ---
 
-_BY_ERRNO: Final[dict[int, Sense]] = {
-    errno.ENOSPC: codes.SPACE_ALLOCATION_FAILED,
-    errno.EDQUOT: codes.SPACE_ALLOCATION_FAILED,
-    errno.EFBIG: codes.SPACE_ALLOCATION_FAILED,
-    errno.EROFS: codes.WRITE_PROTECTED,
-    errno.ENOMEM: codes.INTERNAL_TARGET_FAILURE,
-}
-_BY_KIND: Final[dict[str, Sense]] = {"read": codes.UNRECOVERED_READ_ERROR}
-"""Every other kind of I/O changes the medium: 03/0C/00."""
-
-
 def io_error(unit: LogicalUnit, kind: str, number: int, lba: int | None = None) -> Reply:
     """The answer for I/O that failed in the data plane.
 
@@ -351,20 +352,13 @@ def io_error(unit: LogicalUnit, kind: str, number: int, lba: int | None = None) 
         number: the errno, of either sign.
         lba: the first block concerned, for the INFORMATION field of medium errors.
     """
-    sense = _BY_ERRNO.get(abs(number)) or _BY_KIND.get(kind, codes.WRITE_ERROR)
-    return _check_condition(unit, sense._replace(information=lba) if sense.key == 0x3 else sense)
+    return _check_condition(unit, codes.of_errno(kind, number, lba))
 
 
 def _image_error(unit: LogicalUnit, command: Command | None, error: ImageError | OSError) -> Reply:
-    number = (
-        errno.ENOSPC if isinstance(error, StorageFullError) else getattr(error, "errno", None) or errno.EIO
-    )
-    offset = getattr(error, "offset", None)
     reads = command is not None and command.medium is Medium.READY
     structlog.get_logger("goldherd.scsi").error("a disk failed", unit=repr(unit), reason=str(error))
-    return io_error(
-        unit, "read" if reads else "write", number, None if offset is None else offset // unit.block_size
-    )
+    return _check_condition(unit, codes.of_image_error(error, "read" if reads else "write", unit.block_size))
 
 
 def _check_condition(unit: LogicalUnit, sense: Sense) -> Reply:

@@ -84,7 +84,7 @@ def _copy(call: Call, segment: Segment) -> None:
         data = segment.source.image.read(offset, length)
         at = segment.destination_offset + offset - segment.source_offset
         with segment.destination.media:
-            segment.destination.image.write(at, memoryview(data))
+            segment.destination.write(at, memoryview(data))
     if not segment.destination.mode.write_cache:
         segment.destination.image.flush()
     written(call)

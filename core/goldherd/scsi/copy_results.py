@@ -1,15 +1,25 @@
-"""RECEIVE COPY RESULTS: what EXTENDED COPY can do, and what became of one (SPC-4 6.19, 6.20)."""
+"""RECEIVE COPY RESULTS and its relatives: what copying can do, what became of a copy, its end (SPC-4 6.3, 6.19 to
+6.26)."""
+
+from typing import Final
 
 from goldherd import limits
 from goldherd.scsi import copy
-from goldherd.scsi.call import Call
+from goldherd.scsi.call import Call, Status, TaskAbortedError
 from goldherd.scsi.nexus import CopyResult
-from goldherd.scsi.sense import invalid_field
+from goldherd.scsi.operation import CopyOperation, Progress
+from goldherd.scsi.sense import encode, invalid_field
 
 _COMPLETED, _COMPLETED_WITH_ERRORS = 0x01, 0x02
 _KIBIBYTES = 0x01
 _GRANULARITY_EXPONENT = 9
 _SENSE_AT = 60
+_LIST_IDENTIFIER_AT = 2
+_DESTINATION_BLOCKS: Final = 0xF1
+_UPDATE_MILLISECONDS: Final = 100
+"""How soon a running copy may be asked about again: a few steps later."""
+_NO_MORE_UPDATES: Final = 0xFFFFFFFE
+_ABORT_LOOKS_SECONDS: Final = 0.1
 
 
 def _result(call: Call) -> CopyResult:
@@ -63,3 +73,69 @@ def operating_parameters(call: Call) -> bytes:  # noqa: ARG001 - the signature o
         data[offset : offset + length] = value.to_bytes(length)
     data[0:4] = (len(data) - 4).to_bytes(4)
     return bytes(data)
+
+
+# --- 32-bit list identifiers ---
+
+
+def _operation(call: Call) -> CopyOperation:
+    operation = call.nexus.operations.get(call.number(_LIST_IDENTIFIER_AT, 4))
+    if operation is None:
+        raise invalid_field(_LIST_IDENTIFIER_AT, "No copy with that list identifier is known.")
+    return operation
+
+
+def copy_status_lid4(call: Call) -> bytes:
+    """RECEIVE COPY STATUS(LID4): the shared status header alone (SPC-4 table 248)."""
+    data = _status_header(call, _operation(call))
+    return (len(data)).to_bytes(4) + data
+
+
+def rod_token_information(call: Call) -> bytes:
+    """RECEIVE ROD TOKEN INFORMATION: the same with the token, if one was made (SPC-4 6.26, SBC-3 5.25).
+
+    The token may be asked for again until its list identifier is used for something else; an ALLOCATION LENGTH
+    of 0 forgets it.
+    """
+    operation = _operation(call)
+    data = _status_header(call, operation)
+    token = operation.token
+    if not call.number(10, 4):
+        operation.token = b""
+    descriptor = bytes(2) + token if token else b""
+    data += len(descriptor).to_bytes(4) + descriptor
+    return len(data).to_bytes(4) + data
+
+
+def _status_header(call: Call, operation: CopyOperation) -> bytes:
+    """The shared third-party copy status header, without AVAILABLE DATA."""
+    progress = operation.progress  # read once: another thread may be at work
+    running = progress in (Progress.FOREGROUND, Progress.BACKGROUND)
+    sense = b""
+    status = Status.GOOD
+    if progress is Progress.TERMINATED:
+        status = Status.TASK_ABORTED
+    elif operation.sense.key and not running:
+        status = Status.CHECK_CONDITION
+        sense = encode(operation.sense, descriptor=call.unit.mode.descriptor_sense)
+    padded = sense + bytes(-len(sense) % 4)
+    return (
+        bytes([operation.action, progress])
+        + (operation.steps & 0xFFFF).to_bytes(2)
+        + (_UPDATE_MILLISECONDS if running else _NO_MORE_UPDATES).to_bytes(4)
+        + bytes([status, len(padded), len(sense), _DESTINATION_BLOCKS])
+        + operation.transferred_blocks.to_bytes(8)
+        + bytes(8)  # no segments
+        + padded
+    )
+
+
+def copy_operation_abort(call: Call) -> None:
+    """COPY OPERATION ABORT: answers when nothing of the copy can reach a disk any more (SPC-4 5.17.4.7)."""
+    operation = _operation(call)
+    if not operation.running:
+        raise invalid_field(_LIST_IDENTIFIER_AT, "That copy is not under way.")
+    operation.cancel()
+    while not operation.over.wait(_ABORT_LOOKS_SECONDS):
+        if call.aborted():
+            raise TaskAbortedError

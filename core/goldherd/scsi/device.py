@@ -20,6 +20,8 @@ from goldherd.scsi.call import Access
 from goldherd.scsi.mode import ModePages
 from goldherd.scsi.nexus import Flag, Nexus
 from goldherd.scsi.persistent import Port, Reservations
+from goldherd.scsi.rod import Rods
+from goldherd.scsi.watch import Watch
 
 COMPANY_ID: Final = 0x026768
 """The 24 bits that NAA and EUI-64 begin with; none is assigned to goldherd, so the local bit is set."""
@@ -38,6 +40,7 @@ class Target:
         self.name = name
         self.portal_group_tags = tuple(sorted(set(portal_group_tags)))
         self.units: dict[int, LogicalUnit] = {}
+        self.rods = Rods(name)
 
     def port_name(self, tag: int) -> str:
         """The SCSI target port name of a portal group (RFC 7143 4.2.7.1)."""
@@ -126,6 +129,9 @@ class LogicalUnit:
         self.sanitize_failed = False
         self.on_change: Callable[[], None] | None = None
         """Called when prebuilt answers must be made again."""
+        self.on_watch: Callable[[tuple[Watch, ...]], None] | None = None
+        """Called with all watches when there is another or one less; afterwards the data plane keeps to them."""
+        self.watches: tuple[Watch, ...] = ()
         self._known_ports: OrderedDict[Port, None] = OrderedDict()
         target.units[lun] = self
 
@@ -146,6 +152,45 @@ class LogicalUnit:
         """WRITE SAME NON-ZERO: thin units refuse WRITE SAME of 0 blocks, which elsewhere means all to the
         end; a field left empty by mistake would allocate the whole disk."""
         return self.thin
+
+    @property
+    def identification_descriptor(self) -> bytes:
+        """The unit as a CSCD descriptor names it (SPC-4 6.4.5.6)."""
+        designator = bytes([0x01, 0x03, 0, len(self.naa)]) + self.naa
+        return bytes([0xE4, 0, 0, 0]) + designator.ljust(25, b"\x00") + self.block_size.to_bytes(3)
+
+    # --- changes of the medium ---
+
+    def write(self, offset_bytes: int, data: memoryview) -> None:
+        """Takes data into the image: the door of all writes that Python carries out."""
+        with self.media:
+            self._touch(offset_bytes, len(data))
+            self.image.write(offset_bytes, data)
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        """Makes a range of the image read as zeros: the other door."""
+        with self.media:
+            self._touch(offset_bytes, length_bytes)
+            self.image.discard(offset_bytes, length_bytes)
+
+    def _touch(self, offset_bytes: int, length_bytes: int) -> None:
+        for watch in self.watches:
+            watch.touch(offset_bytes, length_bytes)
+
+    def watch(self, watch: Watch) -> None:
+        """Writes mark it from now on; hold `media`, so that none is under way in Python."""
+        with self.lock:
+            self._set_watches((*self.watches, watch))
+
+    def unwatch(self, watch: Watch) -> None:
+        """Writes no longer mark it."""
+        with self.lock:
+            self._set_watches(tuple(other for other in self.watches if other is not watch))
+
+    def _set_watches(self, watches: tuple[Watch, ...]) -> None:
+        self.watches = watches
+        if self.on_watch is not None:
+            self.on_watch(watches)
 
     # --- state ---
 
@@ -193,7 +238,7 @@ class LogicalUnit:
         with self.lock:
             self.nexuses = [other for other in self.nexuses if other is not nexus]
             nexus.prevents_removal = False
-            nexus.copy_results.clear()
+            nexus.forget_copies()
             if self.reserved_by is nexus:
                 self.reserved_by = None
                 for other in self.nexuses:
@@ -252,7 +297,7 @@ class LogicalUnit:
             self.mode.reset()
             for nexus in self.nexuses:
                 nexus.prevents_removal = False
-                nexus.copy_results.clear()
+                nexus.forget_copies()
             self.changed()
 
     def __repr__(self) -> str:

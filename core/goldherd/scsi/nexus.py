@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from goldherd import limits
-from goldherd.errors import Sense
+from goldherd.errors import CommandError, Sense
+from goldherd.scsi import sense as codes
+from goldherd.scsi.operation import CopyOperation
 
 if TYPE_CHECKING:
     from goldherd.scsi.device import LogicalUnit
@@ -66,6 +68,8 @@ class Nexus:
         self.prevents_removal = False
         self.copy_results: dict[int, CopyResult] = {}
         """Status of finished EXTENDED COPY commands by list identifier, oldest first (SPC-4 6.20.2)."""
+        self.operations: dict[int, CopyOperation] = {}
+        """Copy operations by their 32-bit list identifier, the one begun first first (SPC-4 5.17.4)."""
         self._attentions: list[Sense] = []
 
     @property
@@ -112,6 +116,38 @@ class Nexus:
         self.copy_results[list_identifier] = result
         while len(self.copy_results) > limits.COPY_RESULTS_MAX:
             self.copy_results.pop(next(iter(self.copy_results)))
+
+    def begin_copy(self, list_identifier: int, operation: CopyOperation) -> bool:
+        """Keeps a copy operation that begins; the one that ended first goes when there are too many.
+
+        Returns: False when there is no place, because all are under way. Raises CommandError (05/00/16) while
+        another with that list identifier is under way.
+        """
+        with self.unit.lock:
+            before = self.operations.get(list_identifier)
+            if before is not None and before.running:
+                raise CommandError(
+                    "A copy with that list identifier is under way.", sense=codes.OPERATION_IN_PROGRESS
+                )
+            self.operations.pop(list_identifier, None)
+            if len(self.operations) >= limits.COPY_OPERATIONS_MAX:
+                over = next((key for key, other in self.operations.items() if not other.running), None)
+                if over is None:
+                    return False
+                del self.operations[over]
+            self.operations[list_identifier] = operation
+            return True
+
+    def cancel_copies(self) -> None:
+        """Ends the copy operations that are under way, each at its next step."""
+        for operation in list(self.operations.values()):
+            operation.cancel()
+
+    def forget_copies(self) -> None:
+        """Ends them, and forgets what is over: a reset, or the loss of the nexus (SPC-4 6.24)."""
+        self.cancel_copies()
+        self.copy_results.clear()
+        self.operations.clear()
 
     def set_flags(self, flags: int) -> None:
         """Called by the unit; tells the data plane when something changed."""

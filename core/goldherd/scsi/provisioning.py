@@ -43,9 +43,9 @@ def fill(call: Call, lba: int, count: int, block: bytes, *, discard: bool) -> No
     for offset, length in steps(call, lba * size, count * size, size):
         with unit.media:
             if discard:
-                unit.image.discard(offset, length)
+                unit.discard(offset, length)
             else:
-                unit.image.write(offset, pattern[:length])
+                unit.write(offset, pattern[:length])
 
 
 def unmap_length(cdb: bytes, block_size: int) -> int:  # noqa: ARG001 - the signature of all lengths
@@ -60,7 +60,7 @@ def unmap(call: Call) -> None:
     for lba, count in ranges:
         for offset, length in steps(call, lba * size, count * size, size):
             with call.unit.media:
-                call.unit.image.discard(offset, length)
+                call.unit.discard(offset, length)
     if ranges:
         written(call)
 

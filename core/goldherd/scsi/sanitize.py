@@ -46,7 +46,7 @@ def overwrite(call: Call) -> Reply:
         for number, content in enumerate(passes):
             step = memoryview(content * (limits.STEP_BYTES // size))
             for offset in range(0, end, limits.STEP_BYTES):
-                unit.image.write(offset, step[: min(limits.STEP_BYTES, end - offset)])
+                unit.write(offset, step[: min(limits.STEP_BYTES, end - offset)])
                 done = (number + min(1.0, (offset + limits.STEP_BYTES) / end)) / count
                 unit.sanitize_progress = done
                 time.sleep(max(0.0, begin + done * limits.SANITIZE_SECONDS_MIN - time.monotonic()))
@@ -62,7 +62,7 @@ def erase(call: Call) -> Reply:
     def work(unit: LogicalUnit) -> None:
         end = unit.block_count * unit.block_size
         for offset in range(0, end, limits.STEP_BYTES):
-            unit.image.discard(offset, min(limits.STEP_BYTES, end - offset))
+            unit.discard(offset, min(limits.STEP_BYTES, end - offset))
             unit.sanitize_progress = offset / end
 
     return _run(call, work)
@@ -83,6 +83,8 @@ def _run(call: Call, work: Callable[[LogicalUnit], None]) -> Reply:
         unit.check_ready(to_sanitize=True)
         unit.sanitize_progress = 0.0
         unit.changed()
+        for nexus in unit.nexuses:
+            nexus.cancel_copies()
     if call.cdb[1] & 0x80:
         return Reply(after=lambda: _finish_quietly(unit, work))
     _finish(unit, work)

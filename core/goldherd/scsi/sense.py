@@ -5,9 +5,10 @@ these;
 `encode` makes the bytes.
 """
 
+import errno
 from typing import Final
 
-from goldherd.errors import CommandError, Sense
+from goldherd.errors import CommandError, ImageError, Sense, StorageFullError
 
 # --- NO SENSE, RECOVERED ERROR ---
 NO_SENSE: Final = Sense(0x0, 0x00, 0x00)
@@ -26,6 +27,7 @@ SANITIZE_FAILED: Final = Sense(0x3, 0x31, 0x03)
 INTERNAL_TARGET_FAILURE: Final = Sense(0x4, 0x44, 0x00)
 
 # --- ILLEGAL REQUEST ---
+OPERATION_IN_PROGRESS: Final = Sense(0x5, 0x00, 0x16)
 INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT: Final = Sense(0x5, 0x0E, 0x03)
 PARAMETER_LIST_LENGTH_ERROR: Final = Sense(0x5, 0x1A, 0x00)
 INVALID_COMMAND_OPERATION_CODE: Final = Sense(0x5, 0x20, 0x00)
@@ -39,9 +41,19 @@ UNSUPPORTED_TARGET_DESCRIPTOR_TYPE: Final = Sense(0x5, 0x26, 0x07)
 TOO_MANY_SEGMENT_DESCRIPTORS: Final = Sense(0x5, 0x26, 0x08)
 UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE: Final = Sense(0x5, 0x26, 0x09)
 INLINE_DATA_LENGTH_EXCEEDED: Final = Sense(0x5, 0x26, 0x0B)
+TOKEN_UNUSABLE: Final = Sense(0x5, 0x23, 0x00)
+TOKEN_TYPE_NOT_SUPPORTED: Final = Sense(0x5, 0x23, 0x01)
+REMOTE_TOKEN_NOT_SUPPORTED: Final = Sense(0x5, 0x23, 0x02)
+TOKEN_UNKNOWN: Final = Sense(0x5, 0x23, 0x04)
+TOKEN_CORRUPT: Final = Sense(0x5, 0x23, 0x05)
+TOKEN_EXPIRED: Final = Sense(0x5, 0x23, 0x07)
+TOKEN_CANCELLED: Final = Sense(0x5, 0x23, 0x08)
+TOKEN_DELETED: Final = Sense(0x5, 0x23, 0x09)
+TOKEN_LENGTH_INVALID: Final = Sense(0x5, 0x23, 0x0A)
 SAVING_PARAMETERS_NOT_SUPPORTED: Final = Sense(0x5, 0x39, 0x00)
 MEDIUM_REMOVAL_PREVENTED: Final = Sense(0x5, 0x53, 0x02)
 INSUFFICIENT_REGISTRATION_RESOURCES: Final = Sense(0x5, 0x55, 0x04)
+INSUFFICIENT_RESOURCES_FOR_ROD_TOKEN: Final = Sense(0x5, 0x55, 0x0D)
 
 # --- UNIT ATTENTION ---
 MEDIUM_MAY_HAVE_CHANGED: Final = Sense(0x6, 0x28, 0x00)
@@ -66,7 +78,9 @@ SPACE_ALLOCATION_FAILED: Final = Sense(0x7, 0x27, 0x07)
 COPY_ABORTED: Final = Sense(0xA, 0x00, 0x00)
 COPY_TARGET_UNREACHABLE: Final = Sense(0xA, 0x08, 0x04)
 COPY_TARGET_NOT_REACHABLE: Final = Sense(0xA, 0x0D, 0x02)
+COPY_UNDERRUN: Final = Sense(0xA, 0x0D, 0x04)
 COPY_LBA_OUT_OF_RANGE: Final = Sense(0xA, 0x21, 0x00)
+COPY_CLEARED: Final = Sense(0xA, 0x2F, 0x02)
 
 # --- MISCOMPARE ---
 MISCOMPARE_DURING_VERIFY: Final = Sense(0xE, 0x1D, 0x00)
@@ -139,3 +153,37 @@ def invalid_parameter(field: int, why: str, bit: int | None = None) -> CommandEr
 def list_too_short(why: str) -> CommandError:
     """05/1A/00: the parameter list ends before what it must hold."""
     return CommandError(why, sense=PARAMETER_LIST_LENGTH_ERROR)
+
+
+# --- errors of the medium ---
+
+_BY_ERRNO: Final[dict[int, Sense]] = {
+    errno.ENOSPC: SPACE_ALLOCATION_FAILED,
+    errno.EDQUOT: SPACE_ALLOCATION_FAILED,
+    errno.EFBIG: SPACE_ALLOCATION_FAILED,
+    errno.EROFS: WRITE_PROTECTED,
+    errno.ENOMEM: INTERNAL_TARGET_FAILURE,
+}
+_BY_KIND: Final[dict[str, Sense]] = {"read": UNRECOVERED_READ_ERROR}
+"""Every other kind of I/O changes the medium: 03/0C/00."""
+
+
+def of_errno(kind: str, number: int, lba: int | None = None) -> Sense:
+    """The sense of I/O that failed.
+
+    Args:
+        kind: "read", "write", "flush" or "discard".
+        number: the errno, of either sign.
+        lba: the first block concerned, for the INFORMATION field of medium errors.
+    """
+    sense = _BY_ERRNO.get(abs(number)) or _BY_KIND.get(kind, WRITE_ERROR)
+    return sense._replace(information=lba) if sense.key == 0x3 else sense
+
+
+def of_image_error(error: ImageError | OSError, kind: str, block_size: int) -> Sense:
+    """The sense of what an image raised while it did something of that kind."""
+    number = (
+        errno.ENOSPC if isinstance(error, StorageFullError) else getattr(error, "errno", None) or errno.EIO
+    )
+    offset = getattr(error, "offset", None)
+    return of_errno(kind, number, None if offset is None else offset // block_size)

@@ -124,7 +124,7 @@ def store(call: Call, lba: int, data: memoryview) -> None:
     """Writes whole blocks; one command at a time among those that are executed in Python."""
     if data:
         with call.unit.media:
-            call.unit.image.write(lba * call.unit.block_size, data)
+            call.unit.write(lba * call.unit.block_size, data)
 
 
 def verify(call: Call) -> None:
@@ -201,7 +201,7 @@ def orwrite(call: Call) -> None:
         for offset, length in steps(call, lba * size, count * size, size):
             came = int.from_bytes(call.data_out[offset - lba * size : offset - lba * size + length])
             there = int.from_bytes(call.unit.image.read(offset, length))
-            call.unit.image.write(offset, memoryview((came | there).to_bytes(length)))
+            call.unit.write(offset, memoryview((came | there).to_bytes(length)))
         written(call, force=bool(call.cdb[1] & _FUA))
 
 

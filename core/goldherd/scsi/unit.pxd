@@ -7,6 +7,7 @@ reactor has reported the connection as closed.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from goldherd.block.image cimport Image
+from goldherd.scsi.watch cimport Watches
 
 cdef enum NexusFlag:
     BOUNCE_ALL = 1          # something is pending (unit attention, no medium): Python judges every command
@@ -33,6 +34,7 @@ cdef struct UnitState:
     uint32_t block_shift    # log2 of the block length in bytes
     uint32_t image_flags    # IMAGE_...
     int hold                # > 0: writes wait until it is 0 again (exclusive commands)
+    Watches* watches        # NULL almost always; else to be told of every write before it is stored (watch.pxd)
     Answers* answers        # swapped whole; an older list lives until every step that may have seen it is over
 
 cdef struct NexusState:
@@ -44,7 +46,8 @@ cdef class HotUnit:
     cdef UnitState state
     cdef readonly Image image
     cdef list keep          # bytes objects that the answers point into
-    cdef object publishing  # a lock: one list is published at a time
+    cdef list watched       # Watch objects that the watches point into
+    cdef object publishing  # a lock: one list of either kind is published at a time
 
 cdef class HotNexus:
     cdef NexusState state

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport Image
 from goldherd.block.pool cimport next_epoch, wait_for_epoch
+from goldherd.scsi.watch cimport Watch, WatchState, Watches
 
 from threading import Lock
 
@@ -22,6 +23,12 @@ cdef void free_answers(Answers* answers) noexcept:
     if answers != NULL:
         free(answers.answers)
         free(answers)
+
+
+cdef void free_watches(Watches* watches) noexcept:
+    if watches != NULL:
+        free(watches.watches)
+        free(watches)
 
 
 cdef class HotUnit:
@@ -37,6 +44,7 @@ cdef class HotUnit:
             raise ValueError(f"a block of {block_size} bytes is not a power of two from 512 up")
         self.image = image
         self.keep = []
+        self.watched = []
         self.publishing = Lock()
         self.state.image = <void*>image
         self.state.block_shift = block_size.bit_length() - 1
@@ -85,6 +93,31 @@ cdef class HotUnit:
                 free_answers(older)
         del before      # not earlier: a reactor may have been copying its bytes
 
+    def watch(self, watched: tuple) -> None:
+        """Replaces the Watch objects that are told of writes; returns when no reactor sees the older ones."""
+        cdef Watches* fresh = NULL
+        cdef Watches* older
+        cdef Watch one
+        if watched:
+            fresh = <Watches*>calloc(1, sizeof(Watches))
+            if fresh == NULL:
+                raise MemoryError
+            fresh.watches = <WatchState**>calloc(len(watched), sizeof(WatchState*))
+            if fresh.watches == NULL:
+                free(fresh)
+                raise MemoryError
+            for one in watched:
+                fresh.watches[fresh.count] = &one.state
+                fresh.count += 1
+        with self.publishing:
+            older, self.state.watches = self.state.watches, fresh
+            before, self.watched = self.watched, list(watched)
+            if older != NULL:
+                with nogil:
+                    wait_for_epoch(next_epoch())
+                free_watches(older)
+        del before      # not earlier: a reactor may have been marking one
+
     def hold(self) -> None:
         """Writes wait from now on; those already running are waited for with a fence of every reactor."""
         self.state.hold += 1
@@ -95,6 +128,7 @@ cdef class HotUnit:
 
     def __dealloc__(self) -> None:
         free_answers(self.state.answers)
+        free_watches(self.state.watches)
 
 
 cdef class HotNexus:

@@ -7,8 +7,10 @@ gets exactly one reply, because its place in the command window is held until th
 
 import asyncio
 import errno
+import itertools
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -47,6 +49,7 @@ class Commands:
         self._fences = fences
         self._executor = executor
         self._tasks: set[asyncio.Task[None]] = set()
+        self._behind = itertools.count(1)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -95,6 +98,7 @@ class Commands:
         loop = asyncio.get_running_loop()
         assert session.live is not None, "a discovery session has no paths"
         session.live.working += 1
+        key = letter.itt
         try:
             if command.exclusive:
                 async with path.live.exclusive:
@@ -102,18 +106,31 @@ class Commands:
             else:
                 async with session.threads:
                     reply = await loop.run_in_executor(self._executor, self._execute, path, session, letter)
+            if reply.aborts:
+                session.running.pop(key, None)  # two that abort each other must not wait for each other
             for other in reply.aborts:
                 await self._abort_nexus(session, path, other)
+            if reply.after is not None:
+                key = self._put_behind(session, key)
             self._reply(session, letter, command, path, reply)
             if reply.after is not None:
-                await loop.run_in_executor(self._executor, reply.after)
+                async with nullcontext() if command.survives_abort else session.threads:
+                    await loop.run_in_executor(self._executor, reply.after)
         except Exception:
             log.exception("a command could not be carried out", cdb=letter.cdb.hex())
             failed = Reply(Status.CHECK_CONDITION, sense.encode(sense.INTERNAL_TARGET_FAILURE))
             self._reply(session, letter, command, path, failed)
         finally:
             session.live.working -= 1
-            session.running.pop(letter.itt, None)
+            session.running.pop(key, None)
+
+    def _put_behind(self, session: Session, itt: int) -> int:
+        """A command goes on behind its answer, when its Initiator Task Tag may be used again: its other key."""
+        key = -next(self._behind)
+        running = session.running.pop(itt, None)
+        if running is not None:
+            session.running[key] = running
+        return key
 
     async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:
         """Holds the unit's writes, waits for those that run, works, lets go."""
@@ -131,8 +148,13 @@ class Commands:
         """PREEMPT AND ABORT: the preempted nexus's tasks on this unit."""
         for other in session.neighbours():
             if any(its.nexus is nexus for its in other.paths.values()):
+                running = [each for each in other.running.values() if each.live is path.live]
+                for each in running:
+                    each.abort()
                 found = await self._fences.ask(partial(_abort_on, other, path.live.hot))
-                if found:
+                if running:
+                    await asyncio.wait([each.task for each in running])
+                if found or running:
                     nexus.attend(sense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
 
     @staticmethod

@@ -183,6 +183,7 @@ class LiveTargets:
         for live in units.values():  # REPORT LUNS is among the answers: all units must be there first
             live.publish()
             live.unit.on_change = live.publish
+            live.unit.on_watch = live.hot.watch
         return LiveTarget(config, target, images, units)
 
     def release(self, live: LiveTarget) -> None:
