@@ -18,7 +18,8 @@ from goldherd.reactor.slots cimport enqueue, known_task, take_task
 from goldherd.reactor.tasks cimport bounce, conclude, data_arrived, fail, find_room, start_job, wait_for_data
 from goldherd.scsi.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.unit cimport (
-    Answer, Answers, BOUNCE_ALL, BOUNCE_PREBUILT, BOUNCE_READ, BOUNCE_WRITE, NexusState, UnitState, WRITE_THROUGH)
+    Answer, Answers, BOUNCE_ALL, BOUNCE_PREBUILT, BOUNCE_READ, BOUNCE_WRITE, NexusState, UnitState, WRITE_THROUGH,
+    answers_of, flags_of, held, watches_of)
 from goldherd.scsi.watch cimport touch
 from goldherd.session.session cimport (
     PHASE_DATA_OUT, PHASE_READ, PURPOSE_FLUSH, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE, Session,
@@ -134,7 +135,7 @@ cdef void gather(Core* core, Connection* c, Task* task, const uint8_t* header, c
 
 cdef bint answer(Core* core, Connection* c, const uint8_t* header, UnitState* unit, uint32_t expected) noexcept nogil:
     """Answers from the prebuilt list; False when the command is not on it."""
-    cdef Answers* answers = unit.answers
+    cdef Answers* answers = answers_of(unit)
     cdef const uint8_t* cdb = header + CDB
     cdef Answer* entry
     cdef uint32_t i
@@ -233,11 +234,11 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     cdef uint32_t itt
     cdef int result
     core.counters.writes += 1
-    if (whole and arrived and arrived == length and arrived == expected and not fua and unit.hold == 0
+    if (whole and arrived and arrived == length and arrived == expected and not fua and not held(unit)
             and arrived <= <uint32_t>WRITE_INLINE_BYTES_MAX and c.immediate_data and arrived <= c.first_burst
             and not unit.image_flags & IMAGE_STORE_BLOCKS):
         # The everyday small write: all data is here, and the page cache takes it at once.
-        touch(unit.watches, offset, length)
+        touch(watches_of(unit), offset, length)
         result = (<Image>unit.image).store(offset, length, <const char*>data)
         if result >= 0:
             memcpy(&itt, header + ITT, 4)
@@ -269,6 +270,7 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
     cdef uint32_t expected
     cdef int verb
     cdef uint8_t flags = header[FLAGS]
+    cdef uint32_t bounces
     if not numbered(core, c, header):
         return
     core.counters.commands += 1
@@ -288,12 +290,13 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         emit_reject(core, c, REJECT_INVALID_FIELD, header, head_length(header))
         return
     nexus = nexus_of(session, header)
-    if nexus == NULL or nexus.flags & BOUNCE_ALL:
+    bounces = flags_of(nexus) if nexus != NULL else BOUNCE_ALL
+    if bounces & BOUNCE_ALL:
         to_python(core, c, header, nexus, data, length, whole)
         return
     verb = decode(header + CDB, &extent)
     if verb == VERB_OTHER:
-        if flags & COMMAND_WRITE or nexus.flags & BOUNCE_PREBUILT or not answer(core, c, header, nexus.unit,
+        if flags & COMMAND_WRITE or bounces & BOUNCE_PREBUILT or not answer(core, c, header, nexus.unit,
                                                get32(header + EDTL) if flags & COMMAND_READ else 0):
             to_python(core, c, header, nexus, data, length, whole)
         return
@@ -303,19 +306,19 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         to_python(core, c, header, nexus, data, length, whole)
         return
     if verb == VERB_READ:
-        if nexus.flags & BOUNCE_READ or flags & COMMAND_WRITE:
+        if bounces & BOUNCE_READ or flags & COMMAND_WRITE:
             to_python(core, c, header, nexus, data, length, whole)
             return
         expected = get32(header + EDTL) if flags & COMMAND_READ else 0
         read_blocks(core, c, header, nexus, extent.lba << nexus.unit.block_shift,
                     extent.blocks << nexus.unit.block_shift, expected)
-    elif nexus.flags & BOUNCE_WRITE or flags & COMMAND_READ:
+    elif bounces & BOUNCE_WRITE or flags & COMMAND_READ:
         to_python(core, c, header, nexus, data, length, whole)
     elif verb == VERB_WRITE:
         expected = get32(header + EDTL) if flags & COMMAND_WRITE else 0
         write_blocks(core, c, header, nexus, extent.lba << nexus.unit.block_shift,
                      extent.blocks << nexus.unit.block_shift, expected,
-                     extent.fua or (nexus.flags & WRITE_THROUGH) != 0, data, length, whole)
+                     extent.fua or (bounces & WRITE_THROUGH) != 0, data, length, whole)
     else:
         flush_blocks(core, c, header, nexus, get32(header + EDTL) if flags & COMMAND_WRITE else 0)
 

@@ -1,9 +1,11 @@
 """The driver of a reactor: sockets and epoll around the core."""
 
+from libc.stdint cimport uint8_t
+
 from goldherd.reactor.desk cimport Desk
 
 cdef class Reactor(Desk):
     cdef int epoll
-    cdef bint stopping
+    cdef uint8_t stopping   # atomic
     cdef object thread
     cdef bint step(self, int timeout_ms) noexcept nogil

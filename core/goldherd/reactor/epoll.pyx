@@ -15,6 +15,7 @@ from posix.uio cimport iovec
 from posix.unistd cimport close
 
 from goldherd.block.pool cimport begin_step, end_step
+from goldherd.block.system cimport load8, store8
 from goldherd.limits cimport BATCH_IOVECS
 from goldherd.reactor.core cimport CLOSE_PEER, Core, WIRE_LATER, WIRE_OVER
 from goldherd.reactor.desk cimport WATCH_BEGIN, WATCH_END, WATCH_NOTHING, WATCH_OUTPUT, Desk
@@ -122,12 +123,12 @@ cdef class Reactor(Desk):
 
     def run(self) -> None:
         with nogil:
-            while not self.stopping:
+            while not load8(&self.stopping):
                 self.step(TICK_MS)
 
     def stop(self) -> None:
         """Ends the thread; sessions must have been closed before."""
-        self.stopping = True
+        store8(&self.stopping, 1)
         self.wake()
         if self.thread is not None:
             self.thread.join()

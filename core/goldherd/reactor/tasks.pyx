@@ -22,6 +22,7 @@ from goldherd.reactor.order cimport stop_stalling
 from goldherd.reactor.slots cimport (
     dequeue, enqueue, release_buffer, release_connection, release_task, stop_running, stop_watching, take_buffer,
     unqueue, watch)
+from goldherd.scsi.unit cimport held, watches_of
 from goldherd.scsi.watch cimport touch
 from goldherd.session.session cimport (
     PHASE_DATA_OUT, PHASE_PARKED, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_R2T, PHASE_READ,
@@ -173,14 +174,14 @@ cdef void data_arrived(Core* core, Task* task, uint32_t length, bint final) noex
 
 cdef void execute(Core* core, Task* task) noexcept nogil:
     cdef int result
-    if task.nexus.unit.hold > 0:            # an exclusive command runs: wait for its end
+    if held(task.nexus.unit):            # an exclusive command runs: wait for its end
         park(core, task)
         return
     if task.chunk == 0:
         stored(core, task)
         return
     # Here, not in the pool: the list of watches is good for this step only.
-    touch(task.nexus.unit.watches, task.offset + task.done, task.chunk)
+    touch(watches_of(task.nexus.unit), task.offset + task.done, task.chunk)
     if task.nexus.unit.image_flags & IMAGE_STORE_BLOCKS or task.chunk > WRITE_INLINE_BYTES_MAX:
         start_job(core, task, PURPOSE_WRITE)
         return

@@ -7,6 +7,7 @@ reactor has reported the connection as closed.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from goldherd.block.image cimport Image
+from goldherd.block.system cimport load32, load_pointer
 from goldherd.scsi.watch cimport Watches
 
 cdef enum NexusFlag:
@@ -33,7 +34,7 @@ cdef struct UnitState:
     uint64_t block_count
     uint32_t block_shift    # log2 of the block length in bytes
     uint32_t image_flags    # IMAGE_...
-    int hold                # > 0: writes wait until it is 0 again (exclusive commands)
+    uint32_t hold           # > 0: writes wait until it is 0 again (exclusive commands)
     Watches* watches        # NULL almost always; else to be told of every write before it is stored (watch.pxd)
     Answers* answers        # swapped whole; an older list lives until every step that may have seen it is over
 
@@ -41,6 +42,20 @@ cdef struct NexusState:
     UnitState* unit
     uint32_t flags          # NexusFlag
     uint32_t number         # by which Python finds its Nexus again
+
+# What another thread may change while a reactor looks; each is loaded once per decision.
+
+cdef inline uint32_t flags_of(NexusState* nexus) noexcept nogil:
+    return load32(&nexus.flags)
+
+cdef inline bint held(UnitState* unit) noexcept nogil:
+    return load32(&unit.hold) != 0
+
+cdef inline Answers* answers_of(UnitState* unit) noexcept nogil:
+    return <Answers*>load_pointer(&unit.answers)
+
+cdef inline Watches* watches_of(UnitState* unit) noexcept nogil:
+    return <Watches*>load_pointer(&unit.watches)
 
 cdef class HotUnit:
     cdef UnitState state

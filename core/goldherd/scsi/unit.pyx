@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport Image
 from goldherd.block.pool cimport next_epoch, wait_for_epoch
+from goldherd.block.system cimport store32, store_pointer
 from goldherd.scsi.watch cimport Watch, WatchState, Watches
 
 from threading import Lock
@@ -85,7 +86,8 @@ cdef class HotUnit:
             keep.append(answer)
             fresh.count += 1
         with self.publishing:
-            older, self.state.answers = self.state.answers, fresh
+            older = self.state.answers
+            store_pointer(&self.state.answers, fresh)
             before, self.keep = self.keep, keep
             if older != NULL:
                 with nogil:
@@ -110,7 +112,8 @@ cdef class HotUnit:
                 fresh.watches[fresh.count] = &one.state
                 fresh.count += 1
         with self.publishing:
-            older, self.state.watches = self.state.watches, fresh
+            older = self.state.watches
+            store_pointer(&self.state.watches, fresh)
             before, self.watched = self.watched, list(watched)
             if older != NULL:
                 with nogil:
@@ -120,11 +123,11 @@ cdef class HotUnit:
 
     def hold(self) -> None:
         """Writes wait from now on; those already running are waited for with a fence of every reactor."""
-        self.state.hold += 1
+        store32(&self.state.hold, self.state.hold + 1)      # the GIL makes it one step for whoever holds
 
     def release(self) -> None:
         """Takes one hold back; the reactors must be told to look at their parked writes."""
-        self.state.hold -= 1
+        store32(&self.state.hold, self.state.hold - 1)
 
     def __dealloc__(self) -> None:
         free_answers(self.state.answers)
@@ -151,4 +154,4 @@ cdef class HotNexus:
 
     @flags.setter
     def flags(self, value: int) -> None:
-        self.state.flags = value
+        store32(&self.state.flags, value)
