@@ -7,6 +7,7 @@ Start reading at log_in() and Session.
 import hashlib
 import socket
 import struct
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -63,6 +64,12 @@ class Chap:
     algorithm: int = 5
     mutual_user: str | None = None
     mutual_secret: bytes = b""
+    base64: bool = False
+    """Binary values as 0b... instead of 0x..."""
+
+    def write(self, value: bytes) -> str:
+        """A binary value as text (RFC 7143 6.1)."""
+        return f"0b{b64encode(value).decode()}" if self.base64 else f"0x{value.hex()}"
 
 
 @dataclass(frozen=True)
@@ -377,10 +384,10 @@ def _authenticate(phase: LoginPhase, names: Mapping[str, str], chap: Chap) -> No
     _, found = phase.ask(0x00, {"CHAP_A": str(chap.algorithm)})
     assert found["CHAP_A"] == str(chap.algorithm)
     proof = _respond(chap.algorithm, int(found["CHAP_I"]), chap.secret, bytes.fromhex(found["CHAP_C"][2:]))
-    keys = {"CHAP_N": chap.user, "CHAP_R": f"0x{proof.hex()}"}
+    keys = {"CHAP_N": chap.user, "CHAP_R": chap.write(proof)}
     ours = hashlib.sha256(chap.secret).digest()[:16]
     if chap.mutual_user is not None:
-        keys |= {"CHAP_I": "77", "CHAP_C": f"0x{ours.hex()}"}
+        keys |= {"CHAP_I": "77", "CHAP_C": chap.write(ours)}
     last, found = phase.ask(0x81, keys)
     assert last.header[1] & 0x83 == 0x81, "the target did not go to the operational stage"
     if chap.mutual_user is not None:
