@@ -25,6 +25,7 @@ from goldherd.scsi import (
     sanitize,
     state,
     target,
+    timestamp,
     transfer,
 )
 from goldherd.scsi import sense as codes
@@ -215,6 +216,10 @@ TABLE: Final[tuple[Command, ...]] = (
             opcodes.report_supported_operation_codes, action=0x0C, direction=_IN, allocation=(6, 4)),
     Command("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "a3 0d 80 .. .. .. ff ff ff ff .. 04",
             target.report_task_management_functions, action=0x0D, direction=_IN, allocation=(6, 4)),
+    Command("REPORT TIMESTAMP", "a3 0f .. .. .. .. ff ff ff ff .. 04", timestamp.report_timestamp, action=0x0F,
+            direction=_IN, allocation=(6, 4)),
+    Command("SET TIMESTAMP", "a4 0f .. .. .. .. ff ff ff ff .. 04", timestamp.set_timestamp, action=0x0F,
+            direction=_OUT, access=_WRITE, length=timestamp.set_timestamp_length),
 )
 # fmt: on
 

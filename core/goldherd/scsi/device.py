@@ -117,6 +117,8 @@ class LogicalUnit:
         self.sanitize_progress: float | None = None
         """How far a running SANITIZE is, 0 to 1; None when none runs."""
         self.sanitize_failed = False
+        self.clock_shift: int | None = None
+        """Milliseconds between the unit's clock and the server's, once an initiator has set it."""
         self.on_change: Callable[[], None] | None = None
         """Called when prebuilt answers must be made again."""
         self.on_watch: Callable[[tuple[Watch, ...]], None] | None = None
