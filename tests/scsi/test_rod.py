@@ -1,5 +1,6 @@
 """ROD tokens: how long they live, what ends them, and the watch that notices a change of their data."""
 
+import random
 import re
 from pathlib import Path
 
@@ -245,6 +246,19 @@ def test_watch_is_exact_to_the_byte(begin: int, length: int, touched: bool) -> N
     assert watch.touched is touched
     watch.end()
     assert watch.touched
+
+
+def test_watch_over_many_ranges_agrees_with_a_search_one_by_one() -> None:
+    """Random ranges, random writes: touched exactly if they meet."""
+    chance = random.Random(3)
+    for _ in range(200):
+        bounds = sorted(chance.sample(range(1000), 2 * chance.randrange(1, 40)))
+        ranges = [(begin, end - begin) for begin, end in zip(bounds[::2], bounds[1::2], strict=True)]
+        chance.shuffle(ranges)
+        begin, length = chance.randrange(1000), chance.randrange(1, 30)
+        watch = Watch(ranges)
+        watch.touch(begin, length)
+        assert watch.touched == any(begin < at + size and at < begin + length for at, size in ranges)
 
 
 def test_watch_needs_ranges() -> None:

@@ -6,6 +6,7 @@ SPC-4 and turns every exception into sense data; handlers do only their own work
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final
 
 import structlog
@@ -273,7 +274,8 @@ def execute(
         call = Call(nexus, unit, command, cdb, data_out, TABLE, data_plane=data_plane)
         if aborted is not None:
             call.aborted = aborted
-        answer = command.handler(call)
+        with unit.writing() if command.medium is Medium.WRITABLE else nullcontext():
+            answer = command.handler(call)
     except CommandError as error:
         return Reply(Status.CHECK_CONDITION, encode_error(error, descriptor=unit.mode.descriptor_sense))
     except _ConflictError:
