@@ -166,14 +166,13 @@ def test_del_tkn(filled, a) -> None:
     assert used(a, ZERO_TOKEN, [(201, 1)]) == ""
 
 
-def test_token_of_another_target_and_of_another_life(filled, a, make_unit, monkeypatch) -> None:
+def test_token_of_another_target_and_of_another_life(filled, a) -> None:
     token = make(a, [(100, 1)])
     other = Target("iqn.2026-11.io.goldherd:" + "x" * 190)
     elsewhere = Initiator(LogicalUnit(CountingImage(1 << 20), lun=0, target=other, identity="other"), "a").login()
     assert used(elsewhere, token, [(0, 1)]) == "05/23/02"
     assert used(a, make(elsewhere, [(0, 1)]), [(0, 1)]) == "05/23/02"
     again = Initiator(LogicalUnit(filled.image, lun=0, target=Target(filled.target.name), identity="node-001"), "a")
-    monkeypatch.setattr(rod_module, "_KEY", bytes(32))
     assert used(again.login(), token, [(0, 1)]) == "05/23/04"
 
 
