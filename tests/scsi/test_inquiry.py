@@ -2,9 +2,11 @@
 
 import pytest
 from goldherd.block.memory import MemoryImage
+from goldherd.scsi import sense as codes
 from goldherd.scsi.device import LogicalUnit, Target
+from goldherd.scsi.sense import encode
 
-PAGES = ["00", "80", "83", "86", "88", "8f", "b0", "b1", "b2"]
+PAGES = ["00", "80", "83", "86", "87", "88", "8f", "b0", "b1", "b2"]
 
 
 def page(initiator, code: str) -> bytes:
@@ -40,7 +42,7 @@ def test_wrong_page_or_cmddt(a, cdb: str) -> None:
 
 
 def test_supported_pages_ascend(a) -> None:
-    assert page(a, "00").hex() == f"000000{len(PAGES):02x}" + "".join(PAGES)
+    assert page(a, "00").hex() == f"0000{len(PAGES):04x}" + "".join(PAGES)
 
 
 @pytest.mark.parametrize("code", PAGES)
@@ -176,3 +178,23 @@ def test_copy_group_is_that_of_the_target(a, make_unit, initiator_on) -> None:
     group = third_party_copy(a)[0x000D]
     assert group[:3].hex() == "121000"
     assert third_party_copy(initiator_on(make_unit(1)))[0x000D] == group
+
+
+def test_extended_inquiry_tells_the_longest_sense_data(a) -> None:
+    """MAXIMUM SUPPORTED SENSE DATA LENGTH holds for what encode() can make (SPC-4 7.8.7)."""
+    longest = encode(codes.NO_SENSE._replace(information=1 << 40), descriptor=True, specific=bytes(3))
+    assert page(a, "86")[13] == len(longest)
+
+
+def test_mode_page_policy_is_shared_by_all_nexuses(a) -> None:
+    assert page(a, "87")[4:].hex() == "3fff0000"
+
+
+def test_scsi_ports_names_the_port_as_device_identification_does(unit, a) -> None:
+    """VPD 88: relative port 1 and its SCSI name string, the same as in page 83 (SPC-4 7.8.14)."""
+    data = page(a, "88")[4:]
+    assert data[:10].hex() == "0000" "0001" "0000" "0000" "0000"
+    descriptor = data[12:]
+    assert int.from_bytes(data[10:12]) == len(descriptor)
+    assert descriptor in page(a, "83")
+    assert descriptor[4:].rstrip(b"\x00").decode() == f"{unit.target.name},t,0x0001"

@@ -324,6 +324,20 @@ def test_preempt_and_abort_names_the_nexuses(a, b) -> None:
     assert b.send(*out(PREEMPT, 2, 2, EA)).aborts == ()
 
 
+def test_clear_allows_the_removal_of_the_medium(a, b) -> None:
+    """CLEAR is the way out when a host that prevents removal is gone (SBC-3 5.15); PREEMPT is not."""
+    for initiator, key in ((a, 1), (b, 2)):
+        register(initiator, key)
+        initiator.nexus.prevents_removal = True
+    b.good(*out(PREEMPT, 2, 1, WE))
+    assert a.nexus.prevents_removal
+    a.attention()
+    register(a, 1)
+    b.good(*out(CLEAR, 2, 0, WE))
+    assert not a.nexus.prevents_removal
+    assert not b.nexus.prevents_removal
+
+
 # --- REGISTER AND MOVE ---
 
 

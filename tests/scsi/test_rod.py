@@ -1,5 +1,6 @@
 """ROD tokens: how long they live, what ends them, and the watch that notices a change of their data."""
 
+import random
 import re
 from pathlib import Path
 
@@ -165,14 +166,13 @@ def test_del_tkn(filled, a) -> None:
     assert used(a, ZERO_TOKEN, [(201, 1)]) == ""
 
 
-def test_token_of_another_target_and_of_another_life(filled, a, make_unit, monkeypatch) -> None:
+def test_token_of_another_target_and_of_another_life(filled, a) -> None:
     token = make(a, [(100, 1)])
     other = Target("iqn.2026-11.io.goldherd:" + "x" * 190)
     elsewhere = Initiator(LogicalUnit(CountingImage(1 << 20), lun=0, target=other, identity="other"), "a").login()
     assert used(elsewhere, token, [(0, 1)]) == "05/23/02"
     assert used(a, make(elsewhere, [(0, 1)]), [(0, 1)]) == "05/23/02"
     again = Initiator(LogicalUnit(filled.image, lun=0, target=Target(filled.target.name), identity="node-001"), "a")
-    monkeypatch.setattr(rod_module, "_KEY", bytes(32))
     assert used(again.login(), token, [(0, 1)]) == "05/23/04"
 
 
@@ -245,6 +245,19 @@ def test_watch_is_exact_to_the_byte(begin: int, length: int, touched: bool) -> N
     assert watch.touched is touched
     watch.end()
     assert watch.touched
+
+
+def test_watch_over_many_ranges_agrees_with_a_search_one_by_one() -> None:
+    """Random ranges, random writes: touched exactly if they meet."""
+    chance = random.Random(3)
+    for _ in range(200):
+        bounds = sorted(chance.sample(range(1000), 2 * chance.randrange(1, 40)))
+        ranges = [(begin, end - begin) for begin, end in zip(bounds[::2], bounds[1::2], strict=True)]
+        chance.shuffle(ranges)
+        begin, length = chance.randrange(1000), chance.randrange(1, 30)
+        watch = Watch(ranges)
+        watch.touch(begin, length)
+        assert watch.touched == any(begin < at + size and at < begin + length for at, size in ranges)
 
 
 def test_watch_needs_ranges() -> None:

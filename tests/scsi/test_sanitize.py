@@ -1,8 +1,14 @@
 """SANITIZE."""
 
+import threading
+
 import pytest
 from goldherd.errors import ImageError
-from goldherd.scsi.call import Status
+from goldherd.scsi.call import Reply, Status
+from goldherd.scsi.commands import execute
+
+from .conftest import triple
+from .test_copy import copy, cscd, segment
 
 
 def overwrite(pattern: bytes, count: int = 1, invert: bool = False, flags: int = 0) -> tuple[str, bytes]:
@@ -99,3 +105,35 @@ def test_erasing_needs_a_thin_unit(make_unit, initiator_on, cdb: str) -> None:
     initiator = initiator_on(make_unit(1, thin=False))
     assert initiator.sense(cdb) == "05/24/00"
     assert initiator.good("12 01 b1 00ff 00")[7] == 0x00
+
+
+@pytest.mark.parametrize("way", ["WRITE SAME", "EXTENDED COPY"])
+def test_long_write_that_is_under_way_leaves_nothing_behind(unit, make_unit, a, b, way: str) -> None:
+    """SANITIZE sends other writers away and waits for them: what they would still write comes before it or never."""
+    if way == "WRITE SAME":
+        cdb, data = "93 00 0000000000000000 00001000 00 00", b"\xaa" * 512
+    else:
+        source = make_unit(1)
+        source.image.write(0, memoryview(b"\xaa" * (4096 * 512)))
+        cdb, data = copy([cscd(source), cscd(unit)], [segment(0, 1, 4096, 0, 0)])
+    replies: dict[str, Reply] = {}
+    sanitizing = threading.Thread(target=lambda: replies.update(sanitize=b.send("48 02 00 00 00 00 00 0000 00")))
+    looks = 0
+
+    def aborted() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            sanitizing.start()
+            while unit.sanitize_progress is None:
+                assert sanitizing.is_alive() or "sanitize" in replies
+                if "sanitize" in replies:
+                    break
+            sanitizing.join(0.5)  # over by now if it waits for nobody
+        return False
+
+    replies["write"] = execute(a.nexus, bytes.fromhex(cdb).ljust(16, b"\x00"), data, aborted=aborted)
+    sanitizing.join(20)
+    assert replies["sanitize"].status == Status.GOOD
+    assert triple(replies["write"].sense) == "02/04/1b"
+    assert unit.image.read(0, 4096 * 512) == bytes(4096 * 512)

@@ -344,8 +344,8 @@ def test_hostile_lists_over_the_socket(session: Session) -> None:
     assert session.inquire()
 
 
-def test_disks_of_paths_are_this_tests_own(tmp_path: Path) -> None:
-    """An exported file is changed by the copy itself, not by a copy of it elsewhere."""
+def test_copy_is_in_the_exported_file(tmp_path: Path) -> None:
+    """What a copy wrote is there when the server has stopped."""
     disk = tmp_path / "disk.raw"
     disk.write_bytes(words(0, 1 << 20))
     with running(tmp_path / "log", "--data", tmp_path / "data", "export", disk) as served:

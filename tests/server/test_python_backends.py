@@ -77,6 +77,9 @@ def test_backend_that_raises_fails_its_own_command_only(moody: Daemon) -> None:
     with moody.log_in("export") as session:
         answer = session.command(struct.pack(">BBIBH", 0x28, 0, 8, 0, 1), read=512)
         assert answer.key == (3, 0x11, 0), "MEDIUM ERROR, UNRECOVERED READ ERROR"
+        assert answer.sense[0] == 0xF0 and answer.sense[3:7] == (8).to_bytes(4), "VALID, INFORMATION: the block"
+        answer = session.command(struct.pack(">BBIBH", 0x28, 0, 8, 0, 2), read=1024)
+        assert answer.sense[0] == 0x70, "which of two blocks it was, nobody knows"
         assert session.write(0, bytes(512)).key == (7, 0x27, 7), "what an OSError means is told"
         assert session.read(0, 8) == bytes(4096)
         session.command(bytes(6), lun=1)

@@ -6,6 +6,7 @@ SPC-4 and turns every exception into sense data; handlers do only their own work
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final
 
 import structlog
@@ -25,6 +26,7 @@ from goldherd.scsi import (
     sanitize,
     state,
     target,
+    timestamp,
     transfer,
 )
 from goldherd.scsi import sense as codes
@@ -215,6 +217,10 @@ TABLE: Final[tuple[Command, ...]] = (
             opcodes.report_supported_operation_codes, action=0x0C, direction=_IN, allocation=(6, 4)),
     Command("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "a3 0d 80 .. .. .. ff ff ff ff .. 04",
             target.report_task_management_functions, action=0x0D, direction=_IN, allocation=(6, 4)),
+    Command("REPORT TIMESTAMP", "a3 0f .. .. .. .. ff ff ff ff .. 04", timestamp.report_timestamp, action=0x0F,
+            direction=_IN, allocation=(6, 4)),
+    Command("SET TIMESTAMP", "a4 0f .. .. .. .. ff ff ff ff .. 04", timestamp.set_timestamp, action=0x0F,
+            direction=_OUT, access=_WRITE, length=timestamp.set_timestamp_length),
 )
 # fmt: on
 
@@ -268,7 +274,8 @@ def execute(
         call = Call(nexus, unit, command, cdb, data_out, TABLE, data_plane=data_plane)
         if aborted is not None:
             call.aborted = aborted
-        answer = command.handler(call)
+        with unit.writing() if command.medium is Medium.WRITABLE else nullcontext():
+            answer = command.handler(call)
     except CommandError as error:
         return Reply(Status.CHECK_CONDITION, encode_error(error, descriptor=unit.mode.descriptor_sense))
     except _ConflictError:

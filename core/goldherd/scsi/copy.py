@@ -68,10 +68,10 @@ def extended_copy(call: Call) -> Reply | None:
         for segment in segments:
             _copy(call, segment)
             done, copied = done + 1, copied + segment.length
-    except (ImageError, OSError, TaskAbortedError) as error:
+    except (CommandError, ImageError, OSError, TaskAbortedError) as error:
         failed = encode(codes.COPY_ABORTED, descriptor=call.unit.mode.descriptor_sense)
         call.nexus.keep_copy_result(list_identifier, CopyResult(done, copied, failed))
-        if isinstance(error, TaskAbortedError):
+        if isinstance(error, (CommandError, TaskAbortedError)):
             raise
         structlog.get_logger("goldherd.scsi").error("a copy failed", unit=repr(call.unit), reason=str(error))
         raise CommandError("A disk failed during the copy.", sense=codes.COPY_ABORTED) from error
@@ -80,10 +80,11 @@ def extended_copy(call: Call) -> Reply | None:
 
 
 def _copy(call: Call, segment: Segment) -> None:
-    for offset, length in steps(call, segment.source_offset, segment.length):
-        data = segment.source.image.read(offset, length)
-        at = segment.destination_offset + offset - segment.source_offset
-        with segment.destination.media:
+    with segment.destination.writing():
+        for offset, length in steps(call, segment.source_offset, segment.length):
+            segment.destination.check_ready()
+            data = segment.source.image.read(offset, length)
+            at = segment.destination_offset + offset - segment.source_offset
             segment.destination.write(at, memoryview(data))
     if not segment.destination.mode.write_cache:
         segment.destination.image.flush()

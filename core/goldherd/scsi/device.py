@@ -7,7 +7,8 @@ read-modify-write of blocks one step against the other commands that are execute
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -118,6 +119,9 @@ class LogicalUnit:
 
         self.lock = threading.RLock()
         self.media = threading.RLock()
+        self._writers = 0
+        """Commands that Python carries out now and that may still write."""
+        self._no_writers = threading.Condition(self.lock)
         self.mode = ModePages()
         self.nexuses: list[Nexus] = []
         self.reserved_by: Nexus | None = None
@@ -127,6 +131,8 @@ class LogicalUnit:
         self.sanitize_progress: float | None = None
         """How far a running SANITIZE is, 0 to 1; None when none runs."""
         self.sanitize_failed = False
+        self.clock_shift: int | None = None
+        """Milliseconds between the unit's clock and the server's, once an initiator has set it."""
         self.on_change: Callable[[], None] | None = None
         """Called when prebuilt answers must be made again."""
         self.on_watch: Callable[[tuple[Watch, ...]], None] | None = None
@@ -160,6 +166,24 @@ class LogicalUnit:
         return bytes([0xE4, 0, 0, 0]) + designator.ljust(25, b"\x00") + self.block_size.to_bytes(3)
 
     # --- changes of the medium ---
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around a command that writes in steps. CommandError when the medium can't be written now."""
+        with self.lock:
+            self.check_ready()
+            self._writers += 1
+        try:
+            yield
+        finally:
+            with self._no_writers:
+                self._writers -= 1
+                self._no_writers.notify_all()
+
+    def wait_for_writers(self) -> None:
+        """Returns when no command in `writing` is left; they hear at their next step that there is no medium."""
+        with self._no_writers:
+            self._no_writers.wait_for(lambda: self._writers == 0)
 
     def write(self, offset_bytes: int, data: memoryview) -> None:
         """Takes data into the image: the door of all writes that Python carries out."""

@@ -8,7 +8,7 @@ from goldherd import limits
 from goldherd.scsi import copy, rod
 from goldherd.scsi.call import Call
 from goldherd.scsi.device import LogicalUnit
-from goldherd.scsi.sense import invalid_field
+from goldherd.scsi.sense import SENSE_BYTES_MAX, invalid_field
 
 VERSION_SPC_4: Final = 0x06
 VERSION_DESCRIPTORS: Final = (0x00A0, 0x0960, 0x0460, 0x04C0)
@@ -118,7 +118,13 @@ def _extended_inquiry(call: Call) -> bytes:  # noqa: ARG001
     data[1] = 0x07  # HEADSUP, ORDSUP, SIMPSUP
     data[2] = 0x01  # V_SUP: a volatile cache
     data[3] = 0x01  # LUICLR
+    data[9] = SENSE_BYTES_MAX
     return bytes(data)
+
+
+def _mode_page_policy(call: Call) -> bytes:  # noqa: ARG001
+    """One descriptor for all pages and subpages: shared by all nexuses (SPC-4 7.8.9)."""
+    return bytes([0x3F, 0xFF, 0x00, 0x00])
 
 
 def _scsi_ports(call: Call) -> bytes:
@@ -247,6 +253,7 @@ PAGES: Final[dict[int, Callable[[Call], bytes]]] = {
     0x80: _serial_number,
     0x83: _identification,
     0x86: _extended_inquiry,
+    0x87: _mode_page_policy,
     0x88: _scsi_ports,
     0x8F: _third_party_copy,
     0xB0: _block_limits,

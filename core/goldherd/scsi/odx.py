@@ -209,7 +209,8 @@ def _copy_and_close(call: Call, work: _Work, operation: CopyOperation) -> bool:
     """Writes the ranges; whether the token had too little for them."""
     operation.start()
     try:
-        return _copy(call, work, operation)
+        with call.unit.writing():  # in the background the command itself is over
+            return _copy(call, work, operation)
     finally:
         if work.rod is not None:
             call.unit.target.rods.close(work.rod, delete=work.delete)
@@ -222,10 +223,7 @@ def _copy(call: Call, work: _Work, operation: CopyOperation) -> bool:
     position = work.offset
     for lba, blocks in work.ranges:
         for offset, length in steps(call, lba * size, min(blocks, rest) * size, size):
-            with call.unit.media:
-                if call.aborted():  # by a SANITIZE, perhaps, that has held the medium until now
-                    raise TaskAbortedError
-                put(offset, length, position)
+            put(offset, length, position)
             position += length
             operation.transferred_blocks += length // size
             operation.steps += 1

@@ -42,6 +42,8 @@ class Change:
     """Unit attentions to establish."""
     aborted: list[Port] = field(default_factory=list)
     """Ports whose tasks are to be aborted."""
+    removal_allowed: list[Port] = field(default_factory=list)
+    """Ports that no longer prevent the removal of the medium (SPC-4 5.13.11.2.6 f, SBC-3 5.15)."""
 
     @property
     def port(self) -> Port:
@@ -134,8 +136,9 @@ def _commit(change: Change) -> Reply:
         for nexus in unit.at_port(port):
             nexus.attend(sense)
     aborts = tuple(nexus for port in change.aborted for nexus in unit.at_port(port))
-    for nexus in aborts:
-        nexus.prevents_removal = False  # SPC-4 5.13.11.2.6 f)
+    for port in change.removal_allowed:
+        for nexus in unit.at_port(port):
+            nexus.prevents_removal = False
     unit.changed()
     return Reply(aborts=aborts)
 
@@ -257,6 +260,7 @@ def _clear(change: Change, data: bytes) -> None:  # noqa: ARG001
     """CLEAR."""
     change.check_key()
     change.tell(change.state.registrations, codes.RESERVATIONS_PREEMPTED)
+    change.removal_allowed = list(change.state.registrations)
     change.state.registrations.clear()
     change.state.end_reservation()
     change.state.count_generation()
@@ -294,13 +298,13 @@ def _preempt(change: Change, data: bytes) -> None:  # noqa: ARG001
     elif everyone and state.holder not in state.registrations:
         state.holder = change.port
     change.tell(removed, codes.REGISTRATIONS_PREEMPTED)
-    change.aborted = removed
+    change.aborted = change.removal_allowed = removed
     state.count_generation()
 
 
 def _preempt_without_abort(change: Change, data: bytes) -> None:
     _preempt(change, data)
-    change.aborted = []
+    change.aborted = change.removal_allowed = []
 
 
 # --- moving ---

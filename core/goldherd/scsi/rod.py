@@ -13,9 +13,9 @@ alone (no reactor has a write under way, server/commands.py) and registers its w
 every Python write holds. The granularity is the byte range, so that a copy within one volume, which writes to
 the volume all the time, leaves its own token alone.
 
-What makes a token hard to forge: 256 random bits, and an HMAC-SHA-256 with a key that this process drew at start,
-over everything in the token (unit, target, size, end of life, a keyed digest of the ranges). The ranges
-themselves are not in it. A token of another process, or of before a restart, is unknown.
+What makes a token hard to forge: 256 random bits, and an HMAC-SHA-256 with a key that is drawn when a target is
+opened, over everything in the token (unit, target, size, end of life, a keyed digest of the ranges). The ranges
+themselves are not in it. A token of another server, or of before a restart, is unknown.
 """
 
 import hashlib
@@ -46,7 +46,6 @@ POINT_IN_TIME_TYPES: Final = (0x00800000, CHANGE_VULNERABLE, 0x0080FFFF)
 """ROD types that POPULATE TOKEN may be asked for; each gets what we make."""
 _MAC_BYTES: Final = 32
 _TARGET_AT, _EXTENDED_AT, _DIGEST_AT = 128, 256, 296
-_KEY: Final = secrets.token_bytes(32)
 
 now = time.monotonic
 """The clock of all timeouts; tests put another one here."""
@@ -93,6 +92,7 @@ class Rods:
 
     def __init__(self, target_name: str) -> None:
         self._descriptor = _target_descriptor(target_name)
+        self._key = secrets.token_bytes(_MAC_BYTES)
         self._lock = threading.Lock()
         self._rods: OrderedDict[int, Rod] = OrderedDict()
         """By identifier, longest unused first."""
@@ -148,7 +148,7 @@ class Rods:
         with self._lock:
             self._prune()
             rod = self._rods.get(identifier)
-            if not hmac.compare_digest(token[-_MAC_BYTES:], _mac(token[:-_MAC_BYTES])):
+            if not hmac.compare_digest(token[-_MAC_BYTES:], self._mac(token[:-_MAC_BYTES])):
                 known = rod is not None or identifier in self._gone
                 raise CommandError(
                     "Nobody made this token here.", sense=codes.TOKEN_CORRUPT if known else codes.TOKEN_UNKNOWN
@@ -214,12 +214,11 @@ class Rods:
         token[_TARGET_AT:_EXTENDED_AT] = self._descriptor
         token[_EXTENDED_AT:] = secrets.token_bytes(len(token) - _EXTENDED_AT)
         token[_DIGEST_AT - 8 : _DIGEST_AT] = int(rod.ends_at).to_bytes(8)
-        token[_DIGEST_AT : _DIGEST_AT + _MAC_BYTES] = _mac(repr((unit.lun, rod.ranges)).encode())
-        return bytes(token) + _mac(token)
+        token[_DIGEST_AT : _DIGEST_AT + _MAC_BYTES] = self._mac(repr((unit.lun, rod.ranges)).encode())
+        return bytes(token) + self._mac(token)
 
-
-def _mac(data: bytes | bytearray) -> bytes:
-    return hmac.digest(_KEY, data, "sha256")
+    def _mac(self, data: bytes | bytearray) -> bytes:
+        return hmac.digest(self._key, data, "sha256")
 
 
 def _target_descriptor(name: str) -> bytes:

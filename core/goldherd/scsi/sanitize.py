@@ -83,8 +83,6 @@ def _run(call: Call, work: Callable[[LogicalUnit], None]) -> Reply:
         unit.check_ready(to_sanitize=True)
         unit.sanitize_progress = 0.0
         unit.changed()
-        for nexus in unit.nexuses:
-            nexus.cancel_copies()
     if call.cdb[1] & 0x80:
         return Reply(after=lambda: _finish_quietly(unit, work))
     _finish(unit, work)
@@ -94,6 +92,7 @@ def _run(call: Call, work: Callable[[LogicalUnit], None]) -> Reply:
 def _finish(unit: LogicalUnit, work: Callable[[LogicalUnit], None]) -> None:
     failed = True
     try:
+        unit.wait_for_writers()
         with unit.media:
             work(unit)
             unit.image.flush()

@@ -66,6 +66,7 @@ RESERVATIONS_PREEMPTED: Final = Sense(0x6, 0x2A, 0x03)
 RESERVATIONS_RELEASED: Final = Sense(0x6, 0x2A, 0x04)
 REGISTRATIONS_PREEMPTED: Final = Sense(0x6, 0x2A, 0x05)
 CAPACITY_DATA_CHANGED: Final = Sense(0x6, 0x2A, 0x09)
+TIMESTAMP_CHANGED: Final = Sense(0x6, 0x2A, 0x10)
 COMMANDS_CLEARED_BY_ANOTHER_INITIATOR: Final = Sense(0x6, 0x2F, 0x00)
 INQUIRY_DATA_CHANGED: Final = Sense(0x6, 0x3F, 0x03)
 REPORTED_LUNS_DATA_CHANGED: Final = Sense(0x6, 0x3F, 0x0E)
@@ -85,6 +86,8 @@ COPY_CLEARED: Final = Sense(0xA, 0x2F, 0x02)
 # --- MISCOMPARE ---
 MISCOMPARE_DURING_VERIFY: Final = Sense(0xE, 0x1D, 0x00)
 
+SENSE_BYTES_MAX: Final = 28
+"""Descriptor format with INFORMATION and a sense-key specific field: the longest that `encode` makes."""
 UNIT_ATTENTION_KEY: Final = 0x6
 _ILLEGAL_REQUEST = 0x5
 _IN_PARAMETERS = {0x1A, 0x26}

@@ -52,12 +52,16 @@ def checked_span(call: Call) -> tuple[int, int]:
 
 
 def steps(call: Call, offset: int, length: int, multiple: int = 512) -> Iterator[tuple[int, int]]:
-    """(offset, length) pieces of a byte range, each a multiple of `multiple`; hears aborts in between."""
+    """(offset, length) pieces of a byte range, each a multiple of `multiple`.
+
+    Hears in between of aborts, and of the medium being ejected or sanitized.
+    """
     step = limits.STEP_BYTES // multiple * multiple
     end = offset + length
     while offset < end:
         if call.aborted():
             raise TaskAbortedError
+        call.unit.check_ready()
         part = min(step, end - offset)
         yield offset, part
         offset += part

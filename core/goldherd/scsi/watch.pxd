@@ -20,7 +20,7 @@ cdef struct ByteRange:
 cdef struct WatchState:
     uint64_t begin          # of the first range in the order of addresses
     uint64_t end            # of the last one
-    ByteRange* ranges
+    ByteRange* ranges       # ascending, none over another
     uint32_t count
     uint8_t touched         # atomic; once 1 it stays so
 
@@ -29,14 +29,20 @@ cdef struct Watches:
     WatchState** watches    # owned by Watch objects that live as long as this list may be seen
 
 cdef inline void touch_one(WatchState* watch, uint64_t begin, uint64_t end) noexcept nogil:
-    cdef uint32_t i
+    cdef uint32_t low = 0
+    cdef uint32_t high = watch.count
+    cdef uint32_t middle
     if begin >= watch.end or end <= watch.begin or load8(&watch.touched):
         return
-    for i in range(watch.count):
-        if begin < watch.ranges[i].end and end > watch.ranges[i].begin:
-            store8(&watch.touched, 1)
-            memory_fence(__ATOMIC_SEQ_CST)      # the mark is there before the first byte of the data
-            return
+    while low < high:                           # the first range that ends behind `begin`
+        middle = (low + high) >> 1
+        if watch.ranges[middle].end > begin:
+            high = middle
+        else:
+            low = middle + 1
+    if watch.ranges[low].begin < end:           # there is one, since begin < watch.end
+        store8(&watch.touched, 1)
+        memory_fence(__ATOMIC_SEQ_CST)          # the mark is there before the first byte of the data
 
 cdef inline void touch(Watches* watches, uint64_t offset, uint64_t length) noexcept nogil:
     """To be called before a store, in the same step of the reactor that stores or hands the store to the pool."""

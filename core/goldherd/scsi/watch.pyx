@@ -9,7 +9,7 @@ cdef class Watch:
     """Some byte ranges of one unit, and whether anything was written there since.
 
     Args:
-        ranges: (offset, length) in bytes, each longer than 0; at least one.
+        ranges: (offset, length) in bytes, each longer than 0, none over another, in any order; at least one.
     """
 
     def __init__(self, ranges: list[tuple[int, int]]) -> None:
@@ -20,11 +20,11 @@ cdef class Watch:
         if self.state.ranges == NULL:
             raise MemoryError
         self.state.count = <uint32_t>len(ranges)
-        for i, (offset, length) in enumerate(ranges):
+        for i, (offset, length) in enumerate(sorted(ranges)):
             self.state.ranges[i].begin = offset
             self.state.ranges[i].end = offset + length
-        self.state.begin = min(offset for offset, _ in ranges)
-        self.state.end = max(offset + length for offset, length in ranges)
+        self.state.begin = self.state.ranges[0].begin
+        self.state.end = self.state.ranges[self.state.count - 1].end
 
     def touch(self, offset: int, length: int) -> None:
         """Marks it if a write of that range concerns it; to be called before the write."""

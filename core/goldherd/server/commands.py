@@ -18,7 +18,7 @@ import structlog
 
 from goldherd.errors import Sense
 from goldherd.reactor.outbox import CommandLetter, FailedLetter
-from goldherd.scsi import commands, sense
+from goldherd.scsi import commands, sense, transfer
 from goldherd.scsi.call import Command, Direction, Reply, Status
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotUnit
@@ -193,9 +193,17 @@ class Commands:
                 "a disk failed", target=session.target, path=unit.image.path, doing=kind,
                 reason=errno.errorcode.get(letter.errno, letter.errno),
             )  # fmt: skip
-            reply = commands.io_error(unit, kind, letter.errno)
+            reply = commands.io_error(unit, kind, letter.errno, _only_block(kind, letter.cdb))
         written = 0 if kind == "write" else None
         session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, b"", written)
+
+
+def _only_block(kind: str, cdb: bytes) -> int | None:
+    """The block that a command of one block was about, for INFORMATION; of several nobody knows which failed."""
+    if kind == "flush":
+        return None
+    lba, count = transfer.span_of(cdb)
+    return lba if count == 1 else None
 
 
 def _abort_on(session: Session, hot: HotUnit, fence: int) -> None:
