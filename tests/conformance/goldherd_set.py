@@ -7,8 +7,8 @@ One target per unit, because the suite resets whole targets.
 
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -26,18 +26,26 @@ UNITS: Final = (
 PROTECTED: Final = ",read-only"
 
 
-def main(arguments: Sequence[str], folder: Path) -> int:
-    """Serves the set from disks made in the folder, runs the suite over it, and gives its exit code."""
+def main(
+    arguments: Sequence[str], folder: Path, watched: Callable[[Sequence[int]], run.Around] | None = None
+) -> int:
+    """Serves the set from disks made in the folder, runs the suite over it, and gives its exit code.
+
+    `watched` gets the ports of all units and says what is to happen around each family of tests.
+    """
     with ExitStack() as stack:
-        urls = []
+        urls, ports = [], []
         for number, options in enumerate((*UNITS, PROTECTED)):
             place = folder / str(number)
             place.mkdir()
             disk = place / "disk.raw"
             with disk.open("wb") as file:
                 file.truncate(DISK_BYTES)
-            urls.append(stack.enter_context(GoldherdExport([f"{disk}{options}"], place)).url())
-        return run.main([*urls[:-1], "--write-protected", urls[-1], *arguments])
+            export = stack.enter_context(GoldherdExport([f"{disk}{options}"], place))
+            urls.append(export.url())
+            ports.append(export.portal.port)
+        around = nullcontext if watched is None else watched(ports)
+        return run.main([*urls[:-1], "--write-protected", urls[-1], *arguments], around)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ import enum
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 TOOL: Final = "iscsi-test-cu"
@@ -119,7 +121,11 @@ def verdict(name: str, outcomes: Sequence[Outcome]) -> Outcome:
     return Outcome.PASSED if Outcome.PASSED in outcomes else Outcome.SKIPPED
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+Around = Callable[[str], AbstractContextManager[object]]
+"""What is to happen around each family of tests; for the captures of test_tshark.py."""
+
+
+def main(arguments: Sequence[str] | None = None, around: Around = nullcontext) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description="Runs iscsi-test-cu, one process per test.")
     parser.add_argument("urls", nargs="+", metavar="URL", help="a unit under test, iscsi://HOST:PORT/IQN/LUN")
@@ -138,20 +144,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{TOOL} has no test {options.only}; see {TOOL} --list.", file=sys.stderr)
         return 1
     verdicts: dict[str, Outcome] = {}
-    for name in names:
-        urls = [*options.urls]
-        if options.write_protected and name.startswith("ReadOnly."):
-            urls.append(options.write_protected)
-        results = run_on_all(name, urls, options.second)
-        verdicts[name] = verdict(name, [result.outcome for result in results])
-        columns = "  ".join(f"{result.outcome.value:8}" for result in results)
-        remark = f"  (accepted: {EXPECTED[name]})" if name in EXPECTED else ""
-        print(f"{name:44}  {columns}{remark}", flush=True)
-        if options.verbose:
-            for result in results:
-                if result.outcome is not Outcome.PASSED:
-                    print(result.text)
+    for family, members in groupby(names, key=lambda name: name.partition(".")[0]):
+        with around(family):
+            for name in members:
+                verdicts[name] = run_and_print(name, options)
     return _summary(verdicts)
+
+
+def run_and_print(name: str, options: argparse.Namespace) -> Outcome:
+    """One line of the table."""
+    urls = [*options.urls]
+    if options.write_protected and name.startswith("ReadOnly."):
+        urls.append(options.write_protected)
+    results = run_on_all(name, urls, options.second)
+    columns = "  ".join(f"{result.outcome.value:8}" for result in results)
+    remark = f"  (accepted: {EXPECTED[name]})" if name in EXPECTED else ""
+    print(f"{name:44}  {columns}{remark}", flush=True)
+    if options.verbose:
+        for result in results:
+            if result.outcome is not Outcome.PASSED:
+                print(result.text)
+    return verdict(name, [result.outcome for result in results])
 
 
 def _summary(verdicts: dict[str, Outcome]) -> int:

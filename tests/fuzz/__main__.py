@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import atheris  # type: ignore[import-untyped]
@@ -49,8 +50,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="where inputs that reach something new are kept")
     options = parser.parse_args()
     seconds = options.minutes * 60 + options.seconds or 60
-    with tempfile.TemporaryDirectory(prefix="goldherd-fuzz-") as made:
-        keep = options.keep or Path(made)
+    place = nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory(prefix="goldherd-fuzz-")
+    with place as made:  # what fuzzes ends without coming back here, so that nothing may be left to clean up
+        keep = Path(made)
         if options.target is not None:
             (keep / options.target).mkdir(parents=True, exist_ok=True)
             findings = options.keep or Path.cwd()

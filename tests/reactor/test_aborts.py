@@ -129,6 +129,21 @@ def test_a_session_is_reported_closed_when_its_last_job_is_over() -> None:
     assert first.feed.live_tasks == 0
 
 
+def test_a_session_that_is_ended_twice_is_still_reported_closed_when_its_last_job_is_over() -> None:
+    """First by its initiator, then by a session that takes its place."""
+    image = GateImage(1 << 20)
+    initiator = Initiator([image])
+    initiator.send(initiator.write(0, b"x" * 512))
+    image.wait_for_guest()
+    initiator.feed.hang_up(initiator.token)
+    initiator.feed.close_session(initiator.token)
+    initiator.feed.step()
+    assert not initiator.post()
+    image.open()
+    initiator.settle()
+    assert initiator.letter(ClosedLetter).last
+
+
 def test_a_feed_waits_for_its_jobs_before_it_goes() -> None:
     image = GateImage(1 << 20)
     initiator = Initiator([image])

@@ -10,6 +10,10 @@ from goldherd.session.keys import Parameters
 class Feed(Desk):
     """A reactor without sockets."""
 
+    def hold_jobs(self) -> None: ...
+    @property
+    def jobs(self) -> int: ...
+    def finish_job(self, number: int) -> None: ...
     def connect(
         self,
         token: int,

@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
-from goldherd.block.pool cimport begin_step, end_step
+from goldherd.block.pool cimport Job, Pool, begin_step, end_step
 from goldherd.reactor.core cimport Core, WIRE_LATER, WIRE_OVER
 from goldherd.reactor.desk cimport WATCH_END, Desk
 from goldherd.reactor.outbox cimport Outbox
@@ -90,6 +90,38 @@ cdef ssize_t receive_from_wire(Core* core, Connection* c, iovec* iov, int count)
     return <ssize_t>total
 
 
+cdef class HeldPool(Pool):
+    """A pool without threads: its jobs wait until somebody says which one is done next."""
+
+    def __cinit__(self, str name, int thread_count) -> None:
+        self.first = NULL
+
+    cdef void submit(self, Job* job) noexcept nogil:
+        cdef Job** place = &self.first
+        while place[0] != NULL:
+            place = &place[0].next
+        job.next = NULL
+        place[0] = job
+
+    cdef int count(self) noexcept nogil:
+        cdef Job* job = self.first
+        cdef int jobs = 0
+        while job != NULL:
+            jobs += 1
+            job = job.next
+        return jobs
+
+    cdef void finish(self, int number) noexcept nogil:
+        cdef Job** place = &self.first
+        cdef Job* job
+        while number:
+            place = &place[0].next
+            number -= 1
+        job = place[0]
+        place[0] = job.next
+        job.run(job)
+
+
 @cython.no_gc_clear
 cdef class Feed(Desk):
     """A reactor without sockets; all its sessions are spoken to through receive().
@@ -107,6 +139,8 @@ cdef class Feed(Desk):
 
     def __dealloc__(self) -> None:
         cdef uint32_t i
+        while self.held_jobs is not None and self.held_jobs.count():
+            self.held_jobs.finish(0)
         if self.core.batch != NULL:
             with nogil:
                 self.bury()         # while the wires are still there
@@ -118,9 +152,9 @@ cdef class Feed(Desk):
 
     # --- what a test does ---
 
-    def connect(self, token: int, parameters: object, luns: dict | None, *, exp_cmd_sn: int = 1, stat_sn: int = 1,
-                residual: bytes = b"", link: int = 0, takes_kept: bool = False) -> None:
-        """A connection that has finished its login; see attach()."""
+    def attach(self, token: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict | None,
+               residual: bytes = b"", link: int = 0, takes_kept: bool = False) -> None:
+        """The same for a connection that is a wire; its descriptor says nothing here."""
         cdef Wire* wire = <Wire*>calloc(1, sizeof(Wire))
         cdef Wire** more
         if wire == NULL:
@@ -134,9 +168,14 @@ cdef class Feed(Desk):
         self.core.driver = more
         self.wires[self.wire_count] = wire
         self.wire_count += 1
-        self.attach(token, FIRST_DESCRIPTOR + self.wire_count - 1, exp_cmd_sn, stat_sn, parameters, luns, residual, link,
-                    takes_kept)
+        Desk.attach(self, token, FIRST_DESCRIPTOR + self.wire_count - 1, exp_cmd_sn, stat_sn, parameters, luns,
+                    residual, link, takes_kept)
         self.numbers[token, link] = self.wire_count - 1
+
+    def connect(self, token: int, parameters: object, luns: dict | None, *, exp_cmd_sn: int = 1, stat_sn: int = 1,
+                residual: bytes = b"", link: int = 0, takes_kept: bool = False) -> None:
+        """A connection that has finished its login; see attach()."""
+        self.attach(token, -1, exp_cmd_sn, stat_sn, parameters, luns, residual, link, takes_kept)
         self.step()
 
     def receive(self, token: int, data: bytes = b"", link: int = 0) -> bytes:
@@ -179,6 +218,24 @@ cdef class Feed(Desk):
     def letters(self) -> list:
         """What it told the control plane since the last call, oldest first."""
         return self.outbox.collect()
+
+    def hold_jobs(self) -> None:
+        """From now on jobs are done when finish_job() says so, and in that order, instead of by threads."""
+        self.held_jobs = HeldPool("held", 0)
+        self.storage = self.python = self.held_jobs
+        self.core.storage = self.core.python = <void*>self.held_jobs
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that are held."""
+        return self.held_jobs.count() if self.held_jobs is not None else 0
+
+    def finish_job(self, number: int) -> None:
+        """Does one of the held jobs, counted in the order of their submission, and makes a step."""
+        if not 0 <= number < self.jobs:
+            raise IndexError(f"there is no job {number}")
+        self.held_jobs.finish(number)
+        self.step()
 
     def step(self) -> None:
         """Works until nothing more can be done without input, a finished job or a fetch."""

@@ -296,7 +296,7 @@ cdef Connection* close_session(Core* core, Letter* letter) noexcept nogil:
     c = connection_of(session, NOBODY)
     if c != NULL:
         c.reason = CLOSE_LOGOUT
-    elif session.connections == 1:          # the place; a closed connection that still has jobs reports by itself
+    elif session.kept and session.connections == 1:     # a closed connection that still has jobs reports by itself
         report_over(core, letter, CLOSE_LOGOUT, True)
     give_up_place(core, session, True)
     return c

@@ -228,6 +228,20 @@ class LiveTargets:
             await loop.run_in_executor(self._executor, self._close_image, image)
         log.info("a target was closed", target=name)
 
+    async def close_all(self) -> None:
+        """Closes every target, for the end of a server; one whose I/O does not end is left as it is."""
+        while self._closing:
+            await asyncio.wait(self._closing)
+        for live in self.all():
+            name = live.config.name
+            async with self.lock(name):
+                if self._live.get(name) is not live:
+                    continue
+                if live.idle:
+                    await self.close(live)
+                else:
+                    log.error("a disk is left as it is: I/O on it does not end", target=name)
+
     def _close_image(self, image: Image) -> None:
         if self._disks.is_shared(image):  # a golden image stays in memory for the next reader
             return

@@ -241,8 +241,10 @@ class Portals:
         try:
             await self.admit(arrival)
         except GoldherdError as refusal:
-            status = refusal.login_status if isinstance(refusal, ProtocolError) else Status.SERVICE_UNAVAILABLE
-            log.error("a login can't be served", initiator=login.initiator, target=login.target, reason=str(refusal))
+            expected = isinstance(refusal, ProtocolError)  # the initiator tries again, or was replaced by itself
+            status = refusal.login_status if expected else Status.SERVICE_UNAVAILABLE
+            tell = log.warning if expected else log.error
+            tell("a login can't be served", initiator=login.initiator, target=login.target, reason=str(refusal))
             await self._refuse(arrival, status)
         except ConnectionError:
             raise
