@@ -233,6 +233,8 @@ LINGER_SECONDS: Final = 10.0
 """How long a target stays open after its last session: loader and operating system find the same disk."""
 CLOSE_SECONDS: Final = 5.0
 """How long we wait for a dropped session's I/O before going on without it."""
+FENCE_SECONDS: Final = 1.0
+"""How long we then wait for a reactor to say that nothing of it can reach a disk."""
 CONTROL_THREADS: Final = 16
 """Threads of the control plane that may sleep: opening disks, rare commands, flushes."""
 SESSION_THREADS_MAX: Final = 4

@@ -90,6 +90,8 @@ class Life:
         self.pending: dict[int, bytes] = {}
         """Data of writes whose answer has not come, by Initiator Task Tag."""
         self.tsih = 0
+        self.session: Any = None
+        """The server's record of it."""
 
     def __str__(self) -> str:
         return f"{self.number} (port {self.port})"

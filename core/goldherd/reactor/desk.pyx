@@ -226,6 +226,13 @@ cdef class Desk:
         letter.place = &(<HotUnit?>unit).state
         post(&self.core.inbox, letter)
 
+    def fence_writes(self, fence: int, token: int) -> None:
+        """A DoneLetter follows when no job of the session can change a disk any more; close it before."""
+        cdef Letter* letter = letter_of(LETTER_FENCE, 0)
+        letter.serial = fence
+        letter.token = token
+        post(&self.core.inbox, letter)
+
     def abort_task(self, fence: int, token: int, itt: int, ref_cmd_sn: int = 0, cmd_sn: int = 0) -> None:
         """Ends one task of a session; a DoneLetter follows when nothing of it can reach the disk any more.
 

@@ -246,6 +246,8 @@ cdef void raise_fence(Core* core, Letter* letter) noexcept nogil:
             hit = task.connection == c and task.purpose != PURPOSE_PDU and task.nexus != NULL
             if letter.place != NULL:
                 hit = hit and task.nexus.unit == letter.place
+            elif letter.kind == LETTER_FENCE:
+                hit = hit and c.session.token == letter.token and task.purpose != PURPOSE_READ
             if letter.kind == LETTER_ABORT:
                 hit = hit and (letter.number == ABORT_UNIT or c.session.token == letter.token)
                 if letter.number == ABORT_ONE:

@@ -241,9 +241,9 @@ class Portals:
         try:
             await self.admit(arrival)
         except GoldherdError as refusal:
-            expected = isinstance(refusal, ProtocolError)  # the initiator tries again, or was replaced by itself
-            status = refusal.login_status if expected else Status.SERVICE_UNAVAILABLE
-            tell = log.warning if expected else log.error
+            status, tell = Status.SERVICE_UNAVAILABLE, log.error
+            if isinstance(refusal, ProtocolError):  # the initiator tries again, or was replaced by itself
+                status, tell = refusal.login_status, log.warning
             tell("a login can't be served", initiator=login.initiator, target=login.target, reason=str(refusal))
             await self._refuse(arrival, status)
         except ConnectionError:

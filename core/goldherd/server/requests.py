@@ -4,7 +4,7 @@ Task management is in management.py.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from goldherd.reactor.outbox import RequestLetter
@@ -30,12 +30,12 @@ class Requests:
 
     Args:
         fences: to make a unit or a session stand still.
-        close_target: ends all sessions of a session's target (TARGET COLD RESET).
+        end_sessions: drops sessions of which another one has reset the target (TARGET COLD RESET).
     """
 
-    def __init__(self, fences: Fences, close_target: Callable[[Session], None]) -> None:
+    def __init__(self, fences: Fences, end_sessions: Callable[[Iterable[Session]], None]) -> None:
         self._management = Management(fences)
-        self._close_target = close_target
+        self._end_sessions = end_sessions
         self._tasks: set[asyncio.Task[None]] = set()
 
     def request(self, session: Session, letter: RequestLetter) -> None:
@@ -72,9 +72,10 @@ class Requests:
 
     async def _manage(self, session: Session, letter: RequestLetter) -> None:
         request = header.TaskManagementRequest.read(letter.header)
+        others = [each for each in session.neighbours() if each is not session]  # those that come later are not meant
         response = await self._management.carry_out(session, request, letter.serial)
         answer = header.pdu(header.TaskManagementResponse(itt=request.itt, response=response))
         closes = request.flags & 0x7F == COLD_RESET and response == COMPLETE
         session.reactor.send_pdu(session.token, answer, TAKES_STAT_SN | (CLOSES if closes else 0), letter.tag)
         if closes:
-            self._close_target(session)
+            self._end_sessions(others)

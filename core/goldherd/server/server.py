@@ -1,8 +1,8 @@
 """A server: portals, sessions, targets and reactors, held together.
 
-The way of a connection: logins.py accepts it and leads its login; `Server.admit` opens the target's disks, makes the
+The way of a connection: logins.py accepts it and leads its login; admission.py opens the target's disks, makes the
 session and gives the socket to a reactor; commands.py and requests.py answer what the reactor hands back; when the
-connection ends, `_closed` takes the session apart.
+connection ends, `_take_apart` takes the session apart.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import resource
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path as FolderPath
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ import structlog
 from goldherd import limits
 from goldherd.access import Peer, UnresolvedError, peer_address
 from goldherd.block.golden import GoldenCache
-from goldherd.errors import LoginRedirectError, ProtocolError
+from goldherd.errors import LoginRedirectError
 from goldherd.hooks import Hooks
 from goldherd.reactor.epoll import Reactor
 from goldherd.reactor.outbox import (
@@ -32,23 +31,18 @@ from goldherd.reactor.outbox import (
     Outbox,
     RequestLetter,
 )
-from goldherd.scsi.nexus import Nexus
-from goldherd.scsi.unit import HotNexus
+from goldherd.server.admission import Admission
 from goldherd.server.commands import Commands
 from goldherd.server.disks import Disks, Seals
 from goldherd.server.doorkeeper import Doorkeeper
 from goldherd.server.fences import Fences
-from goldherd.server.live import LiveTarget, LiveTargets
-from goldherd.server.logins import Arrival, Portals
+from goldherd.server.live import LiveTargets
+from goldherd.server.logins import Portals
 from goldherd.server.requests import TAKES_STAT_SN, Requests
 from goldherd.server.resolver import NetworkFacts, Resolver
-from goldherd.server.sessions import LOADER_ISID, Link, Path, Running, Session, Sessions
-from goldherd.session.discovery import send_targets
-from goldherd.session.host import Exchange, LoginPolicy, LoginResult
-from goldherd.session.keys import Parameters
-from goldherd.session.portal import Portal, announced
-from goldherd.session.states import SessionAction, Status
-from goldherd.session.text_exchange import TextExchange
+from goldherd.server.sessions import Running, Session, Sessions
+from goldherd.session.host import Exchange, LoginPolicy
+from goldherd.session.portal import Portal
 from goldherd.settings import ServerSettings
 from goldherd.targets import Directory, TargetConfig
 from goldherd.wire import header
@@ -115,14 +109,17 @@ class Server:
         self.sessions = Sessions(self._reactors)
         self._fences = Fences(self._reactors)
         self._commands = Commands(self._fences, self._executor)
-        self._requests = Requests(self._fences, self._close_target)
+        self._requests = Requests(self._fences, self._end_reset)
         doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         policy = LoginPolicy(connections_max=settings.connections_max)
         self.resolver = Resolver(clock)
         self._facts = NetworkFacts(self.resolver.addresses_of)
-        self._last_facts = NetworkFacts(self.resolver.last_known)
-        self._logins = Portals(
-            self, self.admit, self._numbers, self.resolver.resolve, settings.login_seconds, doorkeeper, policy
+        admission = Admission(
+            directory, self.targets, self.sessions, hooks, self._fences, NetworkFacts(self.resolver.last_known),
+            settings.login_seconds, lambda: self._logins.announced, self._take_apart,
+        )  # fmt: skip
+        self._logins: Portals = Portals(
+            self, admission.admit, self._numbers, self.resolver.resolve, settings.login_seconds, doorkeeper, policy
         )
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
@@ -285,194 +282,6 @@ class Server:
         session = self.sessions.of_handle(tsih)
         return None if session is None else await self._fences.numbers(session.reactor, session.token)
 
-    # --- the hand-over ---
-
-    async def admit(self, arrival: Arrival) -> None:
-        """Makes a session of a finished login; ProtocolError or ImageError when its disks can't be had."""
-        login = arrival.login
-        if login.target is None:
-            await self._hand_over(arrival, None)
-            return
-        async with self.targets.held(login.target, self.settings.login_seconds):
-            config = self.directory.find(login.target)
-            if config is None:
-                raise ProtocolError(f"The target {login.target} has gone.", login_status=Status.REMOVED)
-            if login.joins:
-                await self._join(arrival)
-                return
-            await self._end_replaced(login)
-            if login.isid.startswith(LOADER_ISID):
-                await self._begin_boot(config)
-            live = await self.targets.open(config)
-            await self._hand_over(arrival, live)
-        self.directory.node_seen(login.target, login.initiator, login.address)
-
-    async def _join(self, arrival: Arrival) -> None:
-        """One more connection of a session, or one in place of another (RFC 7143 6.3.4).
-
-        Looked up now, as for a new session: what the login met may have changed meanwhile.
-        """
-        login = arrival.login
-        session = self.sessions.find(login.initiator, login.isid, login.target, login.portal_group)
-        if session is None or session.tsih != login.tsih or session.ending:
-            raise _session_gone(login)
-        old = session.link_of(login.cid)
-        if old is None and len(session.links) >= session.max_connections:
-            raise ProtocolError(
-                f"The session {login.tsih} has {len(session.links)} connections already.",
-                login_status=Status.TOO_MANY_CONNECTIONS,
-            )
-        if old is not None:
-            await self._close_replaced(session, old)
-        link = session.add_link(login, self._exchange(arrival))
-        try:
-            await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
-            session.reactor.attach(
-                session.token,
-                arrival.socket.fileno(),
-                login.cmd_sn,
-                login.stat_sn,
-                _joined(session.login.parameters, login.parameters),
-                None,
-                arrival.residual,
-                link.number,
-                old is not None,
-            )
-        except BaseException:
-            session.links.pop(link.number, None)
-            if old is not None:
-                session.end("the connection that was to replace another one ended")
-            raise
-        arrival.socket.detach()  # the reactor's from now on
-        log.info(
-            "a connection was added to a session", target=login.target, initiator=login.initiator,
-            address=login.address, cid=login.cid, connections=len(session.links),
-        )  # fmt: skip
-
-    async def _close_replaced(self, session: Session, old: Link) -> None:
-        """Connection reinstatement is an implicit logout of the old connection; its session must outlast it."""
-        session.reactor.close_connection(session.token, old.number, keep=True)
-        try:
-            await asyncio.wait_for(old.closed.wait(), limits.CLOSE_SECONDS)
-        except TimeoutError:
-            session.end("a connection of it could not be replaced: its disk hangs")
-            raise ProtocolError(
-                f"An old connection of {session.initiator} does not end: its disk hangs.",
-                login_status=Status.SERVICE_UNAVAILABLE,
-            ) from None
-        if session.closed.is_set():
-            raise _session_gone(session.login)
-
-    async def _end_replaced(self, login: LoginResult) -> None:
-        """Session reinstatement: the old session ends before the new one begins.
-
-        Looked up now, not when the login decided: of two logins at once, the second replaces the first.
-        """
-        old = self.sessions.find(login.initiator, login.isid, login.target, login.portal_group)
-        if old is not None:
-            await self._end(old, "a new session took its place")
-
-    async def _begin_boot(self, config: TargetConfig) -> None:
-        """A boot loader logs in: a node with policy reset gets a fresh disk, any node the version that is active now.
-
-        Only a loader is taken for the beginning of a boot: an operating system that comes back after a network
-        failure must find what it wrote. Sessions of an operating system that are still open then belong to a machine
-        that was reset; if there are only loaders', this one may have lost its connection in the middle of a boot, and
-        goes on with the version it began with.
-        """
-        reset = config.policy == "reset"
-        live = self.targets.get(config.name)
-        if live is not None:
-            outdated = live.config.luns != config.luns and not all(session.by_loader for session in live.sessions)
-            if reset or outdated:
-                await asyncio.gather(*(self._end(session, "its machine boots anew") for session in live.sessions))
-                if not live.idle:  # a command that outlives its session, SANITIZE perhaps
-                    raise ProtocolError(
-                        f"The last boot of {config.name} still has I/O under way: its disk hangs.",
-                        login_status=Status.SERVICE_UNAVAILABLE,
-                    )
-                await self.targets.close(live)
-        if reset:
-            await self.targets.renew(config)
-
-    @staticmethod
-    async def _end(session: Session, why: str) -> None:
-        """Ends a session and waits for it: none of its writes may land behind the next one's (RFC 7143 6.3.5)."""
-        session.end(why)
-        try:
-            await asyncio.wait_for(session.closed.wait(), limits.CLOSE_SECONDS)
-        except TimeoutError:
-            raise ProtocolError(
-                f"An old session of {session.initiator} does not end: its disk hangs.",
-                login_status=Status.SERVICE_UNAVAILABLE,
-            ) from None
-
-    async def _hand_over(self, arrival: Arrival, live: LiveTarget | None) -> None:
-        login = arrival.login
-        boots = live is not None and self._is_boot(login, live)
-        session = Session(self.sessions.next_token(), login, self.sessions.choose_reactor(), live)
-        link = session.add_link(login, self._exchange(arrival))
-        if live is not None:
-            for lun, unit in live.units.items():
-                nexus = Nexus(unit.unit, login.initiator, login.isid, login.portal_group)
-                path = Path(unit, nexus, HotNexus(unit.hot, lun))
-                nexus.on_flags = path.follow
-                session.paths[lun] = path
-                unit.unit.attach(nexus)
-                path.follow(nexus)
-        self.sessions.add(session)
-        try:
-            await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
-            session.reactor.attach(
-                session.token,
-                arrival.socket.fileno(),
-                login.cmd_sn,
-                login.stat_sn,
-                login.parameters,
-                {lun: path.hot for lun, path in session.paths.items()},
-                arrival.residual,
-                link.number,
-            )
-        except BaseException:
-            self._take_apart(session, "the connection ended during the last response of its login")
-            raise
-        arrival.socket.detach()  # the reactor's from now on
-        if live is not None:
-            log.info(
-                "a session was opened", target=login.target, initiator=login.initiator, address=login.address,
-                isid=login.isid.hex(), node=live.config.node,
-            )  # fmt: skip
-            self.hooks.session_opened(session)
-            if boots and live.config.node is not None:
-                self.hooks.node_booted(live.config.node, session)
-
-    @staticmethod
-    def _is_boot(login: LoginResult, live: LiveTarget) -> bool:
-        """The first session of a boot that isn't the loader's; one that replaces its own kind is none."""
-        return (
-            not login.isid.startswith(LOADER_ISID)
-            and login.action is SessionAction.NEW
-            and all(session.by_loader for session in live.sessions)
-        )
-
-    def _exchange(self, arrival: Arrival) -> TextExchange:
-        parameters = arrival.login.parameters
-        return TextExchange(self._answer_send_targets(arrival), parameters.max_send_data_segment)
-
-    def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], list[tuple[str, str]] | None]:
-        login = arrival.login
-
-        # What a discovery session needs was looked up at its login; that holds for all it asks.
-        peer = Peer(login.initiator, peer_address(login.address), self._last_facts)
-
-        def visible() -> list[str]:
-            return self.hooks.list_targets(login.initiator, login.portal, list(self.directory.visible_to(peer)))
-
-        def answer(value: str) -> list[tuple[str, str]] | None:
-            return send_targets(value, login.target, visible, announced(arrival.portal, self._logins.announced))
-
-        return answer
-
     # --- what reactors say ---
 
     def _read_letters(self) -> None:
@@ -538,11 +347,11 @@ class Server:
             self.hooks.session_closed(session, reason)
             self.targets.release(session.live)
 
-    def _close_target(self, session: Session) -> None:
-        """TARGET COLD RESET: all other sessions of the target end; the sender's ends with its response."""
-        for other in session.neighbours():
-            if other is not session:
-                other.end("another initiator reset the target")
+    @staticmethod
+    def _end_reset(sessions: Iterable[Session]) -> None:
+        """TARGET COLD RESET: all sessions of the target end; the sender's ends with its response."""
+        for session in sessions:
+            session.end("another initiator reset the target")
 
     # --- meters ---
 
@@ -572,24 +381,6 @@ class Server:
             "images": self.cache.describe()["images"],
             "counters": totals,
         }
-
-
-def _joined(leading: Parameters, own: Parameters) -> Parameters:
-    """What counts on a connection that joins a session: the session's agreement, and what each connection has of its
-    own (RFC 7143 13: digests and MaxRecvDataSegmentLength)."""
-    return replace(
-        leading,
-        header_digest=own.header_digest,
-        data_digest=own.data_digest,
-        max_send_data_segment=own.max_send_data_segment,
-        max_recv_data_segment=own.max_recv_data_segment,
-    )
-
-
-def _session_gone(login: LoginResult) -> ProtocolError:
-    return ProtocolError(
-        f"The session {login.tsih} of {login.initiator} has ended.", login_status=Status.SESSION_DOES_NOT_EXIST
-    )
 
 
 def _allow_many_files() -> None:

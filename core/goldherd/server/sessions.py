@@ -83,6 +83,8 @@ class Session:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: str = ""
     """Why we ended it, when we did."""
+    set_aside: bool = False
+    """It has only reads under way, of a disk that hangs; another session may take its place already."""
     threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.SESSION_THREADS_MAX))
     """Its share of the threads that may sleep: long commands of one session leave some to the others."""
     running: "dict[int, Running]" = field(default_factory=dict)
@@ -186,9 +188,9 @@ class Sessions:
             return None  # discovery sessions are never continued
         for session in self._by_token.values():
             login = session.login
-            if (login.isid, login.target, login.initiator) == (isid, target, initiator) and (
-                portal_group in (None, login.portal_group)
-            ):
+            if session.set_aside or portal_group not in (None, login.portal_group):
+                continue
+            if (login.isid, login.target, login.initiator) == (isid, target, initiator):
                 return session
         return None
 
