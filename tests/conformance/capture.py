@@ -5,6 +5,7 @@ beside the next families, which mostly wait.
 """
 
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ ALLOCATION: Final = {0x12: (3, 2), 0x5E: (7, 2), 0x9E: (10, 4)}
 ERROR: Final = 0x00800000
 """PI_ERROR of Wireshark's expert information."""
 BUFFER_MIB: Final = 256
+HANDED_OVER_SECONDS: Final = 0.6
+"""The kernel keeps packets back for a while, to hand over many at once; whoever ends before loses them."""
 _TASK: Final = ("tcp.stream", "iscsi.initiatortasktag")
 _ABOUT: Final = ("iscsi.datasegmentlength", "frame.number", "_ws.col.Info")
 
@@ -53,6 +56,7 @@ class Capture:
 
     def stop(self) -> None:
         """Ends it; all packets are in the file."""
+        time.sleep(HANDED_OVER_SECONDS)
         self._process.stop()
 
     @property
