@@ -233,6 +233,8 @@ LINGER_SECONDS: Final = 10.0
 """How long a target stays open after its last session: loader and operating system find the same disk."""
 CLOSE_SECONDS: Final = 5.0
 """How long we wait for a dropped session's I/O before going on without it."""
+TASK_MANAGEMENT_SECONDS: Final = 8.0
+"""How long a task management function waits for I/O to end; then it is answered "function rejected"."""
 FENCE_SECONDS: Final = 1.0
 """How long we then wait for a reactor to say that nothing of it can reach a disk."""
 CONTROL_THREADS: Final = 16

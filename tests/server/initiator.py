@@ -199,7 +199,7 @@ class Session(Connection):
 
     def start(
         self, cdb: bytes, *, read: int = 0, write: bytes = b"", lun: int = 0, immediate: int = 0,
-        cmd_sn: int | None = None,
+        cmd_sn: int | None = None, attribute: int = SIMPLE,
     ) -> int:
         """Sends a SCSI command without waiting; its Initiator Task Tag.
 
@@ -207,7 +207,7 @@ class Session(Connection):
         the next one, which stays the next one.
         """
         self._itt += 1
-        flags = 0x80 | SIMPLE | (0x40 if read else 0) | (0x20 if write else 0)
+        flags = 0x80 | attribute | (0x40 if read else 0) | (0x20 if write else 0)
         header = struct.pack(">BBxxI", 0x01, flags, 0) + struct.pack(">H6x", lun)
         number = self.cmd_sn if cmd_sn is None else cmd_sn
         header += struct.pack(">IIII", self._itt, read or len(write), number, self.exp_stat_sn)

@@ -15,10 +15,11 @@ from bench.pattern import words
 from tests.interop.conftest import run_tool
 from tests.server.conftest import install
 from tests.server.daemon import Daemon, running
+from tests.server.initiator import LoginRefusedError
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "plugin_zip" / "goldherd_zip.py"
 MOODY = '''
-"""A disk of 1 MiB of zeros: sector 8 can't be read, sector 16 only when the file `go` is there."""
+"""A disk of 1 MiB of zeros: sector 8 can't be read; sector 16 only when the file `go` is there, as 24 is written."""
 
 import time
 from pathlib import Path
@@ -39,6 +40,10 @@ class MoodyImage(Image):
         target[:] = bytes(len(target))
 
     def write(self, offset_bytes: int, data: memoryview) -> None:
+        while offset_bytes == 24 * 512:
+            if self.go.exists():
+                return
+            time.sleep(0.01)
         raise OSError(28, "No space left on device")
 
 
@@ -107,3 +112,43 @@ def test_sleeping_backend_does_not_keep_a_new_session_out(moody: Daemon, tmp_pat
         with moody.log_in("export") as new:
             assert old.ended()
             assert new.read(0, 1) == bytes(512)
+
+
+@pytest.mark.parametrize("moody", [1], indirect=True)
+def test_write_that_hangs_keeps_the_next_session_of_its_port_out(moody: Daemon, tmp_path: Path) -> None:
+    """Or it could land behind what the next session writes (RFC 7143 6.3.5)."""
+    with moody.log_in("export") as old:
+        old.start(struct.pack(">BBIBH", 0x2A, 0, 24, 0, 1), write=bytes(512), immediate=512)
+        with pytest.raises(LoginRefusedError) as refusal:
+            moody.log_in("export")
+        assert refusal.value.status == 0x0301
+        assert old.ended()
+        with moody.log_in("export", isid=b"\0\x02\x3d\0\0\x09") as other:
+            assert other.read(0, 1) == bytes(512)
+        (tmp_path / "go").touch()
+        with moody.log_in("export") as new:
+            assert new.read(0, 1) == bytes(512)
+
+
+def test_task_management_on_a_disk_that_hangs_is_answered(moody: Daemon, tmp_path: Path) -> None:
+    rejected = 255
+    with moody.log_in("export") as session:
+        hanging = session.start(struct.pack(">BBIBH", 0x28, 0, 16, 0, 1), read=512)
+        assert session.manage(2) == rejected
+        assert session.read(0, 1) == bytes(512)
+        (tmp_path / "go").touch()
+        assert session.read(16, 1) == bytes(512)
+        assert session.inquire(), f"the aborted task {hanging} is not answered any more"
+
+
+def test_task_attribute_that_means_nothing(moody: Daemon) -> None:
+    with moody.log_in("export") as session:
+        session.command(bytes(6), lun=1)
+        for attribute, key in ((0, 0), (4, 0), (5, 5), (6, 5), (7, 5)):
+            for cdb, more in (
+                (struct.pack(">BBIBH", 0x28, 0, 0, 0, 1), {"read": 512}),
+                (bytes(6), {}),
+                (struct.pack(">BBIBH", 0x2A, 0, 0, 0, 1), {"write": bytes(512), "lun": 1}),
+            ):
+                answer = session.finish(session.start(cdb, attribute=attribute, **more), bytes(512))
+                assert answer.key == ((0, 0, 0) if key == 0 else (5, 0x49, 0))

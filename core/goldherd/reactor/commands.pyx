@@ -4,7 +4,7 @@ Reads and writes that nothing stands in the way of are carried out here; prebuil
 goes to Python. A transfer is checked against the disk before anything of it happens.
 """
 
-from libc.errno cimport EOVERFLOW
+from libc.errno cimport EBADRQC, EOVERFLOW
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -26,7 +26,7 @@ from goldherd.session.session cimport (
     Task, in_window)
 from goldherd.wire.opcodes cimport (
     COMMAND_READ, COMMAND_WRITE, FINAL, IMMEDIATE, REJECT_INVALID_FIELD, REJECT_PROTOCOL_ERROR,
-    REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE)
+    REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE, TASK_ATTRIBUTE, TASK_ATTRIBUTE_MAX)
 from goldherd.wire.pdu cimport AHS_LENGTH, CDB, CMD_SN, EDTL, FLAGS, ITT, LUN, additional_headers_fit, head_length
 
 cdef enum:
@@ -261,6 +261,16 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     gather(core, c, task, header, data, arrived, whole)
 
 
+cdef void refuse_attribute(Core* core, Connection* c, const uint8_t* header, NexusState* nexus) noexcept nogil:
+    """05/49/00; its data is dropped."""
+    cdef uint8_t flags = header[FLAGS]
+    cdef int purpose = PURPOSE_WRITE if flags & COMMAND_WRITE else PURPOSE_READ
+    cdef uint32_t expected = get32(header + EDTL) if flags & (COMMAND_READ | COMMAND_WRITE) else 0
+    cdef Task* task = make_task(core, c, header, nexus, expected, purpose)
+    if task != NULL:
+        fail(core, task, EBADRQC)
+
+
 cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length,
                        bint whole) noexcept nogil:
     cdef Session* session = c.session
@@ -290,6 +300,9 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         emit_reject(core, c, REJECT_INVALID_FIELD, header, head_length(header))
         return
     nexus = nexus_of(session, header)
+    if flags & TASK_ATTRIBUTE > TASK_ATTRIBUTE_MAX:
+        refuse_attribute(core, c, header, nexus)
+        return
     bounces = flags_of(nexus) if nexus != NULL else BOUNCE_ALL
     if bounces & BOUNCE_ALL:
         to_python(core, c, header, nexus, data, length, whole)

@@ -32,9 +32,11 @@ _TRANSPORT_ERRORS: Final = {
     errno.EBADMSG: Sense(0x0B, 0x47, 0x05),
     errno.EPROTO: Sense(0x0B, 0x4B, 0x00),
     errno.EOVERFLOW: Sense(0x0B, 0x0C, 0x0C),
+    errno.EBADRQC: Sense(0x05, 0x49, 0x00),
 }
-"""What was wrong with the Data-Out of a command (RFC 7143 11.4.7.2): damaged on the way (protocol service CRC error),
-not what the R2T asked for (data phase error), not announced (unexpected unsolicited data)."""
+"""What was wrong with the PDUs of a command: its Data-Out (RFC 7143 11.4.7.2) damaged on the way (protocol service CRC
+error), not what the R2T asked for (data phase error) or not announced (unexpected unsolicited data); a task attribute
+that means nothing (invalid message error, SAM-5 8.9)."""
 
 
 class Commands:
@@ -183,7 +185,7 @@ class Commands:
         transport = _TRANSPORT_ERRORS.get(letter.errno)
         if transport is not None:
             log.warning(
-                "an initiator sent wrong data", target=session.target, initiator=session.initiator,
+                "an initiator sent a wrong command", target=session.target, initiator=session.initiator,
                 reason=errno.errorcode[letter.errno],
             )  # fmt: skip
             encoded = sense.encode(transport, descriptor=unit.mode.descriptor_sense)

@@ -1,6 +1,7 @@
 """Task management functions (RFC 7143 11.5): ends tasks in reactors and in Python, then tells the SCSI side.
 
-A function is answered when nothing of the tasks it ended can reach a disk any more (4.2.3.4).
+A function is answered when nothing of the tasks it ended can reach a disk any more (4.2.3.4), or "function rejected"
+when that takes too long: an initiator that waits for its answer can't go on to something stronger.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from goldherd import limits
 from goldherd.reactor.epoll import Reactor
 from goldherd.scsi import task_management
 from goldherd.server.fences import Fences
@@ -55,7 +57,11 @@ class Management:
         if path is None:
             return NO_LUN
         try:
-            return await handler(self, Order(session, path, request, serial))
+            async with asyncio.timeout(limits.TASK_MANAGEMENT_SECONDS):
+                return await handler(self, Order(session, path, request, serial))
+        except TimeoutError:  # the initiator goes on to something stronger, and at last to a new session
+            log.warning("tasks do not end: their disk hangs", function=function, target=session.target)
+            return REJECTED
         except Exception:
             log.exception("task management failed", function=function)
             return REJECTED

@@ -28,6 +28,8 @@ cpdef enum Flag:
     TRANSIT = 0x80          # byte 1, Login
     COMMAND_READ = 0x40     # byte 1, SCSI Command
     COMMAND_WRITE = 0x20
+    TASK_ATTRIBUTE = 0x07
+    TASK_ATTRIBUTE_MAX = 4  # ACA; what is above means nothing
     ATTRIBUTE_MASK = 0x07
     RESIDUAL_OVERFLOW = 0x04    # byte 1, SCSI Response and Data-In
     RESIDUAL_UNDERFLOW = 0x02
