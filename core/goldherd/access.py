@@ -11,9 +11,11 @@ import enum
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Protocol
 
+from goldherd import limits
 from goldherd.errors import GoldherdError, ProtocolError
 from goldherd.names import normalise
 
@@ -130,9 +132,13 @@ def _resolved(rule: Rule, peer: Peer) -> str:
 
 def peer_address(text: str) -> Address | None:
     """The address in "host:port" or "[host]:port"; without zone, and IPv4 on an IPv6 socket as IPv4."""
-    host = text.rpartition(":")[0].strip("[]").partition("%")[0]
+    return _host_address(text.rpartition(":")[0])
+
+
+@lru_cache(limits.ADDRESSES_READ_MAX)
+def _host_address(host: str) -> Address | None:
     try:
-        return fold(ip_address(host))
+        return fold(ip_address(host.strip("[]").partition("%")[0]))
     except ValueError:
         return None
 

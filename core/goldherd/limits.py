@@ -209,6 +209,8 @@ ACCEPT_PAUSE_SECONDS: Final = 0.05
 """Pause after the system had no descriptor for a connection; meanwhile the oldest login ends."""
 LOGINS_PER_ADDRESS_MAX: Final = 1024
 """The same of one address: a room full of machines behind one router logs in at once, no more."""
+ADDRESSES_READ_MAX: Final = 4096
+"""Addresses of peers that are remembered as read: a machine logs in again and again."""
 LOGIN_FAILURES_FREE: Final = 50
 """Refused logins of one address before it is delayed: a rack with a wrong secret that tries again."""
 LOGIN_FAILURES_FORGIVEN_PER_SECOND: Final = 1.0

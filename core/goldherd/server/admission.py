@@ -242,10 +242,9 @@ class Admission:
     def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], list[tuple[str, str]] | None]:
         login = arrival.login
 
-        # What a discovery session needs was looked up at its login; that holds for all it asks.
-        peer = Peer(login.initiator, peer_address(login.address), self.facts)
-
         def visible() -> list[str]:
+            # What a discovery session needs was looked up at its login; that holds for all it asks.
+            peer = Peer(login.initiator, peer_address(login.address), self.facts)
             return self.hooks.list_targets(login.initiator, login.portal, list(self.directory.visible_to(peer)))
 
         def answer(value: str) -> list[tuple[str, str]] | None:

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -24,6 +25,7 @@ _IPV6_HOST_BITS: Final = 64
 """An IPv6 peer chooses its last 64 bits as it likes (RFC 4291 2.5.1): it is known by the first ones."""
 
 
+@lru_cache(limits.ADDRESSES_READ_MAX)
 def origin(address: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 network of an IPv6 address."""
     found = ip_address(address.partition("%")[0])
