@@ -57,6 +57,8 @@ def _folded(name: str) -> str:
     """The stringprep profile of RFC 3722: map, normalise, refuse."""
     if name.isascii():
         folded = name.lower()
+        if _ASCII.issuperset(folded):  # as nearly all of them are
+            return folded
     else:
         mapped = "".join(
             stringprep.map_table_b2(character) for character in name if not stringprep.in_table_b1(character)

@@ -120,6 +120,8 @@ _ROWS: Final = (
 
 KEYS: Final[Mapping[str, Key]] = MappingProxyType({key.name: key for key in _ROWS})
 
+_KEYS_OF: Final = {phase: frozenset(key.name for key in _ROWS if key.phase & phase) for phase in Phase}
+
 TARGET_ONLY: Final = frozenset({"TargetAlias", "TargetAddress", "TargetPortalGroupTag"})
 """Keys that only a target declares; an initiator that sends one breaks the protocol (RFC 7143 13.3, 13.8,
 13.9)."""
@@ -199,20 +201,22 @@ class Negotiation:
         Raises: ProtocolError 0x0200 for a key that doesn't belong to this phase or to this side.
         """
         answers: dict[str, str | None] = {}
+        here = _KEYS_OF[phase]
+        for name in pairs:
+            if name in TARGET_ONLY:
+                raise ProtocolError(f"The initiator sent {name}, which only a target declares.")
+            if name not in here and name in KEYS:
+                raise ProtocolError(f"The key {name} does not belong to the {phase.name} phase.")
         # FirstBurstLength is bounded by MaxBurstLength, wherever the two stand in the text.
         for name in sorted(pairs, key=lambda name: name == "FirstBurstLength"):
-            answers[name] = self._answer(name, pairs[name], phase)
+            answers[name] = self._answer(name, pairs[name])
         return [(name, answer) for name in pairs if (answer := answers[name]) is not None]
 
-    def _answer(self, name: str, value: str, phase: Phase) -> str | None:
+    def _answer(self, name: str, value: str) -> str | None:
         """The answer to one key; None when it needs none."""
-        if name in TARGET_ONLY:
-            raise ProtocolError(f"The initiator sent {name}, which only a target declares.")
         key = KEYS.get(name)
         if key is None:
             return text.NOT_UNDERSTOOD
-        if not key.phase & phase:
-            raise ProtocolError(f"The key {name} does not belong to the {phase.name} phase.")
         if key.normal_only and self._discovery:
             return text.IRRELEVANT
         if key.leading_only and not self._leading:

@@ -28,6 +28,7 @@ IRRELEVANT: Final = "Irrelevant"
 _KEY: Final = re.compile(rb"[A-Za-z0-9.\-+@_/#]+")
 _DECIMAL: Final = re.compile(r"[0-9]{1,20}")
 _HEXADECIMAL: Final = re.compile(r"0[xX][0-9A-Fa-f]{1,16}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER_MAX: Final = (1 << 64) - 1
 
 
@@ -79,7 +80,7 @@ def _pair(line: bytes, long_values: Mapping[str, int]) -> Pair:
         value = raw_value.decode("utf-8")
     except UnicodeDecodeError:
         raise ProtocolError(f"The value of {key} is not UTF-8.") from None
-    if any(character < " " or character == "\x7f" for character in value):
+    if _CONTROL.search(value):
         raise ProtocolError(f"The value of {key} holds control characters.")
     return key, value
 
