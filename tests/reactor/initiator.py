@@ -244,8 +244,9 @@ class Initiator:
         return found
 
     def check(self, pdu: Pdu) -> None:
-        """RFC 7143 4.2.2: the numbers every answer carries."""
+        """RFC 7143 4.2.2: the numbers every answer carries; 13.12: no segment is longer than the initiator takes."""
         assert pdu.stat_sn == self.stat_sn
+        assert len(pdu.data) <= self.parameters.max_send_data_segment
         carries = pdu.flags & 1 if pdu.opcode == Opcode.DATA_IN else pdu.opcode != Opcode.READY_TO_TRANSFER
         if carries and not (pdu.opcode == Opcode.NOP_IN and pdu.itt == NO_TAG):
             self.stat_sn = (self.stat_sn + 1) & 0xFFFFFFFF
