@@ -1,13 +1,14 @@
 """Names in access rules: looked up once for many, remembered, bounded, and never longer than a login can wait."""
 
 import asyncio
+import resource
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from goldherd import limits
-from goldherd.access import UnresolvedError
-from goldherd.server.resolver import Resolver
+from goldherd.access import Peer, Rule, UnresolvedError, admits
+from goldherd.server.resolver import NetworkFacts, Resolver
 
 
 class Clock:
@@ -89,3 +90,18 @@ def test_only_so_many_names_are_remembered(resolver: Resolver, monkeypatch: pyte
     asyncio.run(resolver.resolve([f"127.0.0.{number}" for number in range(1, 6)]))
     known = [number for number in range(1, 6) if resolver.last_known(f"127.0.0.{number}")]
     assert len(known) == 3
+
+
+def test_a_neighbour_table_that_cannot_be_read_admits_by_the_other_rules(resolver: Resolver) -> None:
+    """Here no descriptor is free; a service unit that is too strict does the same."""
+    facts = NetworkFacts(resolver.addresses_of)
+    peer = Peer("iqn.2020-01.com.example:a", ip_address("192.0.2.7"), facts)
+    rules = [Rule.parse("mac:52:54:00:12:34:56"), Rule.parse("net:192.0.2.0/24")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert facts.mac_of(ip_address("192.0.2.7")) is None
+        assert admits(rules, peer)
+        assert not admits(rules[:1], peer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

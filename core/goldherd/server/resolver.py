@@ -88,7 +88,11 @@ class NetworkFacts:
 
     def mac_of(self, address: Address) -> str | None:
         """The MAC address of a neighbour."""
-        return mac_of(address)
+        try:
+            return mac_of(address)
+        except OSError as failure:  # a service unit that is too strict: other rules may still fit
+            log.error("the kernel's neighbour table can't be read, so no MAC address is known", reason=str(failure))
+            return None
 
     def addresses_of(self, name: str) -> Collection[Address]:
         """The addresses of a DNS name."""
