@@ -10,6 +10,8 @@ from tests.hostile.wire import FINAL, IMMEDIATE, NO_TAG, Answer, pdu
 
 SECONDS_MAX: Final = 20.0
 """How long the target may take for an answer that must come: a hang, not a measurement."""
+POUR_SECONDS: Final = 0.5
+"""Who takes nothing for so long is full."""
 PING_TAG: Final = 0xFEED0000
 
 KEYS: Final = {
@@ -74,6 +76,18 @@ class Client:
             self.socket.sendall(data)
         except (ConnectionResetError, BrokenPipeError):
             return
+
+    def pour(self, data: bytes) -> None:
+        """Sends without reading until all is sent, or the target takes no more for a while or has closed."""
+        self.socket.settimeout(POUR_SECONDS)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self.socket.send(view) :]
+        except (TimeoutError, ConnectionError):
+            return
+        finally:
+            self.socket.settimeout(SECONDS_MAX)
 
     def _take(self, count: int) -> bytes:
         while len(self._unread) < count:

@@ -15,17 +15,6 @@ TOO_MANY_IMMEDIATE: Final = 0x06
 RECEIVE_BYTES: Final = 4096
 
 
-def pour(client: Client, data: bytes) -> None:
-    """Sends without reading until the target takes no more, or all is sent."""
-    client.socket.settimeout(0.5)
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[client.socket.send(view) :]
-    except (TimeoutError, ConnectionError):
-        return
-
-
 # --- answers that nobody reads ---
 
 Flood = Callable[[Client], bytes]
@@ -97,7 +86,7 @@ FLOODS: Final[dict[str, Flood]] = {
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
 def test_answers_never_read(field: Field, flood: Flood) -> None:
     with field.enter(receive_bytes=RECEIVE_BYTES) as client:
-        pour(client, flood(client))
+        client.pour(flood(client))
         field.check_unhurt()
 
 
@@ -105,7 +94,7 @@ def test_answers_never_read(field: Field, flood: Flood) -> None:
 def test_gone_before_the_answers(field: Field, flood: Flood) -> None:
     """Its answers go to nobody, least of all to the next connection of the reactor."""
     with field.enter(receive_bytes=RECEIVE_BYTES) as client:
-        pour(client, flood(client)[: 1 << 20])
+        client.pour(flood(client)[: 1 << 20])
         client.reset()
 
 
@@ -228,8 +217,7 @@ def test_random_pdus(field: Field, seed: int) -> None:
             if header[0] in (0, 1, 2, 4):
                 client.cmd_sn += 1
             stream += header + data
-        pour(client, bytes(stream))
-        client.socket.settimeout(20)
+        client.pour(bytes(stream))
         try:
             client.until_pong()
         except Gone:

@@ -53,20 +53,18 @@ CASES: Final[dict[str, Callable[[Pair], None]]] = {
     "a gap of a whole window": lambda ends: ends[1].send(
         b"".join(read(ends[1], ahead=number) for number in range(1, 128))
     ),
-    "16 MiB behind a gap": lambda ends: pour(
-        ends[1], b"".join(write(ends[1], bytes(8192), ahead=1 + number % 127) for number in range(2000))
+    "16 MiB behind a gap": lambda ends: ends[1].pour(
+        b"".join(write(ends[1], bytes(8192), ahead=1 + number % 127) for number in range(2000))
     ),
     "gaps on both sides": lambda ends: on_both(ends, lambda end, at: read(end, ahead=2 + at)),
     "the same number on both sides": lambda ends: on_both(ends, lambda end, _: read(end)),
     "the same tag on both sides": lambda ends: on_both(ends, lambda end, at: read(end, ahead=at, itt=77)),
-    "20000 pings behind a gap": lambda ends: pour(
-        ends[1],
-        read(ends[1], ahead=1) + pdu(wire.NOP_OUT | IMMEDIATE, itt=5, ttt=NO_TAG, cmd_sn=ends[1].cmd_sn) * 20000,
+    "20000 pings behind a gap": lambda ends: ends[1].pour(
+        read(ends[1], ahead=1) + pdu(wire.NOP_OUT | IMMEDIATE, itt=5, ttt=NO_TAG, cmd_sn=ends[1].cmd_sn) * 20000
     ),
-    "64 pings of 8 KiB behind a gap": lambda ends: pour(
-        ends[1],
+    "64 pings of 8 KiB behind a gap": lambda ends: ends[1].pour(
         read(ends[1], ahead=1)
-        + pdu(wire.NOP_OUT | IMMEDIATE, bytes(8192), itt=5, ttt=NO_TAG, cmd_sn=ends[1].cmd_sn) * 64,
+        + pdu(wire.NOP_OUT | IMMEDIATE, bytes(8192), itt=5, ttt=NO_TAG, cmd_sn=ends[1].cmd_sn) * 64
     ),
     "a PDU that lies about its length behind a gap": lambda ends: ends[1].send(
         read(ends[1], ahead=1) + pdu(wire.NOP_OUT | IMMEDIATE, length=0xFFFFFF, cmd_sn=ends[1].cmd_sn)
@@ -121,17 +119,6 @@ def on_both(ends: Pair, make: Callable[[Client, int], bytes]) -> None:
         end.send(make(end, place))
 
 
-def pour(client: Client, data: bytes) -> None:
-    """Sends until all is sent or the target takes no more."""
-    client.socket.settimeout(0.5)
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[client.socket.send(view) :]
-    except (TimeoutError, ConnectionError):
-        return
-
-
 def data_of_the_other(ends: Pair) -> None:
     """RFC 7143 4.2.1: data goes with its command's connection."""
     ends[0].send(write(ends[0], b"", whole=65536))
@@ -169,7 +156,6 @@ def test_one_of_two_connections_is_cut(field: Field, name: str) -> None:
         if name in LOGGED_OUT:
             first.until_pong()
         else:
-            first.socket.settimeout(20)
             first.until_gone()
 
 
@@ -179,7 +165,7 @@ def test_every_connection_full_behind_gaps(field: Field) -> None:
         first = stack.enter_context(field.enter(receive_bytes=RECEIVE_BYTES, **MANY))
         ends = [stack.enter_context(field.join(first, cid, receive_bytes=RECEIVE_BYTES)) for cid in range(2, 9)]
         for end in ends:
-            pour(end, b"".join(write(end, bytes(8192), ahead=1 + number % 127) for number in range(300)))
+            end.pour(b"".join(write(end, bytes(8192), ahead=1 + number % 127) for number in range(300)))
         field.check_unhurt()
 
 
