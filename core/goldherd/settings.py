@@ -18,11 +18,13 @@ from goldherd.limits import (
     CONNECTIONS_MAX,
     LISTENERS_MAX,
     LOGIN_FAILURES_FREE,
+    LOGIN_ROUNDS_MAX,
     LOGINS_MAX,
     LOGINS_PER_ADDRESS_MAX,
     PING_SECONDS,
     REACTORS_MAX,
     SILENCE_SECONDS,
+    TEXT_BYTES_MAX,
 )
 from goldherd.targets import TargetConfig
 
@@ -148,6 +150,10 @@ class ServerSettings(BaseSettings):
     """A connection that is not in full feature phase after this time is closed."""
     connections_max: int = Field(default=1, ge=1, le=CONNECTIONS_MAX)
     """Connections one session may have (MaxConnections); several paths are usually several sessions."""
+    login_rounds: int = Field(default=LOGIN_ROUNDS_MAX, ge=8, le=1024)
+    """Requests of one login; a longer one is refused."""
+    login_text_bytes: int = Field(default=TEXT_BYTES_MAX, ge=4096, le=1 << 20)
+    """Text of all requests of one login; a longer one is refused."""
     logins_max: int = Field(default=LOGINS_MAX, ge=1, le=LOGINS_MAX)
     """Connections in their login at once; beyond it the oldest one ends."""
     logins_per_address: int = Field(default=LOGINS_PER_ADDRESS_MAX, ge=1, le=LOGINS_MAX)

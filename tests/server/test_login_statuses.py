@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ from tests.server.initiator import (
 )
 from tests.support.targets import PREFIX
 
-REMOVED, OUT_OF_RESOURCES = 0x0204, 0x0302
+INITIATOR_ERROR, REMOVED, OUT_OF_RESOURCES = 0x0200, 0x0204, 0x0302
+OPERATIONAL = 0x04
+"""The stage, and no wish to leave it."""
 
 
 def test_a_target_that_is_removed_during_a_login_is_gone(herd: Herd) -> None:
@@ -44,12 +47,12 @@ def test_a_target_that_is_removed_during_a_login_is_gone(herd: Herd) -> None:
             session.inquire()
 
 
-@pytest.fixture
-def portal(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """A server in this process, whose limits a test can lower."""
-    disk = tmp_path / "disk.raw"
+@contextmanager
+def serving(folder: Path, **limited: int) -> Iterator[tuple[str, int]]:
+    """The portal of a server in this process, whose limits a test can lower."""
+    disk = folder / "disk.raw"
     disk.write_bytes(bytes(1 << 20))
-    settings = server_settings(listen="127.0.0.1:0", reactors=0, cache="1M", shutdown_seconds=0)
+    settings = server_settings(listen="127.0.0.1:0", reactors=0, cache="1M", shutdown_seconds=0, **limited)
     target = TargetConfig(f"{PREFIX}:one", (LunConfig(0, disk),))
     found: list[tuple[str, int]] = []
     ready = threading.Event()
@@ -64,20 +67,21 @@ def portal(tmp_path: Path) -> Iterator[tuple[str, int]]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert ready.wait(30)
-    yield found[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+    try:
+        assert ready.wait(30)
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
 
 
-def test_more_sessions_than_the_limit_are_out_of_resources(
-    portal: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_sessions_than_the_limit_are_out_of_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A condition that passes: the same login succeeds when another session has ended."""
     monkeypatch.setattr(limits, "SESSIONS_MAX", 2)
     target, initiator = f"{PREFIX}:one", f"{PREFIX}.node:one"
     with (
+        serving(tmp_path) as portal,
         log_in(portal, target, initiator, isid=loader_isid(1)) as first,
         log_in(portal, target, initiator, isid=loader_isid(2)),
     ):
@@ -87,3 +91,23 @@ def test_more_sessions_than_the_limit_are_out_of_resources(
         first.log_out()
         with log_in(portal, target, initiator, isid=loader_isid(3)) as third:
             third.make_ready().inquire()
+
+
+@pytest.mark.parametrize(
+    ("limited", "passes", "value"),
+    [({}, 30, "v"), ({"login_rounds": 9}, 8, "v"), ({"login_text_bytes": 4096}, 15, "v" * 239)],
+    ids=["as it comes", "rounds", "text"],
+)
+def test_how_long_a_login_may_be_is_configured(
+    tmp_path: Path, limited: dict[str, int], passes: int, value: str
+) -> None:
+    with serving(tmp_path, **limited) as portal, connect(portal) as socket:
+        phase = LoginPhase(Connection(socket), LINUX_ISID)
+        names = {"InitiatorName": f"{PREFIX}.node:one", "TargetName": f"{PREFIX}:one", "SessionType": "Normal"}
+        phase.ask(0x81, names)
+        for number in range(passes):
+            phase.ask(OPERATIONAL, {f"X-org.example.{number}": value})
+        with pytest.raises(LoginRefusedError) as refusal:
+            for number in range(passes, passes + 2):
+                phase.ask(OPERATIONAL, {f"X-org.example.{number}": value})
+        assert refusal.value.status == INITIATOR_ERROR

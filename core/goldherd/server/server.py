@@ -111,7 +111,11 @@ class Server:
         self._commands = Commands(self._fences, self._executor)
         self._requests = Requests(self._fences, self._end_reset)
         doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
-        policy = LoginPolicy(connections_max=settings.connections_max)
+        policy = LoginPolicy(
+            connections_max=settings.connections_max,
+            rounds_max=settings.login_rounds,
+            text_bytes_max=settings.login_text_bytes,
+        )
         self.resolver = Resolver(clock)
         self._facts = NetworkFacts(self.resolver.addresses_of)
         admission = Admission(
