@@ -1,27 +1,34 @@
-"""Fuzzes with atheris (libFuzzer guided by the coverage of the Python code):
+"""Fuzzes with atheris (libFuzzer guided by coverage):
 
     python -m tests.fuzz --minutes 60            all targets, one after the other, an equal share of the time each
     python -m tests.fuzz login --seconds 5       one target
     python -m tests.fuzz scsi FILE...            only these inputs: how a finding is replayed
 
 The corpus in the tree is only read; what is found on the way goes to --keep FOLDER (default: a temporary one), and an
-input that fails is written there (default: the current one) as crash-*, and the exception is printed. Compiled parts
-are run, not instrumented. Exit code 0: nothing was found.
+input that fails is written there (default: the current one) as crash-*, and the exception is printed. Exit code 0:
+nothing was found.
+
+`framing` is about compiled code, so it is built with sanitizers and coverage first (a minute), in a copy of the tree:
+`scripts/sanitize fuzz framing ...` does the same, and runs the others in that way too. By themselves they are guided
+by the coverage of the Python code; compiled parts are run, not instrumented.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(include=["goldherd", "goldherd_plugins"]):
     from tests.fuzz.targets import CORPUS, TARGETS
 
+ROOT = Path(__file__).parents[2]
 SEED = 1
 """The same first steps in every run."""
 
@@ -39,6 +46,17 @@ def fuzz(name: str, seconds: int, seed: int, keep: Path, findings: Path, files: 
     atheris.Fuzz()
 
 
+def instrumented() -> bool:
+    """Whether the compiled modules are those that scripts/sanitize has built for fuzzing."""
+    return "asan_with_fuzzer" in os.environ.get("LD_PRELOAD", "")
+
+
+def instrument() -> NoReturn:
+    """The same command again, by scripts/sanitize."""
+    arguments = [str(ROOT / "scripts/sanitize"), "fuzz", *sys.argv[1:]]
+    os.execve(arguments[0], arguments, {**os.environ, "PYTHON": sys.executable})
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
@@ -49,6 +67,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--keep", type=Path, help="where inputs that reach something new are kept")
     options = parser.parse_args()
+    if options.target is not None and TARGETS[options.target].compiled and not instrumented():
+        instrument()
     seconds = options.minutes * 60 + options.seconds or 60
     place = nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory(prefix="goldherd-fuzz-")
     with place as made:  # what fuzzes ends without coming back here, so that nothing may be left to clean up

@@ -25,6 +25,8 @@ from goldherd.targets import ChapCredentials, TargetConfig
 from goldherd.wire import header
 from goldherd_plugins.vhd.survey import survey
 
+from tests.fuzz.framing import fuzz_framing
+
 CORPUS: Final = Path(__file__).parent / "corpus"
 LOGIN_REQUESTS_MAX: Final = 40
 DISK_BYTES: Final = 1 << 20
@@ -157,6 +159,8 @@ class FuzzTarget:
 
     run: Callable[[bytes], None]
     bytes_max: int
+    compiled: bool = False
+    """Whether only coverage of the compiled modules can guide it."""
 
 
 TARGETS: Final = {
@@ -164,6 +168,7 @@ TARGETS: Final = {
     "text": FuzzTarget(fuzz_text, 4096),
     "scsi": FuzzTarget(fuzz_scsi, 2048),
     "vhd": FuzzTarget(fuzz_vhd, 8192),
+    "framing": FuzzTarget(fuzz_framing, 2048, compiled=True),
 }
 
 

@@ -224,23 +224,24 @@ class Initiator:
 
     def parse(self, received: bytes) -> list[Pdu]:
         """Takes answers apart and checks what must hold for all of them."""
-        self.left += received
-        found = []
-        while len(self.left) >= 48:
-            length = int.from_bytes(self.left[5:8], "big")
-            at = 48 + (4 if self.parameters.header_digest else 0)
+        stream = self.left + received
+        found, here = [], 0
+        while len(stream) - here >= 48:
+            header = stream[here : here + 48]
+            length = int.from_bytes(header[5:8], "big")
+            at = here + 48 + (4 if self.parameters.header_digest else 0)
             end = at + length + -length % 4
             whole = end + (4 if length and self.parameters.data_digest else 0)
-            if len(self.left) < whole:
+            if len(stream) < whole:
                 break
             if self.parameters.header_digest:
-                assert self.left[48:52] == crc32c(self.left[:48]).to_bytes(4, "little")
+                assert stream[here + 48 : at] == crc32c(header).to_bytes(4, "little")
             if whole > end:
-                assert self.left[end:whole] == crc32c(self.left[at:end]).to_bytes(4, "little")
-            pdu = Pdu(self.left[:48], self.left[at : at + length])
-            self.left = self.left[whole:]
-            self.check(pdu)
-            found.append(pdu)
+                assert stream[end:whole] == crc32c(stream[at:end]).to_bytes(4, "little")
+            here = whole
+            found.append(Pdu(header, stream[at : at + length]))
+            self.check(found[-1])
+        self.left = stream[here:]
         return found
 
     def check(self, pdu: Pdu) -> None:

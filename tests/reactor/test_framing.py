@@ -131,10 +131,12 @@ def test_a_reject_carries_the_whole_header(login: Login, ahs: bytes) -> None:
     assert only(initiator.send(refused)).data == refused[: 48 + len(ahs)]
 
 
-def test_a_reject_is_no_longer_than_the_initiator_takes(login: Login) -> None:
-    initiator = login(max_send_data_segment=512)
+@pytest.mark.parametrize(("segment", "length"), [(512, 48), (1536, 1068)])
+def test_a_reject_is_no_longer_than_the_initiator_takes(login: Login, segment: int, length: int) -> None:
+    """Its MaxRecvDataSegmentLength is for every data segment (RFC 7143 13.12)."""
+    initiator = login(max_send_data_segment=segment)
     refused = initiator.pdu(bytes([0x1C | 0x40]) + bytes(47), ahs=bytes(1020))
-    assert only(initiator.send(refused)).data == refused[:512]
+    assert only(initiator.send(refused)).data == refused[:length]
 
 
 def test_a_reject_of_a_header_that_is_not_all_here(login: Login) -> None:

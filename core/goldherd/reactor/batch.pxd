@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
 from goldherd.limits cimport BATCH_BYTES_MAX, BATCH_CONTROL_BYTES, BATCH_DATA_BYTES, BATCH_IOVECS, EMIT_BYTES_MAX, PLAN_RUNS_MAX
+from goldherd.poison cimport unpoison
 
 cdef struct Batch:
     int count
@@ -30,6 +31,7 @@ cdef inline uint8_t* put_control(Batch* batch, uint32_t length) noexcept nogil:
     """Room for a header or a small answer at the end of the batch; the caller fills all of it."""
     cdef uint8_t* place = batch.control + batch.control_used
     cdef iovec* last
+    unpoison(place, length)
     batch.control_used += length
     batch.bytes += length
     if batch.count:

@@ -2,6 +2,8 @@
 
 from libc.stdlib cimport calloc, free, malloc
 
+from goldherd.poison cimport poison
+
 
 cdef Batch* make_batch() except NULL:
     cdef Batch* batch = <Batch*>calloc(1, sizeof(Batch))
@@ -12,6 +14,7 @@ cdef Batch* make_batch() except NULL:
     if batch.control == NULL or batch.data == NULL:
         free_batch(batch)
         raise MemoryError
+    poison(batch.control, BATCH_CONTROL_BYTES)
     return batch
 
 

@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
 from goldherd.block.pool cimport Job, Listener
+from goldherd.limits cimport RECEIVE_BYTES
 from goldherd.reactor.batch cimport Batch
 from goldherd.reactor.mailbox cimport Letter, Mailbox
 from goldherd.session.session cimport Connection, Session, Task
@@ -67,7 +68,7 @@ cdef struct Counters:
 
 cdef struct Core:
     Batch* batch
-    uint8_t* receive        # RECEIVE_BYTES + the longest PDU that is collected before it is looked at
+    uint8_t* receive        # INPUT_BYTES: one receive behind the longest PDU that is collected before it is looked at
     uint8_t* scratch        # where data goes that nobody wants
     const char* zeros       # EMIT_BYTES_MAX of them
     Connection* running_first   # have something to do now
@@ -116,3 +117,4 @@ cdef struct TaskJob:
 
 cdef enum:
     COLLECT_BYTES_MAX = 48 + 1020 + 4 + 262144 + 4     # header, AHS, data, digests
+    INPUT_BYTES = RECEIVE_BYTES + COLLECT_BYTES_MAX

@@ -21,8 +21,8 @@ cdef void emit_response(Core* core, Connection* connection, uint32_t itt, int st
 cdef void emit_r2t(Core* core, Connection* connection, Task* task) noexcept nogil
 cdef void emit_nop_in(Core* core, Connection* connection, uint32_t itt, uint32_t ttt, const uint8_t* lun,
                       const uint8_t* data, uint32_t length) noexcept nogil
-# With the "complete header" of the PDU that is refused: basic and additional segments (RFC 7143 11.17.1), as far as the
-# initiator's MaxRecvDataSegmentLength lets us.
+# With the "complete header" of the PDU that is refused, basic and additional segments (RFC 7143 11.17.1); with the basic
+# one alone if all is longer than the initiator takes.
 cdef void emit_reject(Core* core, Connection* connection, int reason, const uint8_t* header,
                       uint32_t header_bytes) noexcept nogil
 # A PDU the control plane made; only the sequence numbers are filled in.

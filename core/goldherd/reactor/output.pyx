@@ -328,8 +328,8 @@ cdef void emit_nop_in(Core* core, Connection* connection, uint32_t itt, uint32_t
 cdef void emit_reject(Core* core, Connection* connection, int reason, const uint8_t* header,
                       uint32_t header_bytes) noexcept nogil:
     cdef uint8_t* reject
-    if header_bytes > connection.max_send_segment:
-        header_bytes = connection.max_send_segment
+    if header_bytes > connection.max_send_segment:      # with its additional segments it may be as long as 1068 bytes
+        header_bytes = BHS_BYTES
     reject = begin(core, connection, REJECT, FINAL, header_bytes)
     reject[RESPONSE] = <uint8_t>reason
     put32(reject + ITT, <uint32_t>RESERVED_TAG)

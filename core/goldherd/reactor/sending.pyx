@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 from posix.uio cimport iovec
 
 from goldherd.limits cimport BATCH_CONTROL_BYTES, BATCH_DATA_BYTES
+from goldherd.poison cimport poison
 from goldherd.reactor.batch cimport Batch
 from goldherd.session.session cimport Pending
 
@@ -22,6 +23,7 @@ cdef enum:
 
 
 cdef void clear_batch(Core* core) noexcept nogil:
+    poison(core.batch.control, core.batch.control_used)
     core.batch.count = 0
     core.batch.bytes = 0
     core.batch.control_used = 0

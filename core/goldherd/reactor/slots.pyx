@@ -9,8 +9,9 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
 from goldherd.limits cimport EMIT_BYTES_MAX, RECEIVE_BYTES, TASKS_MAX, WRITE_BUFFER_BYTES_MAX
+from goldherd.poison cimport poison, unpoison
 from goldherd.reactor.batch cimport free_batch, make_batch
-from goldherd.reactor.core cimport COLLECT_BYTES_MAX, NOBODY
+from goldherd.reactor.core cimport INPUT_BYTES, NOBODY
 from goldherd.reactor.mailbox cimport close_box, open_box
 from goldherd.scsi.unit cimport NexusState
 from goldherd.session.session cimport FenceLink, PHASE_FREE, PHASE_PARKED, PHASE_ROOM, PURPOSE_PDU
@@ -34,7 +35,7 @@ cdef int open_core(Core* core) except -1:
     memset(core, 0, sizeof(Core))
     core.inbox.eventfd = -1
     core.batch = make_batch()
-    core.receive = <uint8_t*>malloc(RECEIVE_BYTES + COLLECT_BYTES_MAX)
+    core.receive = <uint8_t*>malloc(INPUT_BYTES)
     core.scratch = <uint8_t*>malloc(RECEIVE_BYTES)
     core.zeros = <const char*>calloc(1, EMIT_BYTES_MAX)
     core.slabs = <Task**>calloc(TASKS_MAX / SLAB_TASKS, sizeof(Task*))
@@ -49,7 +50,6 @@ cdef int open_core(Core* core) except -1:
 
 cdef void close_core(Core* core) noexcept nogil:
     cdef uint32_t i
-    cdef void* buffer
     close_box(&core.inbox)
     free_batch(core.batch)
     free(core.receive)
@@ -62,9 +62,7 @@ cdef void close_core(Core* core) noexcept nogil:
     if core.free_buffers != NULL:
         for i in range(<uint32_t>BUFFER_BITS_MAX + 1):
             while core.free_buffers[i] != NULL:
-                buffer = core.free_buffers[i]
-                core.free_buffers[i] = (<void**>buffer)[0]
-                free(buffer)
+                free(take_free_buffer(core, <int>i))
     free(core.free_buffers)
     for i in range(core.connection_room):
         if core.connections[i] != NULL:
@@ -75,6 +73,11 @@ cdef void close_core(Core* core) noexcept nogil:
 
 
 # --- tasks ---
+
+cdef inline void close_task(Task* task) noexcept nogil:
+    """Of a free task only `next`, `tag` and `phase` may be looked at."""
+    poison(&task.newer, <char*>&task.tag - <char*>&task.newer)
+
 
 cdef bint add_slab(Core* core) noexcept nogil:
     cdef Task* slab
@@ -89,6 +92,7 @@ cdef bint add_slab(Core* core) noexcept nogil:
         slab[i].tag = (core.slab_count << SLAB_BITS) | i
         slab[i].next = core.free_tasks
         core.free_tasks = &slab[i]
+        close_task(&slab[i])
     core.slab_count += 1
     return True
 
@@ -102,6 +106,7 @@ cdef Task* take_task(Core* core, Connection* connection) noexcept nogil:
     task = core.free_tasks
     core.free_tasks = task.next
     tag = task.tag
+    unpoison(task, sizeof(Task))
     memset(task, 0, sizeof(Task))
     if (tag >> INDEX_BITS) >= <uint32_t>GENERATION_MAX:
         tag &= INDEX_MASK
@@ -142,6 +147,7 @@ cdef void release_task(Core* core, Task* task) noexcept nogil:
     task.connection = NULL
     task.next = core.free_tasks
     core.free_tasks = task
+    close_task(task)
 
 
 cdef void watch(Core* core, Task* task) noexcept nogil:
@@ -183,6 +189,13 @@ cdef inline int size_bits(uint32_t length) noexcept nogil:
     return bits
 
 
+cdef inline void* take_free_buffer(Core* core, int bits) noexcept nogil:
+    cdef void* buffer = core.free_buffers[bits]
+    unpoison(buffer, <size_t>1 << bits)
+    core.free_buffers[bits] = (<void**>buffer)[0]
+    return buffer
+
+
 cdef char* take_buffer(Core* core, Session* session, uint32_t length) noexcept nogil:
     """A session gets no more than it leaves to others: however many hoard, there is room for one that comes later."""
     cdef int bits = size_bits(length)
@@ -191,13 +204,13 @@ cdef char* take_buffer(Core* core, Session* session, uint32_t length) noexcept n
     if session.buffer_bytes + size + core.buffer_bytes > WRITE_BUFFER_BYTES_MAX:
         return NULL
     if bits <= BUFFER_BITS_MAX and core.free_buffers[bits] != NULL:
-        buffer = core.free_buffers[bits]
-        core.free_buffers[bits] = (<void**>buffer)[0]
+        buffer = take_free_buffer(core, bits)
         core.free_buffer_bytes -= size
     else:
         buffer = malloc(size)
         if buffer == NULL:
             return NULL
+    poison(<char*>buffer + length, size - length)
     core.buffer_bytes += size
     session.buffer_bytes += size
     return <char*>buffer
@@ -209,8 +222,10 @@ cdef void release_buffer(Core* core, Session* session, char* buffer, uint32_t le
     core.buffer_bytes -= size
     session.buffer_bytes -= size
     if bits <= BUFFER_BITS_MAX and core.free_buffer_bytes + size <= FREE_BUFFER_BYTES_MAX:
+        unpoison(buffer, sizeof(void*))
         (<void**>buffer)[0] = core.free_buffers[bits]
         core.free_buffers[bits] = buffer
+        poison(buffer, size)
         core.free_buffer_bytes += size
     else:
         free(buffer)

@@ -9,7 +9,8 @@ from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
 from goldherd.limits cimport HELD_BYTES_MAX, RECEIVE_BYTES, TURN_BYTES_MAX
-from goldherd.reactor.core cimport CLOSE_MEMORY, CLOSE_PEER, WIRE_LATER, WIRE_OVER
+from goldherd.poison cimport poison, unpoison
+from goldherd.reactor.core cimport CLOSE_MEMORY, CLOSE_PEER, INPUT_BYTES, WIRE_LATER, WIRE_OVER
 from goldherd.reactor.input cimport consume, sink_place, sink_received
 from goldherd.reactor.sending cimport clear_batch, keep_residue, keep_rest, pending_sent
 from goldherd.reactor.tasks cimport pump
@@ -90,6 +91,12 @@ cdef ssize_t receive(Core* core, Connection* c, uint32_t behind) noexcept nogil:
     return got
 
 
+cdef inline void received_until(Core* core, const uint8_t* end) noexcept nogil:
+    """Nobody may look behind the bytes that have come: what lies there was another connection's."""
+    unpoison(core.receive, end - core.receive)
+    poison(end, core.receive + INPUT_BYTES - end)
+
+
 cdef int leave(Connection* c, const uint8_t* rest, uint32_t length, bint whole, int turn) noexcept nogil:
     if not keep_residue(c, rest, length, whole):
         c.reason = CLOSE_MEMORY
@@ -112,6 +119,7 @@ cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
             return TURN_OVER
         if sent == SENT_PART:
             return TURN_BLOCKED
+    received_until(core, here + have)
     if have:
         memcpy(here, c.residue, have)
     while True:
@@ -143,6 +151,7 @@ cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
         if have and here != core.receive:
             memmove(core.receive, here, have)
         here = core.receive
+        received_until(core, here + INPUT_BYTES)
         got = receive(core, c, have)
         if got == WIRE_OVER:
             flush(core, c)          # it may only have stopped sending: what is ready is still worth a try
@@ -152,3 +161,4 @@ cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
             have += <uint32_t>got
             c.input_ms = core.now_ms
             hungry = False
+        received_until(core, here + have)

@@ -1,0 +1,320 @@
+"""PDUs in full feature phase under fuzz: an input is a small program for a data plane without sockets.
+
+How a program is written stands in language.py. Here it is run: initiator, disks, clock and control plane are all in
+its hands, and the compiled data plane (reactor/feed.pyx) is what it is run against.
+
+What must hold: no answer but whole PDUs that RFC 7143 allows, and when all is over no task, buffer, job or connection.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import product
+from typing import Final
+
+from goldherd.reactor.feed import Feed
+from goldherd.reactor.outbox import ClosedLetter, CommandLetter, FailedLetter, Outbox, RequestLetter
+from goldherd.scsi.nexus import Flag
+from goldherd.session.keys import Parameters
+from goldherd.wire.digest import crc32c
+from goldherd.wire.opcodes import Opcode
+
+from tests.fuzz import language
+from tests.fuzz.language import OTHER_CONNECTION, Agreed, Control, Fill, Input, Kind, Marks, Sending, number_of
+from tests.fuzz.records import TEMPLATES
+from tests.fuzz.surroundings import BOUNCING, DISK_BYTES, FILLING, TOKEN, End, units
+from tests.reactor.initiator import Pdu
+
+FENCE: Final = 5
+RECORDS_MAX: Final = 100
+PDUS_MAX: Final = 300
+SENT_BYTES_MAX: Final = 600_000
+"""What one program may do, so that none takes long; enough to fill the command window and its immediate places."""
+REPLIES: Final = tuple(
+    product((0, 2, 8, 0x28), (b"", bytes(18), bytes(252)), (0, 36, 5000, 300000), (None, 0, 512, 1 << 40))
+)
+"""Status, sense, bytes of data, bytes the command block asked for."""
+ANSWERS: Final = {
+    Opcode.TEXT_REQUEST: Opcode.TEXT_RESPONSE,
+    Opcode.LOGOUT_REQUEST: Opcode.LOGOUT_RESPONSE,
+    Opcode.TASK_MANAGEMENT_REQUEST: Opcode.TASK_MANAGEMENT_RESPONSE,
+}
+TAKES_STAT_SN: Final = 1
+
+
+class Program:
+    """One run of one input."""
+
+    def __init__(self, data: bytes) -> None:
+        self.input = Input(data)
+        agreed, row = self.input.number(), self.input.number()
+        sizes = language.SIZES[row % len(language.SIZES)]
+        parameters = Parameters(
+            bool(agreed & Agreed.HEADER_DIGEST), bool(agreed & Agreed.DATA_DIGEST), *sizes,
+            initial_r2t=bool(agreed & Agreed.INITIAL_R2T), immediate_data=bool(agreed & Agreed.IMMEDIATE_DATA),
+        )  # fmt: skip
+        self.feed = Feed(0, Outbox())
+        self.feed.hold_jobs()
+        self.units = units()
+        start = 0xFFFFFFF8 if agreed & Agreed.NEAR_WRAP else 1
+        first = End(parameters=parameters, feed=self.feed, units=self.units, token=TOKEN, cmd_sn=start, stat_sn=start)
+        first.nexuses[BOUNCING].flags = int(Flag.BOUNCE_ALL)
+        first.make_room(None)
+        self.ends = [first, first]
+        self.everybody = [first]
+        if agreed & Agreed.TWO_CONNECTIONS:
+            self.join(1)
+        self.outgoing = {0: b"", 1: b""}
+        self.r2ts: list[Pdu] = []
+        self.data_sn = self.answered = 0
+        self.letters: list[CommandLetter | FailedLetter | RequestLetter] = []
+        self.closed: set[int] = set()
+        self.sent = self.pdus = 0
+        self.last = Sending(0, 0, 0, bytes(48), b"")
+
+    # --- the initiator ---
+
+    def join(self, place: int) -> None:
+        """A further connection of the session, which takes this place from now on."""
+        link = len(self.everybody)
+        end = End(parameters=self.ends[0].parameters, joins=self.ends[0], link=link, takes_kept=True)
+        end.make_room(None)
+        self.everybody.append(end)
+        self.ends[place] = end
+
+    def take(self, pdus: Iterable[Pdu]) -> None:
+        """Notes what answers ask for."""
+        self.r2ts += [pdu for pdu in pdus if pdu.opcode == Opcode.READY_TO_TRANSFER]
+
+    def deliver(self, place: int, data: bytes) -> None:
+        """Bytes on their way to the target."""
+        self.take(self.ends[place].send(data))
+
+    def answer_r2t(self, header: bytearray, length: int, too_much: int) -> int:
+        """Makes the header ask for nothing but what the oldest R2T wants; how many bytes it is to carry."""
+        r2t = self.r2ts[0]
+        left = r2t.desired_length - self.answered
+        if not too_much:
+            length = min(length, left)
+        header[16:24] = r2t.header[16:24]
+        header[36:40] = self.data_sn.to_bytes(4, "big")
+        header[40:44] = ((r2t.offset + self.answered) & 0xFFFFFFFF).to_bytes(4, "big")
+        self.data_sn += 1
+        self.answered += length
+        if self.answered >= r2t.desired_length:
+            header[1] |= 0x80
+        if header[1] & 0x80:
+            del self.r2ts[0]
+            self.data_sn = self.answered = 0
+        return length
+
+    def count(self, end: End, header: bytearray) -> None:
+        """The PDU gets the session's next number, and uses it up if the target will count it."""
+        header[24:28] = end.cmd_sn.to_bytes(4, "big")
+        counts = not header[0] & 0x40 and header[0] not in (Opcode.DATA_OUT, Opcode.SNACK_REQUEST)
+        if counts and (end.max_cmd_sn is None or (end.max_cmd_sn - end.cmd_sn) & 0xFFFFFFFF < 1 << 31):
+            end.cmd_sn = (end.cmd_sn + 1) & 0xFFFFFFFF
+
+    def pdu(self, op: int, place: int) -> None:
+        """Marks, length of the data, header, additional headers."""
+        marks, length, header = self.input.number(), number_of(self.input.bytes(2)), self.input.bytes(48)
+        self.last = Sending(op, marks, length, header, self.input.bytes(4 * header[4]))
+        self.send(self.last, place)
+
+    def send(self, wanted: Sending, place: int) -> None:
+        """One PDU, filled in as it asks for."""
+        end, op, header = self.ends[place], wanted.op, bytearray(wanted.header)
+        length = min(wanted.length, len(FILLING))
+        self.pdus += 1
+        if self.sent + length > SENT_BYTES_MAX:
+            return
+        if op & Fill.TAGGED and header[0] & 0x3F != Opcode.DATA_OUT:
+            header[16:20] = end.next_itt().to_bytes(4, "big")
+        elif op & Fill.TAGGED and self.r2ts:
+            longest = end.parameters.max_recv_data_segment
+            length = self.answer_r2t(header, min(length or longest, longest), wanted.marks & Marks.TOO_MUCH)
+        self.sent += length
+        if op & Fill.NUMBERED:
+            self.count(end, header)
+        if op & Fill.MEASURED:
+            header[5:8] = length.to_bytes(3, "big")
+        head = bytes(header) + wanted.additional
+        if end.parameters.header_digest:
+            head += (crc32c(head) ^ bool(wanted.marks & Marks.BAD_HEADER_DIGEST)).to_bytes(4, "little")
+        data = FILLING[:length] + bytes(-length % 4)
+        if data and end.parameters.data_digest:
+            data += (crc32c(data) ^ bool(wanted.marks & Marks.BAD_DATA_DIGEST)).to_bytes(4, "little")
+        whole = self.outgoing[place] + head + data
+        cut = min(language.CUTS[wanted.marks & 7], len(whole))
+        if op & Fill.LATER or wanted.marks & Marks.LATER:
+            cut = len(whole)
+        self.outgoing[place] = whole[len(whole) - cut :]
+        if cut < len(whole):
+            self.deliver(place, whole[: len(whole) - cut])
+
+    def raw(self, op: int, place: int) -> None:
+        """A length, then bytes as they are, behind those that were held back; or the number of a PDU."""
+        if op >> 4:
+            marks, length = self.input.number(), number_of(self.input.bytes(2))
+            self.last = replace(TEMPLATES[(op >> 4) - 1], marks=marks, length=length)
+            self.send(self.last, place)
+            return
+        segment, self.outgoing[place] = self.outgoing[place] + self.input.bytes(self.input.number()), b""
+        self.deliver(place, segment)
+
+    def room(self, op: int, place: int) -> None:
+        """The far end takes so much and no more."""
+        self.take(self.ends[place].make_room(language.ROOMS[op >> 4]))
+        self.deliver(place, b"")
+
+    def again(self, op: int, place: int) -> None:
+        """The PDU before, some times more; or the far end closes."""
+        times = language.AGAIN[op >> 4]
+        for _ in range(min(times, PDUS_MAX - self.pdus)):
+            self.send(self.last, place)
+        if times == 0:
+            self.feed.hang_up(TOKEN, self.ends[place].link)
+
+    # --- time, disks and the control plane ---
+
+    def tick(self, op: int, place: int) -> None:
+        """Some seconds pass."""
+        self.feed.tick(self.feed.clock_ms + 1000 * self.input.number())
+
+    def job(self, op: int, place: int) -> None:
+        """One of the held jobs is done."""
+        if self.feed.jobs:
+            self.feed.finish_job((op >> 4) % self.feed.jobs)
+
+    def hear(self) -> None:
+        """Letters to the control plane: what may be answered, and which connections have ended."""
+        for letter in self.feed.letters():
+            if isinstance(letter, ClosedLetter):
+                self.closed.add(letter.link)
+            elif isinstance(letter, CommandLetter | FailedLetter | RequestLetter):
+                self.letters.append(letter)
+
+    def letter(self, op: int, place: int) -> None:
+        """The control plane answers one of its letters, in one of many ways."""
+        way = self.input.number()
+        self.hear()
+        if not self.letters:
+            return
+        letter = self.letters.pop((op >> 4) % len(self.letters))
+        if isinstance(letter, CommandLetter | FailedLetter):
+            if way < len(REPLIES) or not may_proceed(letter):
+                status, sense, count, written = REPLIES[way % len(REPLIES)]
+                self.feed.reply(letter.token, letter.tag, status, sense, FILLING[:count], written)
+            else:
+                self.feed.proceed(letter.token, letter.tag)
+        else:
+            opcode = ANSWERS[Opcode(letter.header[0] & 0x3F)]
+            count = min((0, 3, 512, 8192)[way & 3], self.ends[0].parameters.max_send_data_segment)
+            answer = control_pdu(opcode, letter.header[16:20], FILLING[:count])
+            self.feed.send_pdu(letter.token, b"" if way & 4 else answer, TAKES_STAT_SN | way >> 3 & 6, letter.tag)
+        self.feed.step()
+
+    def control(self, op: int, place: int) -> None:
+        """The control plane does something on its own."""
+        CONTROLS[op >> 4](self, self.ends[place])
+        self.feed.step()
+
+    def hold(self) -> None:
+        """An exclusive command runs on every unit; writes wait for its end."""
+        for unit in self.units:
+            unit.hold()
+
+    def release(self) -> None:
+        """It is over."""
+        for unit in self.units:
+            unit.release()
+        self.feed.wake()
+
+    # --- the run ---
+
+    def run(self) -> None:
+        """All records, then the end of everything."""
+        for _ in range(RECORDS_MAX):
+            if not self.input:
+                break
+            op = self.input.number()
+            KINDS[op & 7](self, op, 1 if op & OTHER_CONNECTION else 0)
+        self.collect()
+        self.end()
+
+    def collect(self) -> None:
+        """Everything that is still on its way comes, and it is whole."""
+        for end in self.everybody:
+            end.make_room(None)
+        self.feed.step()
+        for end in self.everybody:
+            end.parse(self.feed.sent(TOKEN, end.link))
+            end.check_whole()
+
+    def end(self) -> None:
+        """All connections are lost in the middle of their work."""
+        for end in self.everybody:
+            self.feed.hang_up(TOKEN, end.link)
+        self.feed.close_session(TOKEN)          # a place that was kept for a connection that never came
+        self.feed.step()
+        while self.feed.jobs:
+            self.feed.finish_job(0)
+        self.hear()
+        assert self.closed >= {end.link for end in self.everybody}, "the end of a connection was not reported"
+        assert (self.feed.live_tasks, self.feed.buffer_bytes, self.feed.sessions) == (0, 0, 0)
+
+
+def may_proceed(letter: CommandLetter | FailedLetter) -> bool:
+    """Whether a control plane might let the data plane serve it: a READ(16) that lies on its disk."""
+    cdb, blocks = letter.cdb, DISK_BYTES // 512
+    lba, count = int.from_bytes(cdb[2:10], "big"), int.from_bytes(cdb[10:14], "big")
+    return cdb[0] == 0x88 and letter.nexus == BOUNCING and lba + count <= blocks
+
+
+def newest_tag(end: End) -> bytes:
+    """The Initiator Task Tag of the newest command that got a fresh one, as it is on the wire."""
+    return end.numbers.itt.to_bytes(4, "big")
+
+
+def control_pdu(opcode: Opcode, itt: bytes, data: bytes = b"") -> bytes:
+    """A PDU of the control plane."""
+    return bytes([opcode, 0x80, 0, 0]) + len(data).to_bytes(4, "big") + bytes(8) + itt + bytes(28) + data
+
+
+KINDS: Final[dict[int, Callable[[Program, int, int], None]]] = {
+    Kind.PDU: Program.pdu,
+    Kind.RAW: Program.raw,
+    Kind.TICK: Program.tick,
+    Kind.AGAIN: Program.again,
+    Kind.ROOM: Program.room,
+    Kind.JOB: Program.job,
+    Kind.LETTER: Program.letter,
+    Kind.CONTROL: Program.control,
+}
+
+CONTROLS: Final[dict[int, Callable[[Program, End], object]]] = {
+    Control.CLOSE: lambda run, end: run.feed.close_session(TOKEN),
+    Control.CLOSE_ONE: lambda run, end: run.feed.close_connection(TOKEN, end.link),
+    Control.KEEP: lambda run, end: run.feed.close_connection(TOKEN, end.link, keep=True),
+    Control.JOIN: lambda run, end: run.join(run.ends.index(end)),
+    Control.EXPECT: lambda run, end: run.feed.expect_connection(FENCE, TOKEN),
+    Control.ABORT: lambda run, end: run.feed.abort_task(FENCE, TOKEN, int.from_bytes(newest_tag(end), "little")),
+    Control.ABORT_LOST: lambda run, end: run.feed.abort_task(FENCE, TOKEN, 0, end.cmd_sn, end.cmd_sn + 8 & 0xFFFFFFFF),
+    Control.ABORT_ALL: lambda run, end: run.feed.abort_session_tasks(FENCE, TOKEN, None),
+    Control.ABORT_OLDER: lambda run, end: run.feed.abort_session_tasks(FENCE, TOKEN, run.units[0], 3, end.cmd_sn),
+    Control.ABORT_UNIT: lambda run, end: run.feed.abort_unit_tasks(FENCE, run.units[1]),
+    Control.FENCE: lambda run, end: run.feed.fence(FENCE, run.units[0]),
+    Control.FENCE_WRITES: lambda run, end: run.feed.fence_writes(FENCE, TOKEN),
+    Control.HOLD: lambda run, end: run.hold(),
+    Control.RELEASE: lambda run, end: run.release(),
+    Control.ASYNC: lambda run, end: run.feed.send_pdu(
+        TOKEN, control_pdu(Opcode.ASYNC_MESSAGE, b"\xff" * 4), TAKES_STAT_SN, link=end.link
+    ),
+    Control.REDECLARE: lambda run, end: run.feed.send_pdu(
+        TOKEN, control_pdu(Opcode.TEXT_RESPONSE, b"\xff" * 4), TAKES_STAT_SN, link=end.link, max_send_segment=512
+    ),
+}
+
+
+def fuzz_framing(data: bytes) -> None:
+    """Runs a program."""
+    Program(data).run()
