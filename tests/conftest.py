@@ -6,6 +6,7 @@ TOGETHER = {"boot", "conformance", "guest"}
 """Folders whose tests share minutes of preparation: a guest that boots, a run of a whole suite."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups for xdist's --dist loadgroup."""
     for item in items:
