@@ -122,7 +122,7 @@ def verdict(name: str, outcomes: Sequence[Outcome]) -> Outcome:
 
 
 Around = Callable[[str], AbstractContextManager[object]]
-"""What is to happen around each family of tests; for the captures of test_tshark.py."""
+"""What is to happen around each family of tests; for the captures of test_whole_run.py."""
 
 
 def main(arguments: Sequence[str] | None = None, around: Around = nullcontext) -> int:
