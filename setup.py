@@ -7,13 +7,13 @@ from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 
 ROOTS = ("core", "plugins")
-# GOLDHERD_SANITIZE=address,undefined builds the extensions for a run under the sanitizers.
+# GOLDHERD_SANITIZE=address,undefined builds the extensions for a run under the sanitizers, whose runtime is preloaded
+# (scripts/sanitize), so that nothing of it is linked.
 SANITIZE = os.environ.get("GOLDHERD_SANITIZE", "")
 COMPILE = ["-O2", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-unreachable-code"]
 LINK = ["-pthread"]
 if SANITIZE:
     COMPILE = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"]
-    LINK += [f"-fsanitize={SANITIZE}"]
 
 packages: list[str] = []
 package_dir: dict[str, str] = {}
