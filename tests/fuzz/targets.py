@@ -25,7 +25,7 @@ from goldherd.targets import ChapCredentials, TargetConfig
 from goldherd.wire import header
 from goldherd_plugins.vhd.survey import survey
 
-from tests.fuzz.framing import fuzz_framing
+from tests.fuzz.framing.program import fuzz_framing
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 LOGIN_REQUESTS_MAX: Final = 40

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.seeds import SEEDS
+from tests.fuzz.framing.seeds import SEEDS
 from tests.fuzz.targets import CORPUS, TARGETS, corpus
 
 SECONDS = 4

@@ -6,8 +6,8 @@ from typing import Final
 from goldherd import limits
 from goldherd.scsi import copy
 from goldherd.scsi.call import Call, Status, TaskAbortedError
+from goldherd.scsi.copy_operation import CopyOperation, Progress
 from goldherd.scsi.nexus import CopyResult
-from goldherd.scsi.operation import CopyOperation, Progress
 from goldherd.scsi.sense import encode, invalid_field
 
 _COMPLETED, _COMPLETED_WITH_ERRORS = 0x01, 0x02

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from goldherd import limits
 from goldherd.errors import CommandError, Sense
 from goldherd.scsi import sense as codes
-from goldherd.scsi.operation import CopyOperation
+from goldherd.scsi.copy_operation import CopyOperation
 
 if TYPE_CHECKING:
     from goldherd.scsi.device import LogicalUnit

@@ -15,8 +15,8 @@ from goldherd import limits
 from goldherd.errors import CommandError, GoldherdError, ImageError
 from goldherd.scsi import sense as codes
 from goldherd.scsi.call import Call, Reply, Status, TaskAbortedError
+from goldherd.scsi.copy_operation import CopyOperation, Progress
 from goldherd.scsi.device import LogicalUnit
-from goldherd.scsi.operation import CopyOperation, Progress
 from goldherd.scsi.rod import POINT_IN_TIME_TYPES, TOKEN_BYTES, TOKEN_LENGTH, ZERO, Rod
 from goldherd.scsi.sense import invalid_parameter, list_too_short
 from goldherd.scsi.transfer import steps, written

@@ -19,7 +19,7 @@ from goldherd.hooks import Hooks
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotNexus
 from goldherd.server.fences import Fences
-from goldherd.server.live import LiveTarget, LiveTargets
+from goldherd.server.live_targets import LiveTarget, LiveTargets
 from goldherd.server.logins import Arrival
 from goldherd.server.resolver import NetworkFacts
 from goldherd.server.sessions import LOADER_ISID, Link, Path, Session, Sessions

@@ -1,6 +1,6 @@
 """Answers the PDUs that reactors hand over and that are no SCSI commands: Text, Logout (RFC 7143 11.10, 11.14).
 
-Task management is in management.py.
+Task management is in task_management.py.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ from typing import Final
 
 from goldherd.reactor.outbox import RequestLetter
 from goldherd.server.fences import Fences
-from goldherd.server.management import COLD_RESET, COMPLETE, Management
 from goldherd.server.sessions import Session
+from goldherd.server.task_management import COLD_RESET, COMPLETE, Management
 from goldherd.wire import header
 from goldherd.wire.opcodes import Opcode
 

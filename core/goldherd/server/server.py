@@ -36,7 +36,7 @@ from goldherd.server.commands import Commands
 from goldherd.server.disks import Disks, Seals
 from goldherd.server.doorkeeper import Doorkeeper
 from goldherd.server.fences import Fences
-from goldherd.server.live import LiveTargets
+from goldherd.server.live_targets import LiveTargets
 from goldherd.server.logins import Portals
 from goldherd.server.requests import TAKES_STAT_SN, Requests
 from goldherd.server.resolver import NetworkFacts, Resolver

@@ -14,7 +14,7 @@ from goldherd.errors import ProtocolError
 from goldherd.reactor.epoll import Reactor
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotNexus
-from goldherd.server.live import LiveTarget, LiveUnit
+from goldherd.server.live_targets import LiveTarget, LiveUnit
 from goldherd.session.host import LoginResult
 from goldherd.session.states import Status
 from goldherd.session.text_exchange import TextExchange

@@ -15,7 +15,7 @@ from goldherd import limits
 from goldherd.reactor.epoll import Reactor
 from goldherd.scsi import task_management
 from goldherd.server.fences import Fences
-from goldherd.server.live import LiveUnit
+from goldherd.server.live_targets import LiveUnit
 from goldherd.server.sessions import Path, Running, Session
 from goldherd.wire.header import TaskManagementRequest
 

@@ -18,10 +18,10 @@ from goldherd.session.keys import Parameters
 from goldherd.wire.digest import crc32c
 from goldherd.wire.opcodes import Opcode
 
-from tests.fuzz import language
-from tests.fuzz.language import OTHER_CONNECTION, Agreed, Control, Fill, Input, Kind, Marks, Sending, number_of
-from tests.fuzz.records import TEMPLATES
-from tests.fuzz.surroundings import BOUNCING, DISK_BYTES, FILLING, TOKEN, End, units
+from tests.fuzz.framing import language
+from tests.fuzz.framing.language import OTHER_CONNECTION, Agreed, Control, Fill, Input, Kind, Marks, Sending, number_of
+from tests.fuzz.framing.records import TEMPLATES
+from tests.fuzz.framing.surroundings import BOUNCING, DISK_BYTES, FILLING, TOKEN, End, units
 from tests.reactor.initiator import Pdu
 
 FENCE: Final = 5

@@ -1,14 +1,14 @@
 """Programs to begin with, in the language of fuzz_framing: one of everything an initiator does, and some it must not.
 
-    python -m tests.fuzz.seeds      writes them to the corpus again; the others there were found by fuzzing
+    python -m tests.fuzz.framing.seeds      writes them to the corpus again; the others there were found by fuzzing
 """
 
 from typing import Final
 
 from goldherd.wire.opcodes import Opcode
 
-from tests.fuzz.language import Agreed, Control, Fill, Kind, Marks
-from tests.fuzz.records import (
+from tests.fuzz.framing.language import Agreed, Control, Fill, Kind, Marks
+from tests.fuzz.framing.records import (
     BOTH_DIGESTS,
     CUT,
     FINAL,
