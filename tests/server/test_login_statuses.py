@@ -1,4 +1,5 @@
-"""Statuses that a login meets only when something changes around it; the others have their tests where they belong."""
+"""Statuses that a login meets only when something changes around it, or its limits are others than usual; the rest have
+their tests where they belong."""
 
 import asyncio
 import threading

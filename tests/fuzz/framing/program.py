@@ -154,12 +154,16 @@ class Program:
     def raw(self, op: int, place: int) -> None:
         """A length, then bytes as they are, behind those that were held back; or the number of a PDU."""
         if op >> 4:
-            marks, length = self.input.number(), number_of(self.input.bytes(2))
-            self.last = replace(TEMPLATES[(op >> 4) - 1], marks=marks, length=length)
-            self.send(self.last, place)
+            self.short(TEMPLATES[(op >> 4) - 1], place)
             return
         segment, self.outgoing[place] = self.outgoing[place] + self.input.bytes(self.input.number()), b""
         self.deliver(place, segment)
+
+    def short(self, template: Sending, place: int) -> None:
+        """Marks and length of the data of a PDU that is known by its number."""
+        marks, length = self.input.number(), number_of(self.input.bytes(2))
+        self.last = replace(template, marks=marks, length=length)
+        self.send(self.last, place)
 
     def room(self, op: int, place: int) -> None:
         """The far end takes so much and no more."""

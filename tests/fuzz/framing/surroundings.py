@@ -86,7 +86,6 @@ class End(Initiator):
     def check(self, pdu: Pdu) -> None:
         super().check(pdu)
         assert pdu.opcode in FROM_TARGETS
-        assert len(pdu.data) <= self.parameters.max_send_data_segment
         if pdu.opcode == Opcode.READY_TO_TRANSFER:
             assert 0 < pdu.desired_length <= self.parameters.max_burst
             assert pdu.ttt != NO_TAG
