@@ -17,9 +17,7 @@ BYTES_PER_ROUND = 64 << 20
 
 
 @pytest.fixture(scope="module", params=["goldherd", "tgtd"])
-def contender(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Contender]:
+def contender(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contender]:
     """A running target over an image in the page cache."""
     folder = tmp_path_factory.mktemp("throughput")
     image = write_pattern(folder / "image.raw", IMAGE_BYTES)

@@ -81,9 +81,7 @@ class Session:
     def command(self, cdb: bytes, length: int = 0) -> tuple[int, bytes]:
         """A command that reads at most `length` bytes: (SCSI status, data)."""
         tag = struct.pack(">IIII", 0, length, self.cmd_sn, self.exp_stat_sn)
-        self.send(
-            SCSI_COMMAND, 0xC1 if length else 0x81, struct.pack(">H6x", self.lun), tag + cdb.ljust(16, b"\0")
-        )
+        self.send(SCSI_COMMAND, 0xC1 if length else 0x81, struct.pack(">H6x", self.lun), tag + cdb.ljust(16, b"\0"))
         self.cmd_sn = (self.cmd_sn + 1) & 0xFFFFFFFF
         received = b""
         while True:

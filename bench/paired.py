@@ -91,9 +91,7 @@ def run_rounds(
     return pairs
 
 
-def run_case(
-    case: Case, base: Contender, other: Contender, rounds: int, seconds: float
-) -> list[tuple[Window, Window]]:
+def run_case(case: Case, base: Contender, other: Contender, rounds: int, seconds: float) -> list[tuple[Window, Window]]:
     """All rounds of one case."""
     if case is LOGINS:
         return run_rounds(rounds, base, other, lambda contender: contender.logins(LOGINS_PER_WINDOW))
@@ -113,8 +111,7 @@ WIDTHS = (-15, 8, 14, 8, 8, 11, 11, 11, 11, 9, 9)
 def line(cells: Sequence[str]) -> str:
     """Cells in their columns; a negative width is flush left."""
     return "".join(
-        f"{cell:>{width}}" if width > 0 else f"{cell:<{-width}}"
-        for cell, width in zip(cells, WIDTHS, strict=True)
+        f"{cell:>{width}}" if width > 0 else f"{cell:<{-width}}" for cell, width in zip(cells, WIDTHS, strict=True)
     )
 
 
@@ -203,9 +200,7 @@ def main(words: list[str]) -> int:
             "load_average": load,
             "rounds": options.rounds,
         }
-        options.json.write_text(
-            json.dumps({**figures, "cases": [asdict(v) for v in verdicts]}, indent=2) + "\n"
-        )
+        options.json.write_text(json.dumps({**figures, "cases": [asdict(v) for v in verdicts]}, indent=2) + "\n")
     missed = [verdict.case for verdict in verdicts if verdict.wanted and verdict.cpu_ratio < verdict.wanted]
     if options.check and missed:
         print(f"\nbelow what is wanted: {', '.join(missed)}")

@@ -57,9 +57,7 @@ class Storm:
         if self.idle_session_bytes >= IDLE_SESSION_BYTES_MAX:
             found.append(f"an idle session takes {self.idle_session_bytes / KIB:.1f} KiB")
         if self.grown_bytes > HELD_ONCE * self.golden_bytes + self.nodes * IDLE_SESSION_BYTES_MAX:
-            found.append(
-                f"memory grew by {self.grown_bytes / MIB:.1f} MiB, so the golden disk is not held once"
-            )
+            found.append(f"memory grew by {self.grown_bytes / MIB:.1f} MiB, so the golden disk is not held once")
         if self.from_disk_bytes > HELD_ONCE * self.golden_bytes:
             found.append(f"{self.from_disk_bytes / MIB:.1f} MiB came from storage, so it was not read once")
         return found

@@ -171,9 +171,7 @@ def demonstrate(folder: Path, once: bool) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Shows goldherd at work.")
-    parser.add_argument(
-        "--once", action="store_true", help="end by itself after showing, instead of serving on"
-    )
+    parser.add_argument("--once", action="store_true", help="end by itself after showing, instead of serving on")
     options = parser.parse_args()
     # A terminated demonstration cleans up like an interrupted one.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))

@@ -105,7 +105,7 @@ def test_names_are_looked_up_only_when_nothing_else_admits() -> None:
     assert admits([*unknown, Rule.parse("net:10.0.0.0/8")], peer())
     with pytest.raises(UnresolvedError) as question:
         admits(unknown, peer())
-    assert question.value.names == {"a.example.org", "b.example.org"}     # all at once
+    assert question.value.names == {"a.example.org", "b.example.org"}  # all at once
 
 
 def test_no_address_is_admitted_by_name_only() -> None:

@@ -120,9 +120,7 @@ def test_object_of_a_module_can_be_a_plugin(module):
 )
 def test_broken_plugin_is_declined_and_the_others_stay(module, source):
     module("broken", source)
-    module(
-        "good", "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef probe_image(head): return 'good'\n"
-    )
+    module("good", "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef probe_image(head): return 'good'\n")
     hooks = Hooks([("broken", "broken"), ("good", "good")])
     assert hooks.names == ["good"]
     (declined,) = hooks.declined
@@ -294,9 +292,9 @@ def test_notification_reaches_everybody_whatever_one_plugin_does(failure):
     def hear(session):
         opened.append(session)
 
-    hooks_with(
-        hook("session_opened", hear), hook("session_opened", fail), hook("session_opened", hear)
-    ).session_opened(SESSION)
+    hooks_with(hook("session_opened", hear), hook("session_opened", fail), hook("session_opened", hear)).session_opened(
+        SESSION
+    )
     assert opened == [SESSION, SESSION]
 
 

@@ -1,6 +1,8 @@
 """Rules of the house that no linter knows."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,7 @@ def files(*trees: str, kinds: set[str]) -> list[Path]:
         path
         for tree in trees
         for path in (ROOT / tree).rglob("*")
-        if path.is_file()
-        and path.suffix in kinds
-        and "__pycache__" not in path.parts
-        and path != Path(__file__)
+        if path.is_file() and path.suffix in kinds and "__pycache__" not in path.parts and path != Path(__file__)
     )
 
 
@@ -87,11 +86,18 @@ def test_no_exception_is_swallowed_in_silence() -> None:
 
 
 def test_no_test_is_skipped() -> None:
-    assert not found(
-        re.compile(r"pytest\.skip|mark\.skip|mark\.xfail|importorskip"), files("tests", kinds={".py"})
-    )
+    assert not found(re.compile(r"pytest\.skip|mark\.skip|mark\.xfail|importorskip"), files("tests", kinds={".py"}))
 
 
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "docs/architecture.md"])
 def test_document_is_there(name: str) -> None:
     assert (ROOT / name).stat().st_size
+
+
+def test_every_file_is_laid_out_by_the_formatter() -> None:
+    """No line is broken by hand, so no change is about lines."""
+    trees = [name for name in TREES if name != "docs"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", *trees], cwd=ROOT, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout

@@ -32,8 +32,19 @@ MAY_IMPORT = {
 }
 """Room to the rooms (or files) it may import, besides the files that every room may."""
 
-EVERYBODYS = {"errors", "limits", "endian", "targets", "hookspecs", "hooks", "settings", "log", "names", "access",
-              "poison"}
+EVERYBODYS = {
+    "errors",
+    "limits",
+    "endian",
+    "targets",
+    "hookspecs",
+    "hooks",
+    "settings",
+    "log",
+    "names",
+    "access",
+    "poison",
+}
 """Files directly in goldherd/ that every room may import; they import no room."""
 
 OF_THE_WHOLE = {"app", "__init__"}

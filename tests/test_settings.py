@@ -47,8 +47,25 @@ def test_address_is_read_and_written(text: str, address: Address, written: str) 
 @pytest.mark.parametrize(
     "text",
     [
-        "", ":3260", "host:", "host:port", "host:65536", "::1", "[::1", "a b:1", "-:", "host,0", "host,65536", "host,",
-        "host,1,2", "host,x", "host=", "host=other:0", "host=other,2", "host=a=b", "=host",
+        "",
+        ":3260",
+        "host:",
+        "host:port",
+        "host:65536",
+        "::1",
+        "[::1",
+        "a b:1",
+        "-:",
+        "host,0",
+        "host,65536",
+        "host,",
+        "host,1,2",
+        "host,x",
+        "host=",
+        "host=other:0",
+        "host=other,2",
+        "host=a=b",
+        "=host",
     ],
 )
 def test_broken_address_is_refused(text: str) -> None:
@@ -119,9 +136,7 @@ def test_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.Monke
         server_settings()
 
 
-@pytest.mark.parametrize(
-    "prefix", ["", "iqn.2026-11", "goldherd", "iqn.2026-11.io.Goldherd", "iqn.2026-11.io:x"]
-)
+@pytest.mark.parametrize("prefix", ["", "iqn.2026-11", "goldherd", "iqn.2026-11.io.Goldherd", "iqn.2026-11.io:x"])
 def test_prefix_that_begins_no_target_name_is_refused(prefix: str) -> None:
     with pytest.raises(SettingsError, match="can't begin a target name"):
         server_settings(target_prefix=prefix)

@@ -86,9 +86,7 @@ class Hooks:
         try:
             plugin = _imported(module)
         except (Exception, SystemExit) as failure:
-            self._decline(
-                name, f"it can't be imported ({type(failure).__name__}: {failure}). Reinstall or remove it."
-            )
+            self._decline(name, f"it can't be imported ({type(failure).__name__}: {failure}). Reinstall or remove it.")
             return
         self.register(plugin, name)
 
@@ -101,9 +99,7 @@ class Hooks:
             abi = getattr(plugin, "goldherd_abi", None)
             if abi is not None and abi != ABI:
                 # A compiled backend would silently call the wrong method of another Image.
-                self._decline(
-                    name, f"it was built for image ABI {abi}, this goldherd has {ABI}. Rebuild the plugin."
-                )
+                self._decline(name, f"it was built for image ABI {abi}, this goldherd has {ABI}. Rebuild the plugin.")
                 return False
             self._manager.register(_Guarded(plugin, name), name)
             self._manager.check_pending()
@@ -130,9 +126,7 @@ class Hooks:
 
     def redirect_login(self, initiator: str, target: str, portal: str) -> Redirect | None:
         """Where a login is sent; None: it is served here. PluginError for an address that nobody could go to."""
-        redirect: Redirect | None = self._manager.hook.redirect_login(
-            initiator=initiator, target=target, portal=portal
-        )
+        redirect: Redirect | None = self._manager.hook.redirect_login(initiator=initiator, target=target, portal=portal)
         if redirect is None:
             return None
         found = _TARGET_ADDRESS.fullmatch(redirect.address)
@@ -143,9 +137,7 @@ class Hooks:
             )
         return redirect
 
-    def start_login(
-        self, initiator: str, target: str | None, credentials: Credentials | None
-    ) -> AuthExchange | None:
+    def start_login(self, initiator: str, target: str | None, credentials: Credentials | None) -> AuthExchange | None:
         """How a login must prove itself; None for not at all.
 
         Raises: ProtocolError 0x0201 when credentials are set and no plugin can ask for them.
@@ -246,8 +238,7 @@ def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[
             if known:
                 raise
             raise PluginError(
-                f"The plugin {plugin} failed in {hook} ({type(failure).__name__}: {failure}). "
-                "Update or remove it."
+                f"The plugin {plugin} failed in {hook} ({type(failure).__name__}: {failure}). Update or remove it."
             ) from failure
 
     return guarded
@@ -257,8 +248,7 @@ def _typed(answer: object, kind: type[T], hook: str) -> T:
     """The answer, if it is what the hook promises."""
     if not isinstance(answer, kind):
         raise PluginError(
-            f"A plugin answered {hook} with {type(answer).__name__} instead of {kind.__name__}. "
-            "Update or remove it."
+            f"A plugin answered {hook} with {type(answer).__name__} instead of {kind.__name__}. Update or remove it."
         )
     return answer
 
@@ -297,6 +287,4 @@ def _ends(path: Path) -> tuple[bytes, bytes]:
 
 
 def _unreadable(path: Path, failure: OSError) -> ImageError:
-    return ImageError(
-        f"Could not read {path}: {failure.strerror}. Check the path and its permissions.", path=str(path)
-    )
+    return ImageError(f"Could not read {path}: {failure.strerror}. Check the path and its permissions.", path=str(path))

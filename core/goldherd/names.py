@@ -68,9 +68,7 @@ def _folded(name: str) -> str:
         if character in _ASCII:
             continue
         if character.isascii() or character == "\u3002" or any(table(character) for table in _PROHIBITED):
-            raise ProtocolError(
-                f"The name {shown(name)} holds {character!a}, which no iSCSI name may (RFC 3722)."
-            )
+            raise ProtocolError(f"The name {shown(name)} holds {character!a}, which no iSCSI name may (RFC 3722).")
     _check_direction(name, folded)
     return folded
 
@@ -80,6 +78,4 @@ def _check_direction(name: str, folded: str) -> None:
     if not any(stringprep.in_table_d1(character) for character in folded):
         return
     # An iSCSI name starts with iqn., eui. or naa., which runs left to right: the two are always mixed.
-    raise ProtocolError(
-        f"The name {shown(name)} mixes two directions of writing, which no iSCSI name may (RFC 3722)."
-    )
+    raise ProtocolError(f"The name {shown(name)} mixes two directions of writing, which no iSCSI name may (RFC 3722).")

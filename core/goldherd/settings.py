@@ -140,9 +140,7 @@ class ServerSettings(BaseSettings):
     """The portals."""
     reactors: int = Field(default_factory=spare_cores, ge=0, le=REACTORS_MAX)
     """Threads of the data plane; 0 runs it on the control plane's event loop."""
-    cache: Annotated[int, BeforeValidator(_parse_bytes)] = Field(
-        default_factory=lambda: memory_bytes() // 2, ge=0
-    )
+    cache: Annotated[int, BeforeValidator(_parse_bytes)] = Field(default_factory=lambda: memory_bytes() // 2, ge=0)
     """Budget of the golden cache in bytes; given as "8G" or "50%". Filled by what machines really read."""
     target_prefix: Annotated[str, BeforeValidator(_check_prefix)] = TARGET_PREFIX
     """What comes before ":NODE" in a target's name."""

@@ -85,9 +85,7 @@ class ChapExchange:
         offered = [text.number(item) for item in keys["CHAP_A"].split(",")]
         common = [algorithm for algorithm in offered if algorithm in self._accepted]
         if not common:
-            raise _failed(
-                f"The initiator offers the CHAP algorithms {offered}, none of which is accepted here."
-            )
+            raise _failed(f"The initiator offers the CHAP algorithms {offered}, none of which is accepted here.")
         self._algorithm = common[0]
         # From the system's random source, new for each login, used once (RFC 7143 12.1.3).
         self._identifier = secrets.randbelow(256)
@@ -111,9 +109,7 @@ class ChapExchange:
         same_user = hmac.compare_digest(keys["CHAP_N"].encode(), self._credentials.user.encode())
         same_response = hmac.compare_digest(given, expected)
         if not same_user:
-            raise _failed(
-                f"The initiator gives the CHAP name {shown(keys['CHAP_N'])}, which is not the right one."
-            )
+            raise _failed(f"The initiator gives the CHAP name {shown(keys['CHAP_N'])}, which is not the right one.")
         if not same_response:
             raise _failed("The initiator's CHAP response does not match the secret.")
         answer = self._prove(keys) if mutual else {}
@@ -128,9 +124,7 @@ class ChapExchange:
             raise _failed("The initiator's CHAP challenge is our own (a reflection).")
         user, secret = self._credentials.mutual_user, self._credentials.mutual_secret
         if not user or not secret:
-            raise _failed(
-                "The initiator asks the target to prove itself, and no mutual CHAP secret is configured."
-            )
+            raise _failed("The initiator asks the target to prove itself, and no mutual CHAP secret is configured.")
         if hmac.compare_digest(secret, self._credentials.secret):
             raise _failed("The CHAP secrets of both directions are the same; set two different ones.")
         return {
@@ -175,9 +169,7 @@ def check_credentials(credentials: Credentials) -> list[str]:
 
 def _check_user(kind: str, user: str) -> None:
     if not 1 <= len(user.encode()) <= TEXT_VALUE_BYTES_MAX or not user.isprintable():
-        raise SettingsError(
-            f"The {kind} name must have 1 to {TEXT_VALUE_BYTES_MAX} printable bytes; choose another."
-        )
+        raise SettingsError(f"The {kind} name must have 1 to {TEXT_VALUE_BYTES_MAX} printable bytes; choose another.")
 
 
 def _require(keys: dict[str, str], expected: set[str]) -> None:

@@ -20,9 +20,7 @@ def booked_by_threads() -> float:
 
 
 def test_cpu_time_lies_between_two_sums_of_schedstat_when_no_thread_ended() -> None:
-    running = subprocess.Popen(
-        [sys.executable, "-c", "sum(range(5_000_000)); input()"], stdin=subprocess.PIPE
-    )
+    running = subprocess.Popen([sys.executable, "-c", "sum(range(5_000_000)); input()"], stdin=subprocess.PIPE)
     try:
         task = Path(f"/proc/{running.pid}/task/{running.pid}/schedstat")
         before = int(task.read_text().split()[0]) / 1e9

@@ -70,16 +70,21 @@ def test_a_plan_asks_for_all_granules_of_its_range_at_once() -> None:
         warm(golden, granule * GRANULE_BYTES)
     assert sorted(source.reads) == [0, 1, 2]
     assert golden.plan_of(512, 2 * GRANULE_BYTES) == [
-        ("memory", GRANULE_BYTES - 512, 0), ("memory", GRANULE_BYTES, 0), ("memory", 512, 0)
-    ]  # fmt: skip
+        ("memory", GRANULE_BYTES - 512, 0),
+        ("memory", GRANULE_BYTES, 0),
+        ("memory", 512, 0),
+    ]
 
 
 def test_hundreds_that_ask_in_the_same_instant_cause_one_fetch() -> None:
     source = Source()
     source.gate.clear()
     golden = GoldenCache(64 * GRANULE_BYTES).adopt(source)
-    threads = [threading.Thread(target=golden.plan_of, args=(granule * GRANULE_BYTES, 512))
-               for granule in (0, 1, 2) for _ in range(85)]  # fmt: skip
+    threads = [
+        threading.Thread(target=golden.plan_of, args=(granule * GRANULE_BYTES, 512))
+        for granule in (0, 1, 2)
+        for _ in range(85)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -182,8 +187,9 @@ def test_several_images_share_one_budget() -> None:
     assert first.resident_bytes + second.resident_bytes == cache.resident_bytes == 8 * GRANULE_BYTES
     assert second.read(0, 4096) == CONTENT[::-1][:4096]
     assert {image["resident_bytes"] for image in cache.describe()["images"]} == {
-        first.resident_bytes, second.resident_bytes
-    }  # fmt: skip
+        first.resident_bytes,
+        second.resident_bytes,
+    }
 
 
 def test_closing_gives_the_memory_back_and_closes_the_source() -> None:
@@ -235,7 +241,7 @@ def cached_bytes(path: Path) -> int:
 
 def test_the_page_cache_is_told_to_let_go() -> None:
     """The golden image doesn't stand in memory twice."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:     # on a disk, where a page cache can be dropped
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # on a disk, where a page cache can be dropped
         path = Path(folder) / "golden"
         size = 160 * GRANULE_BYTES
         with path.open("wb") as file:

@@ -60,9 +60,7 @@ def partition_entry(*, active: bool, kind: int, start: int, length: int) -> byte
     """One entry of the partition table; CHS fields say "see the LBA"."""
     chs = b"\xfe\xff\xff"
     flag = b"\x80" if active else b"\0"
-    return (
-        flag + chs + bytes([kind]) + chs + struct.pack("<II", start // SECTOR_BYTES, length // SECTOR_BYTES)
-    )
+    return flag + chs + bytes([kind]) + chs + struct.pack("<II", start // SECTOR_BYTES, length // SECTOR_BYTES)
 
 
 def master_boot_record() -> bytes:

@@ -37,9 +37,7 @@ class Kernel:
         A module names its dependencies in its .modinfo section. Modules built into the kernel are left out.
         """
         files = {module_name(path.stem): path for path in self.modules.rglob("*.ko")}
-        builtin = {
-            module_name(Path(line).stem) for line in (self.modules / "modules.builtin").read_text().split()
-        }
+        builtin = {module_name(Path(line).stem) for line in (self.modules / "modules.builtin").read_text().split()}
         order: list[str] = []
 
         def visit(name: str) -> None:
@@ -68,8 +66,7 @@ def kernel_package() -> str:
         if found:
             return found[1]
     raise LookupError(
-        "The boot tests need a Debian kernel package and apt knows none: run 'apt-get update' as root, then "
-        "again."
+        "The boot tests need a Debian kernel package and apt knows none: run 'apt-get update' as root, then again."
     )
 
 
@@ -93,9 +90,7 @@ def kernel_from_archive() -> Kernel:
     package = kernel_package()
 
     def unpack(folder: Path) -> None:
-        subprocess.run(
-            ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package], cwd=folder, check=True
-        )
+        subprocess.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package], cwd=folder, check=True)
         [archive] = folder.glob("*.deb")
         subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
         archive.unlink()

@@ -46,10 +46,25 @@ def qemu(accel: str, serial: Path, memory_mib: int = MEMORY_MIB) -> list[str]:
     """The command line of every guest."""
     cpu = "host" if accel == "kvm" else "Nehalem"
     return [
-        "qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", "1", "-m", str(memory_mib), "-nodefaults",
-        "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc,graphics=off",
-        "-serial", f"file:{serial}",
-    ]  # fmt: skip
+        "qemu-system-x86_64",
+        "-accel",
+        accel,
+        "-cpu",
+        cpu,
+        "-smp",
+        "1",
+        "-m",
+        str(memory_mib),
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-machine",
+        "pc,graphics=off",
+        "-serial",
+        f"file:{serial}",
+    ]
 
 
 def ipxe_script(port: int, target: str, initiator: str, lun: int) -> str:
@@ -79,10 +94,14 @@ def boot(folder: Path, accel: str, script: str, mac: str) -> list[str]:
     (tftp / "boot.ipxe").write_text(script)
     serial = folder / "serial.log"
     command = [
-        *qemu(accel, serial), "-boot", "n",
-        "-netdev", f"user,id=lan,tftp={tftp},bootfile=boot.ipxe",
-        "-device", f"virtio-net-pci,netdev=lan,mac={mac},bootindex=1",
-    ]  # fmt: skip
+        *qemu(accel, serial),
+        "-boot",
+        "n",
+        "-netdev",
+        f"user,id=lan,tftp={tftp},bootfile=boot.ipxe",
+        "-device",
+        f"virtio-net-pci,netdev=lan,mac={mac},bootindex=1",
+    ]
     trouble = ""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=BOOT_SECONDS_MAX, check=False)

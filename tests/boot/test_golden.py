@@ -26,9 +26,7 @@ def kernel() -> Kernel:
 def printed(*command: str, given: bytes = b"") -> str:
     """What a program prints."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    done = subprocess.run(
-        command, input=given, capture_output=True, check=True, env={**os.environ, "PATH": path}
-    )
+    done = subprocess.run(command, input=given, capture_output=True, check=True, env={**os.environ, "PATH": path})
     return done.stdout.decode()
 
 

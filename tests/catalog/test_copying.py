@@ -41,9 +41,7 @@ def test_copy_has_every_byte_and_keeps_the_holes(holey: Path, tmp_path: Path) ->
     assert (tmp_path / "copy").stat().st_blocks * 512 < 3 * MIB
 
 
-def test_copy_by_reading_and_writing_is_the_same(
-    holey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copy_by_reading_and_writing_is_the_same(holey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*arguments: object) -> int:
         raise OSError(errno.EXDEV, "another file system")
 

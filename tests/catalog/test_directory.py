@@ -25,9 +25,7 @@ def directory(catalog: Catalog) -> Iterator[CatalogDirectory]:
 @pytest.fixture
 def add(catalog: Catalog, formats: Any) -> Callable[..., None]:
     def do(*names: str, image: ImageRef = ImageRef("lab", None), **wishes: Any) -> None:  # noqa: B008
-        nodes.add(
-            catalog, formats, names, NodeWishes(image=image, **wishes), lambda name: f"iqn.2026-11.x:{name}"
-        )
+        nodes.add(catalog, formats, names, NodeWishes(image=image, **wishes), lambda name: f"iqn.2026-11.x:{name}")
 
     return do
 
@@ -69,9 +67,7 @@ def test_target_of_a_node_is_its_disk_over_the_sealed_parent(
     assert lun.create and not lun.read_only
 
 
-@pytest.mark.parametrize(
-    "name", ["", PREFIX, f"{PREFIX}:", f"{PREFIX}:none", "iqn.2000-01.other:pc-1", f"{PREFIX}:%"]
-)
+@pytest.mark.parametrize("name", ["", PREFIX, f"{PREFIX}:", f"{PREFIX}:none", "iqn.2000-01.other:pc-1", f"{PREFIX}:%"])
 def test_name_of_no_node_is_no_target(
     directory: CatalogDirectory, add: Callable[..., None], seal: Sealer, name: str
 ) -> None:
@@ -106,16 +102,14 @@ def test_rules_by_place_are_judged_for_each_peer(
 
     assert seen("iqn.2026-11.x:a", "10.1.2.3") == ["net"]
     assert seen("iqn.2026-11.x:a", "2001:db8::7") == ["net"]
-    assert seen("iqn.2026-11.x:a", "10.2.0.1") == ["card"]      # the card in its own record
+    assert seen("iqn.2026-11.x:a", "10.2.0.1") == ["card"]  # the card in its own record
     assert seen("iqn.2026-11.x:a", "10.2.0.9") == ["card"]
     assert seen("iqn.2026-11.x:a", "10.3.0.1") == ["name"]
     assert seen("iqn.2026-11.x:named", "10.1.0.1") == ["name", "net"]
     assert seen("iqn.2026-11.x:a", "10.9.9.9") == []
 
 
-def test_node_added_later_is_found_at_once(
-    directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
-) -> None:
+def test_node_added_later_is_found_at_once(directory: CatalogDirectory, add: Callable[..., None], seal: Sealer) -> None:
     seal()
     assert directory.find(f"{PREFIX}:pc-1") is None
     add("pc-1")
@@ -166,9 +160,7 @@ def test_target_whose_secret_is_lost_is_closed_not_open(
     assert directory.find(f"{PREFIX}:pc-1") is None
 
 
-def test_login_is_noted_with_time_and_address(
-    catalog: Catalog, add: Callable[..., None], seal: Sealer
-) -> None:
+def test_login_is_noted_with_time_and_address(catalog: Catalog, add: Callable[..., None], seal: Sealer) -> None:
     seal()
     add("pc-1", "pc-2")
     directory = CatalogDirectory(catalog, PREFIX)

@@ -66,9 +66,7 @@ def test_unknown_image_or_version_is_refused(catalog: Catalog, seal: Sealer, ref
         images.get_version(catalog, ref)
 
 
-def test_version_with_nodes_is_neither_retired_nor_removed(
-    catalog: Catalog, formats: Any, seal: Sealer
-) -> None:
+def test_version_with_nodes_is_neither_retired_nor_removed(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
     seal()
     add_node(catalog, formats, "follows", ImageRef("lab", None))
@@ -90,9 +88,7 @@ def test_retired_version_is_kept_and_can_come_back(catalog: Catalog, seal: Seale
     assert images.activate(catalog, ImageRef("lab", 1))
 
 
-def test_removed_version_takes_its_file_and_old_disks_along(
-    catalog: Catalog, formats: Any, seal: Sealer
-) -> None:
+def test_removed_version_takes_its_file_and_old_disks_along(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     first = seal()
     add_node(catalog, formats, "pc", ImageRef("lab", None))
     seal()
@@ -110,9 +106,7 @@ def test_number_of_a_removed_version_is_not_given_again(catalog: Catalog, seal: 
     assert seal().name == "lab@3"
 
 
-def test_whole_image_is_removed_children_first(
-    catalog: Catalog, make_vhd: Callable[..., Path], seal: Sealer
-) -> None:
+def test_whole_image_is_removed_children_first(catalog: Catalog, make_vhd: Callable[..., Path], seal: Sealer) -> None:
     base = make_vhd("base.vhd")
     seal("lab", base)
     seal("lab", make_vhd("child.vhd", parent=base))

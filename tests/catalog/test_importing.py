@@ -27,9 +27,7 @@ def sha256(path: Path) -> str:
 
 def everything(folder: Path) -> list[str]:
     """All files below a data folder but the database and the locks."""
-    files = (
-        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("catalog.sqlite")
-    )
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("catalog.sqlite"))
     return sorted(str(path.relative_to(folder)) for path in files if path.suffix != ".lock")
 
 
@@ -166,9 +164,7 @@ def test_chain_is_adopted_in_place_from_its_root_up(make_vhd: Make, seal: Sealer
     assert seal("patch", child, in_place=True).parent == "base@1"
 
 
-def test_disk_in_use_by_a_writer_is_refused(
-    catalog: Catalog, formats: Any, make_raw: Make, seal: Sealer
-) -> None:
+def test_disk_in_use_by_a_writer_is_refused(catalog: Catalog, formats: Any, make_raw: Make, seal: Sealer) -> None:
     source = make_raw()
     writer = formats.open(f"raw:{source}", "rw", SealedOpener(catalog, formats))
     try:

@@ -16,9 +16,7 @@ def test_listed_file_that_nobody_knows_is_removed_after_the_change(catalog: Cata
     assert list(catalog.changes.glob("*.list")) == []
 
 
-def test_listed_file_that_the_catalog_knows_stays(
-    catalog: Catalog, seal: Callable[..., VersionRecord]
-) -> None:
+def test_listed_file_that_the_catalog_knows_stays(catalog: Catalog, seal: Callable[..., VersionRecord]) -> None:
     version = seal()
     with change(catalog, [version.path]):
         pass

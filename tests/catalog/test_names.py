@@ -105,9 +105,7 @@ def test_mac_address_in_every_usual_form(text: str) -> None:
     assert normalise_mac(text) == "52:54:00:ab:cd:ef"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "52:54:00:ab:cd", "52:54-00:ab:cd:ef", "zz:54:00:ab:cd:ef", "01:00:5e:00:00:01"]
-)
+@pytest.mark.parametrize("text", ["", "52:54:00:ab:cd", "52:54-00:ab:cd:ef", "zz:54:00:ab:cd:ef", "01:00:5e:00:00:01"])
 def test_mac_address_that_no_card_has_is_refused(text: str) -> None:
     with pytest.raises(CatalogError, match=r"MAC|group address"):
         normalise_mac(text)

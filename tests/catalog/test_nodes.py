@@ -206,9 +206,7 @@ def test_set_changes_only_what_is_named(catalog: Catalog, formats: Any, seal: Se
     assert (node.macs, node.initiators, node.policy) == (("52:54:00:00:00:02",), ("any",), "reset")
 
 
-def test_set_to_another_image_makes_its_disk_and_keeps_the_old(
-    catalog: Catalog, formats: Any, seal: Sealer
-) -> None:
+def test_set_to_another_image_makes_its_disk_and_keeps_the_old(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
     seal("other")
     add(catalog, formats, ["pc-1"])
@@ -216,9 +214,7 @@ def test_set_to_another_image_makes_its_disk_and_keeps_the_old(
     assert overlays(catalog) == ["pc-1.lab@1.vhd", "pc-1.other@1.vhd"]
 
 
-def test_set_pins_a_following_node_to_the_version_it_has(
-    catalog: Catalog, formats: Any, seal: Sealer
-) -> None:
+def test_set_pins_a_following_node_to_the_version_it_has(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
     add(catalog, formats, ["pc-1"])
     nodes.change(catalog, formats, ["pc-1"], NodeWishes(image=ImageRef("lab", 1)))
@@ -262,9 +258,7 @@ def test_disk_in_use_is_left_alone(catalog: Catalog, formats: Any, seal: Sealer,
     assert [node.image for node in nodes.list_nodes(catalog)] == ["lab", "lab"]
 
 
-def test_removed_node_takes_disks_secret_and_addresses_along(
-    catalog: Catalog, formats: Any, seal: Sealer
-) -> None:
+def test_removed_node_takes_disks_secret_and_addresses_along(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
     wishes: dict[str, Any] = {
         "macs": ("52:54:00:00:00:01",),
@@ -277,9 +271,7 @@ def test_removed_node_takes_disks_secret_and_addresses_along(
     add(catalog, formats, ["pc-2"], **wishes)
 
 
-def test_unknown_node_is_refused_and_the_others_are_left_alone(
-    catalog: Catalog, formats: Any, seal: Sealer
-) -> None:
+def test_unknown_node_is_refused_and_the_others_are_left_alone(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
     add(catalog, formats, ["pc-1"])
     for operation in (nodes.remove, nodes.list_nodes):
@@ -288,9 +280,7 @@ def test_unknown_node_is_refused_and_the_others_are_left_alone(
     assert len(nodes.list_nodes(catalog)) == 1
 
 
-def test_secret_lies_in_a_file_for_the_owner_and_nowhere_else(
-    catalog: Catalog, formats: Any, seal: Sealer
-) -> None:
+def test_secret_lies_in_a_file_for_the_owner_and_nowhere_else(catalog: Catalog, formats: Any, seal: Sealer) -> None:
     seal()
     add(catalog, formats, ["pc-1"], chap_user="u", chap_secret=b"very-secret-word")
     file = catalog.secrets / "pc-1"

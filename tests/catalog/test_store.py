@@ -11,9 +11,7 @@ from goldherd.catalog.images import totals
 from goldherd.catalog.store import explained
 from goldherd.errors import CatalogError, PluginError, StorageFullError
 
-OPENING = (
-    "import sys; from pathlib import Path; from goldherd.catalog import Catalog; Catalog(Path(sys.argv[1]))"
-)
+OPENING = "import sys; from pathlib import Path; from goldherd.catalog import Catalog; Catalog(Path(sys.argv[1]))"
 
 
 def test_new_catalog_is_made_by_several_processes_at_once(tmp_path: Path) -> None:

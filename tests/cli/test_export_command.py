@@ -73,9 +73,7 @@ def test_file_with_a_comma_in_its_name(tmp_path: Path) -> None:
 
 
 def test_format_in_front_of_the_file() -> None:
-    assert parse_lun("zip:disk.zip,read-only", 0) == LunConfig(
-        0, Path("disk.zip"), format="zip", read_only=True
-    )
+    assert parse_lun("zip:disk.zip,read-only", 0) == LunConfig(0, Path("disk.zip"), format="zip", read_only=True)
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:

@@ -52,9 +52,7 @@ def test_list_for_people_cuts_nothing(run: Any, lab: None) -> None:
     assert any("pc-1" in line and initiator in line for line in run("node", "list").out.splitlines())
 
 
-def test_prefix_of_target_and_initiator_comes_from_the_environment(
-    run: Any, lab: None, monkeypatch: Any
-) -> None:
+def test_prefix_of_target_and_initiator_comes_from_the_environment(run: Any, lab: None, monkeypatch: Any) -> None:
     monkeypatch.setenv("GOLDHERD_TARGET_PREFIX", "iqn.2020-01.org.example")
     run("node", "add", "pc-1", "--image", "lab")
     shown = run("node", "show", "pc-1", "--json").json
@@ -65,10 +63,7 @@ def test_prefix_of_target_and_initiator_comes_from_the_environment(
 def test_secret_is_in_no_output_and_no_log(run: Any, lab: None, tmp_path: Path, data: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("a-secret-of-ours\n")
-    assert (
-        run("node", "add", "pc-1", "--image", "lab", "--chap-user", "u", "--chap-secret-file", secret).code
-        == 0
-    )
+    assert run("node", "add", "pc-1", "--image", "lab", "--chap-user", "u", "--chap-secret-file", secret).code == 0
     run("node", "show", "pc-9")
     for arguments in (
         ("node", "list"),
@@ -93,9 +88,7 @@ def test_short_secret_is_taken_with_a_warning(run: Any, lab: None, tmp_path: Pat
 def test_set_show_reset_and_remove(run: Any, lab: None) -> None:
     run("node", "add", "pc-[1-2]", "--image", "lab")
     assert run("node", "set", "pc-[1-2]", "--policy", "reset").out == "2 nodes changed.\n"
-    assert (
-        run("node", "set", "pc-1", "--policy", "reset").out == "Nothing changed: 1 node as wished already.\n"
-    )
+    assert run("node", "set", "pc-1", "--policy", "reset").out == "Nothing changed: 1 node as wished already.\n"
     assert "Policy:    reset\n" in run("node", "show", "pc-1").out
     assert run("node", "reset", "pc-[1-2]").out == "2 nodes reset.\n"
     assert run("node", "remove", "pc-1").out == "1 node removed.\n"

@@ -26,9 +26,7 @@ UNITS: Final = (
 PROTECTED: Final = ",read-only"
 
 
-def main(
-    arguments: Sequence[str], folder: Path, watched: Callable[[Sequence[int]], run.Around] | None = None
-) -> int:
+def main(arguments: Sequence[str], folder: Path, watched: Callable[[Sequence[int]], run.Around] | None = None) -> int:
     """Serves the set from disks made in the folder, runs the suite over it, and gives its exit code.
 
     `watched` gets the ports of all units and says what is to happen around each family of tests.

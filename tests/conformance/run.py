@@ -31,9 +31,7 @@ SLOW: Final[dict[str, int]] = {"Sanitize.Reset": 150}
 TESTS: Final = 230
 """How many tests version 1.19 has; another number means another suite, and EXPECTED must be looked at
 again."""
-_SUMMARY = re.compile(
-    r"^\s*tests\s+(?P<total>\d+)\s+(?P<ran>\d+)\s+(?P<passed>\d+)\s+(?P<failed>\d+)", re.MULTILINE
-)
+_SUMMARY = re.compile(r"^\s*tests\s+(?P<total>\d+)\s+(?P<ran>\d+)\s+(?P<passed>\d+)\s+(?P<failed>\d+)", re.MULTILINE)
 
 
 class Outcome(enum.Enum):
@@ -66,11 +64,7 @@ class Result:
 def list_tests() -> list[str]:
     """FAMILY.TEST names in the tool's own order, without its first level (ALL, SCSI, ...)."""
     output = subprocess.run([TOOL, "--list"], capture_output=True, text=True, timeout=SECONDS_MAX).stdout
-    return [
-        line.removeprefix("ALL.")
-        for line in output.split()
-        if line.startswith("ALL.") and line.count(".") == 2
-    ]
+    return [line.removeprefix("ALL.") for line in output.split() if line.startswith("ALL.") and line.count(".") == 2]
 
 
 def judge(text: str, return_code: int) -> Outcome:
@@ -130,16 +124,12 @@ def main(arguments: Sequence[str] | None = None, around: Around = nullcontext) -
     parser = argparse.ArgumentParser(description="Runs iscsi-test-cu, one process per test.")
     parser.add_argument("urls", nargs="+", metavar="URL", help="a unit under test, iscsi://HOST:PORT/IQN/LUN")
     parser.add_argument("--write-protected", metavar="URL", help="a unit for the family ReadOnly alone")
-    parser.add_argument(
-        "--second", metavar="URL", help="a second path to the unit; default: the same URL again"
-    )
+    parser.add_argument("--second", metavar="URL", help="a second path to the unit; default: the same URL again")
     parser.add_argument("--only", metavar="FAMILY", help="a family (Read10) or one test (Read10.Simple)")
     parser.add_argument("--verbose", action="store_true", help="print what the tool said about each failure")
     options = parser.parse_args(arguments)
 
-    names = [
-        name for name in list_tests() if options.only is None or f"{name}.".startswith(f"{options.only}.")
-    ]  # fmt: skip
+    names = [name for name in list_tests() if options.only is None or f"{name}.".startswith(f"{options.only}.")]
     if not names:
         print(f"{TOOL} has no test {options.only}; see {TOOL} --list.", file=sys.stderr)
         return 1
@@ -169,10 +159,7 @@ def run_and_print(name: str, options: argparse.Namespace) -> Outcome:
 
 def _summary(verdicts: dict[str, Outcome]) -> int:
     counts = {outcome: list(verdicts.values()).count(outcome) for outcome in Outcome}
-    print(
-        f"{len(verdicts)} tests: "
-        + ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items())
-    )
+    print(f"{len(verdicts)} tests: " + ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items()))
     return 0 if counts[Outcome.PASSED] == len(verdicts) else 1
 
 

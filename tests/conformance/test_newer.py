@@ -87,7 +87,7 @@ def test_report_target_port_groups_simple(session: Session) -> None:
     """ReportTargetPortGroups.Simple."""
     data = session.command(struct.pack(">BB4xIxx", 0xA3, 0x0A, 1024), read=1024).data
     assert int.from_bytes(data[:4], "big") == len(data) - 4
-    assert (data[4] & 0x0F, data[11]) == (0, 1)     # active/optimized, one port
+    assert (data[4] & 0x0F, data[11]) == (0, 1)  # active/optimized, one port
 
 
 @pytest.mark.parametrize("allocation", [0, 1, 3, 4, 7, 8, 16, 255])
@@ -165,5 +165,5 @@ def test_iscsi_tmf_logout_during_io_async(daemon: Daemon) -> None:
                 if number % 2:
                     session.start(struct.pack(">BBIBH", 0x28, 0, 0, 0, 512), read=512 * 512)
                 else:
-                    session.start(struct.pack(">BBIBH", 0x2A, 0, turn, 0, 8), write=bytes(4096))    # data never comes
+                    session.start(struct.pack(">BBIBH", 0x2A, 0, turn, 0, 8), write=bytes(4096))  # data never comes
             session.log_out()

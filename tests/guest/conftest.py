@@ -46,10 +46,16 @@ def boot(folder: Path, portals: list[str]) -> str:
     words += [f"target={TARGET}", f"initiator={INITIATOR}", "console=ttyS0", "quiet", "panic=-1"]
     words += ["tsc=unstable", "no_timer_check", "net.ifnames=0"]
     command = [
-        *qemu(accel, serial, MEMORY_MIB), "-kernel", str(kernel.image), "-initrd", str(system / "initramfs"),
-        "-append", " ".join(words),
-        "-drive", f"file={system / 'root.ext4'},format=raw,if=virtio,snapshot=on",
-    ]  # fmt: skip
+        *qemu(accel, serial, MEMORY_MIB),
+        "-kernel",
+        str(kernel.image),
+        "-initrd",
+        str(system / "initramfs"),
+        "-append",
+        " ".join(words),
+        "-drive",
+        f"file={system / 'root.ext4'},format=raw,if=virtio,snapshot=on",
+    ]
     for number, network in enumerate(NETWORKS):
         command += ["-netdev", f"user,id=net{number},net={network}.0/24,host={network}.2,restrict=off"]
         command += ["-device", f"virtio-net-pci,netdev=net{number},romfile="]

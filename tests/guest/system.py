@@ -18,25 +18,48 @@ from tests.support.cache import cached, content_key
 GUEST: Final = Path(__file__).parent / "guest"
 UNPACKED: Final = ("multipath-tools", "liburcu8", "sg3-utils-udev")
 PROGRAMS: Final = (
-    "/usr/bin/bash", "/usr/bin/udevadm", "/usr/bin/fio", "/usr/sbin/dmsetup", "/usr/sbin/blockdev",
-    "/usr/sbin/iscsid", "/usr/sbin/iscsiadm",
-)  # fmt: skip
+    "/usr/bin/bash",
+    "/usr/bin/udevadm",
+    "/usr/bin/fio",
+    "/usr/sbin/dmsetup",
+    "/usr/sbin/blockdev",
+    "/usr/sbin/iscsid",
+    "/usr/sbin/iscsiadm",
+)
 TOOLS: Final = "sg_*"
 UDEV_RULES: Final = (
-    "50-udev-default.rules", "55-dm.rules", "60-block.rules", "60-persistent-storage.rules",
-    "60-persistent-storage-dm.rules", "95-dm-notify.rules",
-)  # fmt: skip
+    "50-udev-default.rules",
+    "55-dm.rules",
+    "60-block.rules",
+    "60-persistent-storage.rules",
+    "60-persistent-storage-dm.rules",
+    "95-dm-notify.rules",
+)
 UDEV_HELPERS: Final = ("scsi_id",)
 MODULES: Final = (
-    "virtio_pci", "virtio_net", "virtio_blk", "sd_mod", "sg", "crc32c_intel", "iscsi_tcp", "dm_multipath",
-    "dm_round_robin", "dm_service_time", "ext4",
-)  # fmt: skip
+    "virtio_pci",
+    "virtio_net",
+    "virtio_blk",
+    "sd_mod",
+    "sg",
+    "crc32c_intel",
+    "iscsi_tcp",
+    "dm_multipath",
+    "dm_round_robin",
+    "dm_service_time",
+    "ext4",
+)
 LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
 FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "root", "modules", "var/lib", "etc/iscsi", "usr/bin", LIBRARIES)
 MERGED: Final = {
-    "bin": "usr/bin", "sbin": "usr/bin", "lib": "usr/lib", "usr/sbin": "bin", "lib64": LIBRARIES,
-    "var/run": "/run", "var/lock": "/run/lock",
-}  # fmt: skip
+    "bin": "usr/bin",
+    "sbin": "usr/bin",
+    "lib": "usr/lib",
+    "usr/sbin": "bin",
+    "lib64": LIBRARIES,
+    "var/run": "/run",
+    "var/lock": "/run/lock",
+}
 DISK_BYTES: Final = 384 << 20
 
 

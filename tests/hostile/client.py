@@ -40,9 +40,7 @@ class Client:
         receive_bytes: size of the socket's receive buffer; small for slow readers.
     """
 
-    def __init__(
-        self, portal: tuple[str, int], source: str = "127.0.0.1", receive_bytes: int | None = None
-    ) -> None:
+    def __init__(self, portal: tuple[str, int], source: str = "127.0.0.1", receive_bytes: int | None = None) -> None:
         self.socket = socket.socket()
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)

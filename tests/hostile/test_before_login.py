@@ -36,9 +36,7 @@ FIRST = {
     "one byte": First(b"\x43", half_closed=True),
     "47 bytes of a header": First(pdu(wire.LOGIN | 0x40)[:47], half_closed=True),
     "a header whose text never comes": First(pdu(wire.LOGIN | 0x40, length=100), half_closed=True),
-    "half of the announced text": First(
-        pdu(wire.LOGIN | 0x40, b"InitiatorName=iqn", length=400), half_closed=True
-    ),
+    "half of the announced text": First(pdu(wire.LOGIN | 0x40, b"InitiatorName=iqn", length=400), half_closed=True),
     "text without its padding": First(pdu(wire.LOGIN | 0x40, b"abc", length=3)[:51], half_closed=True),
     "noise of 48 bytes": First(noise(48)),
     "noise of 64 KiB": First(noise(65536)),

@@ -115,9 +115,7 @@ def test_parameter_list_with_one_byte_wrong(field: Field, name: str) -> None:
         for at in range(min(len(whole), 96)):
             data = whole[:at] + b"\xff" + whole[at + 1 :]
             client.send(
-                client.command_pdu(
-                    with_length(name, cdb, len(data)), data, flags=FINAL | WRITE_BIT | 1, edtl=len(data)
-                )
+                client.command_pdu(with_length(name, cdb, len(data)), data, flags=FINAL | WRITE_BIT | 1, edtl=len(data))
             )
             client.until_pong()
 

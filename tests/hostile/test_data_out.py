@@ -267,9 +267,7 @@ def test_writes_that_wait_for_data_for_ever(field: Field) -> None:
     sessions = [field.enter(WRITTEN) for _ in range(16)]
     for client in sessions:
         for _ in range(128):
-            client.send(
-                client.command_pdu(wire.cdb_write10(0, 2048), flags=FINAL | wire.WRITE_BIT, edtl=1 << 20)
-            )
+            client.send(client.command_pdu(wire.cdb_write10(0, 2048), flags=FINAL | wire.WRITE_BIT, edtl=1 << 20))
     try:
         for client in sessions:
             client.until_pong()

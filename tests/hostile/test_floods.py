@@ -45,7 +45,8 @@ FLOODS: Final[dict[str, Flood]] = {
     "128 VERIFYs with 8 MiB of data each": many(
         128,
         lambda client: client.command_pdu(
-            bytes([0xAF, 2]) + bytes(4) + (16384).to_bytes(4, "big") + bytes(2), flags=FINAL | WRITE_BIT | 1,
+            bytes([0xAF, 2]) + bytes(4) + (16384).to_bytes(4, "big") + bytes(2),
+            flags=FINAL | WRITE_BIT | 1,
             edtl=8 << 20,
         ),
     ),
@@ -59,21 +60,15 @@ FLOODS: Final[dict[str, Flood]] = {
         300, lambda client: client.request(wire.NOP_OUT | IMMEDIATE, bytes(262144), ttt=NO_TAG)
     ),
     "20000 NOP-Outs": many(20000, lambda client: client.request(wire.NOP_OUT | IMMEDIATE, ttt=NO_TAG)),
-    "5000 Text Requests of 8 KiB": many(
-        5000, lambda client: client.request(wire.TEXT, b"X-a=1\0" * 1300, ttt=NO_TAG)
-    ),
+    "5000 Text Requests of 8 KiB": many(5000, lambda client: client.request(wire.TEXT, b"X-a=1\0" * 1300, ttt=NO_TAG)),
     "5000 Text Requests that go on": many(
         5000, lambda client: client.request(wire.TEXT, bytes(8192), ttt=NO_TAG, flags=0x40)
     ),
-    "5000 SendTargets": many(
-        5000, lambda client: client.request(wire.TEXT, b"SendTargets=All\0", ttt=NO_TAG)
-    ),
+    "5000 SendTargets": many(5000, lambda client: client.request(wire.TEXT, b"SendTargets=All\0", ttt=NO_TAG)),
     "5000 task management requests": many(
         5000, lambda client: client.request(wire.TASK_MANAGEMENT | IMMEDIATE, flags=0x82)
     ),
-    "2000 LOGICAL UNIT RESETs": many(
-        2000, lambda client: client.request(wire.TASK_MANAGEMENT | IMMEDIATE, flags=0x85)
-    ),
+    "2000 LOGICAL UNIT RESETs": many(2000, lambda client: client.request(wire.TASK_MANAGEMENT | IMMEDIATE, flags=0x85)),
     "5000 Rejects": many(5000, lambda client: client.request(0x1C | IMMEDIATE)),
     "5000 INQUIRYs on a LUN that is not there": many(
         5000, lambda client: client.command_pdu(bytes([0x12, 0, 0, 0, 96, 0]), flags=0xC1, edtl=96, lun=9 << 48)
@@ -124,10 +119,15 @@ def test_sessions_that_leave_their_work_behind(field: Field) -> None:
                 for number in range(32):
                     client.send(
                         pdu(
-                            wire.DATA_OUT, bytes(262144), flags=FINAL if number == 31 else 0, itt=itt, ttt=ttt,
-                            data_sn=number, buffer_offset=number << 18,
+                            wire.DATA_OUT,
+                            bytes(262144),
+                            flags=FINAL if number == 31 else 0,
+                            itt=itt,
+                            ttt=ttt,
+                            data_sn=number,
+                            buffer_offset=number << 18,
                         )
-                    )  # fmt: skip
+                    )
             client.reset()
 
 
@@ -172,8 +172,11 @@ def session_bytes(field: Field) -> bytes:
     login = pdu(
         wire.LOGIN | IMMEDIATE,
         wire.text(InitiatorName=field.herd.initiator(NODE), TargetName=field.herd.iqn(NODE)),
-        flags=0x87, isid=0x00023D200000, itt=1, cmd_sn=1,
-    )  # fmt: skip
+        flags=0x87,
+        isid=0x00023D200000,
+        itt=1,
+        cmd_sn=1,
+    )
     read = pdu(wire.COMMAND, cdb=wire.cdb_read10(0, 8), flags=0xC1, itt=2, cmd_sn=1, edtl=4096)
     write = pdu(wire.COMMAND, bytes(64), cdb=wire.cdb_write10(0, 1), flags=0xA1, itt=3, cmd_sn=2, edtl=512)
     return login + read + write + pdu(wire.LOGOUT, itt=4, cmd_sn=3)

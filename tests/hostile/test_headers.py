@@ -44,9 +44,7 @@ def opcodes() -> dict[str, Sent]:
         f"opcode {opcode:02X}h": Sent({"opcode": opcode}, lives=False, reason=PROTOCOL_ERROR)
         for opcode in (wire.LOGIN, *range(0x20, 0x40))
     }
-    unknown = {
-        f"opcode {opcode:02X}h": Sent({"opcode": opcode}, reason=NOT_SUPPORTED) for opcode in range(7, 0x20)
-    }
+    unknown = {f"opcode {opcode:02X}h": Sent({"opcode": opcode}, reason=NOT_SUPPORTED) for opcode in range(7, 0x20)}
     return closing | unknown
 
 
@@ -66,10 +64,14 @@ LUNS: Final = {
 
 HEADERS: Final = opcodes() | {
     **{f"LUN: {name}": Sent(READ | {"lun": lun}) for name, lun in LUNS.items()},
-    **{f"REPORT LUNS at {name}": Sent({"cdb": b"\xa0" + bytes(8) + b"\x10", "lun": lun, "flags": 0xC1, "edtl": 16})
-       for name, lun in LUNS.items()},
-    **{f"task management at LUN {name}": Sent({"opcode": 0x42, "flags": 0x85, "lun": lun})
-       for name, lun in LUNS.items()},
+    **{
+        f"REPORT LUNS at {name}": Sent({"cdb": b"\xa0" + bytes(8) + b"\x10", "lun": lun, "flags": 0xC1, "edtl": 16})
+        for name, lun in LUNS.items()
+    },
+    **{
+        f"task management at LUN {name}": Sent({"opcode": 0x42, "flags": 0x85, "lun": lun})
+        for name, lun in LUNS.items()
+    },
     **{f"Initiator Task Tag {tag:08X}h": Sent(READ | {"itt": tag}, lives=None) for tag in EXTREMES},
     **{f"expected length {length:08X}h of a read": Sent(READ | {"edtl": length}) for length in EXTREMES},
     **{
@@ -93,9 +95,7 @@ HEADERS: Final = opcodes() | {
     "CmdSN that leaves a gap": Sent(READ | {"cmd_sn": 100}, lives=False),
     "immediate CmdSN of another time": Sent(IMMEDIATE_READ | {"cmd_sn": 0xDEADBEEF}),
     "16 MiB of immediate data announced": Sent(READ | {"length": 0xFFFFFF}, lives=False, reason=PROTOCOL_ERROR),
-    "one byte more than MaxRecvDataSegmentLength": Sent(
-        READ | {"length": 262145}, lives=False, reason=PROTOCOL_ERROR
-    ),
+    "one byte more than MaxRecvDataSegmentLength": Sent(READ | {"length": 262145}, lives=False, reason=PROTOCOL_ERROR),
     "data with a read": Sent(READ | {"data": b"1234"}, lives=False, reason=PROTOCOL_ERROR),
     "additional headers that nobody knows": Sent(READ | {"ahs": bytes([0, 1, 0x3F, 0])}),
     "an additional header of length 0": Sent(READ | {"ahs": bytes(4)}),
@@ -123,9 +123,7 @@ HEADERS: Final = opcodes() | {
         {"opcode": wire.TEXT, "data": b"SendTargets=All\0", "ttt": 7}, reason=INVALID_FIELD
     ),
     "Text with F and C": Sent({"opcode": wire.TEXT, "flags": 0xC0, "ttt": NO_TAG}, reason=PROTOCOL_ERROR),
-    "Text with the reserved tag": Sent(
-        {"opcode": wire.TEXT, "itt": NO_TAG, "ttt": NO_TAG}, reason=INVALID_FIELD
-    ),
+    "Text with the reserved tag": Sent({"opcode": wire.TEXT, "itt": NO_TAG, "ttt": NO_TAG}, reason=INVALID_FIELD),
     "Text with 200 KiB": Sent({"opcode": wire.TEXT, "data": b"a" * 200000, "ttt": NO_TAG}, reason=0x0A),
     "Text without '='": Sent({"opcode": wire.TEXT, "data": b"abc\0", "ttt": NO_TAG}, reason=PROTOCOL_ERROR),
     "Text that is not UTF-8": Sent(
@@ -140,17 +138,25 @@ HEADERS: Final = opcodes() | {
     "Text with additional headers": Sent(
         {"opcode": wire.TEXT, "ahs": bytes(1020), "ttt": NO_TAG}, reason=INVALID_FIELD
     ),
-    **{f"task management function {number}": Sent({"opcode": 0x42, "flags": FINAL | number})
-       for number in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 127)},
-    **{f"ABORT TASK of tag {tag:08X}h": Sent({"opcode": 0x42, "flags": 0x81, "referenced_tag": tag, "ref_cmd_sn": tag})
-       for tag in EXTREMES},
+    **{
+        f"task management function {number}": Sent({"opcode": 0x42, "flags": FINAL | number})
+        for number in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 127)
+    },
+    **{
+        f"ABORT TASK of tag {tag:08X}h": Sent({"opcode": 0x42, "flags": 0x81, "referenced_tag": tag, "ref_cmd_sn": tag})
+        for tag in EXTREMES
+    },
     "task management with data": Sent({"opcode": 0x42, "flags": 0x81, "data": bytes(65536)}),
     "Logout of a connection that does not exist": Sent({"opcode": wire.LOGOUT | IMMEDIATE, "flags": 0x81, "cid": 99}),
     "Logout for recovery": Sent({"opcode": wire.LOGOUT | IMMEDIATE, "flags": 0x82}),
     "Logout with reason 127": Sent({"opcode": wire.LOGOUT | IMMEDIATE, "flags": 0xFF}),
     "Logout with data": Sent({"opcode": wire.LOGOUT, "data": bytes(8192)}, lives=False),
-    **{f"SNACK of type {number}": Sent({"opcode": wire.SNACK, "flags": FINAL | number, "beg_run": 0, "run_length": 0},
-                                      reason=NOT_SUPPORTED) for number in range(5)},
+    **{
+        f"SNACK of type {number}": Sent(
+            {"opcode": wire.SNACK, "flags": FINAL | number, "beg_run": 0, "run_length": 0}, reason=NOT_SUPPORTED
+        )
+        for number in range(5)
+    },
     "SNACK of everything": Sent(
         {"opcode": wire.SNACK, "itt": NO_TAG, "beg_run": 0xFFFFFFFF, "run_length": 0xFFFFFFFF}, reason=NOT_SUPPORTED
     ),

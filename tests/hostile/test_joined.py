@@ -21,25 +21,33 @@ FAR: Final = 100
 def read(client: Client, *, ahead: int = 0, **fields: int) -> bytes:
     """READ(10) of 4 KiB with the number `ahead` of the next one, which stays the next one."""
     return pdu(
-        wire.COMMAND, cdb=wire.cdb_read10(0, 8), flags=FINAL | READ_BIT | 1,
+        wire.COMMAND,
+        cdb=wire.cdb_read10(0, 8),
+        flags=FINAL | READ_BIT | 1,
         **{"edtl": 4096, "itt": client.next_tag(), "cmd_sn": client.cmd_sn + ahead} | fields,
-    )  # fmt: skip
+    )
 
 
 def write(client: Client, data: bytes, *, ahead: int = 0, whole: int | None = None, flags: int = FINAL) -> bytes:
     """WRITE(10) with immediate data."""
     length = len(data) if whole is None else whole
     return pdu(
-        wire.COMMAND, data, cdb=wire.cdb_write10(0, length // 512), flags=flags | WRITE_BIT | 1, edtl=length,
-        itt=client.next_tag(), cmd_sn=client.cmd_sn + ahead,
-    )  # fmt: skip
+        wire.COMMAND,
+        data,
+        cdb=wire.cdb_write10(0, length // 512),
+        flags=flags | WRITE_BIT | 1,
+        edtl=length,
+        itt=client.next_tag(),
+        cmd_sn=client.cmd_sn + ahead,
+    )
 
 
 def manage(client: Client, function: int, **fields: int) -> bytes:
     return pdu(
-        wire.TASK_MANAGEMENT | IMMEDIATE, flags=FINAL | function,
+        wire.TASK_MANAGEMENT | IMMEDIATE,
+        flags=FINAL | function,
         **{"itt": client.next_tag(), "cmd_sn": client.cmd_sn, "referenced_tag": NO_TAG} | fields,
-    )  # fmt: skip
+    )
 
 
 LOGGED_OUT: Final = (

@@ -47,10 +47,7 @@ def stages() -> dict[str, Try]:
         for csg in range(4)
         for nsg in range(4)
         if (csg, nsg) not in legal
-    } | {
-        f"stage {csg} without T": Try(INITIATOR_ERROR, flags(csg, transit=False))
-        for csg in (RESERVED, FULL_FEATURE)
-    }
+    } | {f"stage {csg} without T": Try(INITIATOR_ERROR, flags(csg, transit=False)) for csg in (RESERVED, FULL_FEATURE)}
 
 
 HEADERS = stages() | {

@@ -50,9 +50,7 @@ def test_right_response(algorithm, credentials):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_digest_is_the_one_of_its_number(algorithm):
-    assert (
-        response(algorithm, 7, b"secret", b"challenge") == HASHES[algorithm](b"\x07secretchallenge").digest()
-    )
+    assert response(algorithm, 7, b"secret", b"challenge") == HASHES[algorithm](b"\x07secretchallenge").digest()
     assert len(response(algorithm, 7, b"secret", b"challenge")) == DIGEST_BYTES[algorithm]
 
 
@@ -66,9 +64,7 @@ def test_accepted_algorithms_can_be_narrowed():
     refused(ChapExchange(ONE_WAY, accepted=[7]), {"CHAP_A": "5"})
 
 
-@pytest.mark.parametrize(
-    ("offer", "status"), [("4", (2, 1)), ("9,10", (2, 1)), ("", (2, 0)), ("MD5", (2, 0))]
-)
+@pytest.mark.parametrize(("offer", "status"), [("4", (2, 1)), ("9,10", (2, 1)), ("", (2, 0)), ("MD5", (2, 0))])
 def test_no_common_algorithm(offer, status):
     refused(ChapExchange(ONE_WAY), {"CHAP_A": offer}, status)
 
@@ -185,18 +181,14 @@ def test_equal_secrets_are_refused_at_the_latest_in_the_login():
     refused(exchange, proof(exchange) | {"CHAP_I": "1", "CHAP_C": "0x" + "11" * 16})
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("CHAP_I", "256"), ("CHAP_I", "-1"), ("CHAP_C", "x"), ("CHAP_C", "0x")]
-)
+@pytest.mark.parametrize(("key", "value"), [("CHAP_I", "256"), ("CHAP_I", "-1"), ("CHAP_C", "x"), ("CHAP_C", "0x")])
 def test_mutual_challenge_that_is_none(key, value):
     exchange = ChapExchange(MUTUAL)
     keys = proof(exchange) | {"CHAP_I": "1", "CHAP_C": "0x" + "11" * 16} | {key: value}
     refused(exchange, keys, (2, 0))
 
 
-@given(
-    st.dictionaries(st.sampled_from(["CHAP_A", "CHAP_N", "CHAP_R", "CHAP_I", "CHAP_C"]), st.text(max_size=20))
-)
+@given(st.dictionaries(st.sampled_from(["CHAP_A", "CHAP_N", "CHAP_R", "CHAP_I", "CHAP_C"]), st.text(max_size=20)))
 def test_no_keys_let_a_stranger_in(keys):
     for prepared in (False, True):
         exchange = ChapExchange(MUTUAL)

@@ -53,9 +53,7 @@ def test_other_urls_are_left_to_others(tmp_path: Path, plugin: ModuleType) -> No
 
 
 @pytest.mark.parametrize("content", [None, b"no archive", "empty"])
-def test_what_holds_no_disk_is_refused(
-    tmp_path: Path, plugin: ModuleType, content: bytes | str | None
-) -> None:
+def test_what_holds_no_disk_is_refused(tmp_path: Path, plugin: ModuleType, content: bytes | str | None) -> None:
     path = tmp_path / "disk.zip"
     if content == "empty":
         zipfile.ZipFile(path, "w").close()

@@ -81,9 +81,7 @@ def test_a_dynamic_disk_of_windows_grows(tmp_path: Path) -> None:
     path = unpack("nodevhd-dynamic", tmp_path / "disk.vhd")
     image = open_disk(f"vhd:{path}", "rw")
     before = sha256_of(image)
-    hole = next(
-        offset for offset in range(0, image.size_bytes, 2 << 20) if image.plan_of(offset, 512)[0][0] == "zero"
-    )
+    hole = next(offset for offset in range(0, image.size_bytes, 2 << 20) if image.plan_of(offset, 512)[0][0] == "zero")
     image.write(hole, memoryview(b"new" + bytes(509)))
     image.discard(hole, 512)
     image.close()

@@ -145,9 +145,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("mode", ["r", "rw"])
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_damaged_file_is_refused_and_left_alone(
-    tmp_path: Path, content: bytearray, name: str, mode: str
-) -> None:
+def test_a_damaged_file_is_refused_and_left_alone(tmp_path: Path, content: bytearray, name: str, mode: str) -> None:
     change, words = REFUSED[name]
     change(content)
     path = tmp_path / "damaged.vhd"
@@ -266,9 +264,7 @@ def test_a_fixed_disk_that_is_too_short_is_refused(make_disk: MakeDisk) -> None:
         open_disk(f"vhd:{path}", "r")
 
 
-def test_a_fixed_disk_ignores_the_footer_that_its_guest_forged(
-    make_disk: MakeDisk, content: bytearray
-) -> None:
+def test_a_fixed_disk_ignores_the_footer_that_its_guest_forged(make_disk: MakeDisk, content: bytearray) -> None:
     disk = make_disk("fixed", MIB)
     image = disk.open()
     image.write(0, memoryview(content[:2048]))
@@ -331,9 +327,7 @@ def test_a_table_with_spare_entries_is_taken_and_kept(tmp_path: Path, content: b
     assert path.read_bytes()[BAT + 12 : BAT + 512] == b"\xff" * 500
 
 
-def test_the_size_is_the_current_size_unless_geometry_is_asked_for(
-    tmp_path: Path, content: bytearray
-) -> None:
+def test_the_size_is_the_current_size_unless_geometry_is_asked_for(tmp_path: Path, content: bytearray) -> None:
     footers("", b"vpc ", 28)(content)
     path = tmp_path / "vpc.vhd"
     path.write_bytes(content)

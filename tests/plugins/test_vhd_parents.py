@@ -145,9 +145,7 @@ def test_a_child_behind_a_symbolic_link_is_looked_from_its_real_folder(
     assert find(link) == golden
 
 
-def test_the_absolute_locator_serves_when_the_relative_one_does_not(
-    tmp_path: Path, golden: Path, child: Path
-) -> None:
+def test_the_absolute_locator_serves_when_the_relative_one_does_not(tmp_path: Path, golden: Path, child: Path) -> None:
     elsewhere = tmp_path / "a" / "b" / "c"
     elsewhere.mkdir(parents=True)
     shutil.move(child, elsewhere / child.name)
@@ -182,9 +180,7 @@ def test_a_path_of_windows_serves_by_its_file_name(
     assert find(child) == child.parent / golden.name
 
 
-@pytest.mark.parametrize(
-    "text", ["\\\\server\\share\\x", "file:///etc/hostname", "C:x", "\\\\.\\PhysicalDrive0"]
-)
+@pytest.mark.parametrize("text", ["\\\\server\\share\\x", "file:///etc/hostname", "C:x", "\\\\.\\PhysicalDrive0"])
 def test_foreign_paths_are_never_followed(child: Path, text: str) -> None:
     set_locators(child, utf16(text), utf16(text))
     with pytest.raises(ImageError) as refusal:

@@ -207,9 +207,7 @@ def bitmaps_are_ones(disk: Path) -> bool:
 
 
 def broken_promises(data: bytes, allowed: list[set[bytes]]) -> list[int]:
-    return [
-        sector for sector in range(SECTORS) if data[sector * 512 : sector * 512 + 512] not in allowed[sector]
-    ]
+    return [sector for sector in range(SECTORS) if data[sector * 512 : sector * 512 + 512] not in allowed[sector]]
 
 
 @pytest.mark.interop

@@ -28,9 +28,7 @@ class Chain(RuleBasedStateMachine):
     @initialize(
         fixed=st.booleans(),
         blocks=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=4),
-        history=st.lists(
-            st.lists(st.tuples(ranges, st.integers(0, 255)), max_size=4), min_size=4, max_size=4
-        ),
+        history=st.lists(st.lists(st.tuples(ranges, st.integers(0, 255)), max_size=4), min_size=4, max_size=4),
     )
     def build(self, fixed: bool, blocks: list[int], history: list[list[tuple[tuple[int, int], int]]]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="goldherd-chain-"))

@@ -11,9 +11,7 @@ runs = st.lists(st.tuples(st.integers(0, 1023), st.integers(1, 300)), max_size=1
 
 
 @given(runs, st.integers(0, 1023), st.integers(1, 1024))
-def test_a_run_is_as_long_as_the_bits_are_equal(
-    changes: list[tuple[int, int]], first: int, length: int
-) -> None:
+def test_a_run_is_as_long_as_the_bits_are_equal(changes: list[tuple[int, int]], first: int, length: int) -> None:
     bitmaps = SectorBitmaps(3, 1024 * 512)
     model = [False] * 1024
     for start, count in changes:
@@ -39,9 +37,7 @@ def test_the_file_has_the_most_significant_bit_first(sectors: set[int]) -> None:
     assert bitmaps.sector(0, 0) == expected
 
 
-@pytest.mark.parametrize(
-    ("block_bytes", "sectors"), [(512, 1), (4096, 1), (512 << 10, 1), (2 << 20, 1), (16 << 20, 8)]
-)
+@pytest.mark.parametrize(("block_bytes", "sectors"), [(512, 1), (4096, 1), (512 << 10, 1), (2 << 20, 1), (16 << 20, 8)])
 def test_a_bitmap_takes_whole_sectors(block_bytes: int, sectors: int) -> None:
     bitmaps = SectorBitmaps(2, block_bytes)
     assert bitmaps.file_sectors_per_block == sectors

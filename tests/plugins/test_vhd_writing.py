@@ -92,9 +92,7 @@ def test_before_a_flush_the_tables_in_the_file_are_the_old_ones(make_disk: MakeD
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "differencing"])
-def test_a_write_that_finds_no_room_changes_nothing_and_may_succeed_later(
-    make_disk: MakeDisk, kind: str
-) -> None:
+def test_a_write_that_finds_no_room_changes_nothing_and_may_succeed_later(make_disk: MakeDisk, kind: str) -> None:
     disk = make_disk(kind, 8 * MIB)
     image = disk.open()
     image.write(0, memoryview(b"a" * 1024))

@@ -40,7 +40,7 @@ class Pdu:
         self.final = bool(header[1] & FINAL)
         self.itt, self.ttt, self.stat_sn, self.exp_cmd_sn, self.max_cmd_sn = unpack_from(">5I", header, 16)
         self.data_sn, self.offset, self.residual = unpack_from(">3I", header, 36)
-        self.desired_length = self.residual     # of an R2T
+        self.desired_length = self.residual  # of an R2T
 
     @property
     def ends_command(self) -> bool:
@@ -202,16 +202,25 @@ class Initiator:
         return self.pdu(header, data)
 
     def other(
-        self, opcode: int, *, itt: int | None = None, ttt: int = NO_TAG, data: bytes = b"", immediate: bool = True,
-        flags: int = FINAL, cmd_sn: int | None = None,
+        self,
+        opcode: int,
+        *,
+        itt: int | None = None,
+        ttt: int = NO_TAG,
+        data: bytes = b"",
+        immediate: bool = True,
+        flags: int = FINAL,
+        cmd_sn: int | None = None,
     ) -> bytes:
         """NOP-Out, Text, Logout, task management, or nonsense."""
         header = bytearray(48)
         header[0] = opcode | (0x40 if immediate else 0)
         header[1] = flags
         header[16:20] = (self.next_itt() if itt is None else itt).to_bytes(4, "big")
-        header[20:24], header[24:28] = ttt.to_bytes(4, "big"), (
-            self.cmd_sn if cmd_sn is None else cmd_sn).to_bytes(4, "big")
+        header[20:24], header[24:28] = (
+            ttt.to_bytes(4, "big"),
+            (self.cmd_sn if cmd_sn is None else cmd_sn).to_bytes(4, "big"),
+        )
         if not immediate and cmd_sn is None:
             self.cmd_sn = (self.cmd_sn + 1) & 0xFFFFFFFF
         return self.pdu(header, data)

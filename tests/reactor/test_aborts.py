@@ -53,8 +53,6 @@ def waits_for_a_hold(initiator: Initiator) -> None:
     assert not initiator.send(initiator.write(0, bytes(512), itt=5))
 
 
-
-
 PHASES = [waits_for_data_out, waits_for_unsolicited_data, is_inside_a_long_data_out, waits_for_room, waits_for_a_hold]
 
 
@@ -69,8 +67,10 @@ def test_abort_task_ends_a_task_that(login: Login, phase: Callable[[Initiator], 
     if phase is waits_for_a_hold:
         initiator.units[0].release()
         initiator.feed.wake()
-    initiator.until(lambda pdus: any(pdu.opcode == Opcode.NOP_IN for pdu in pdus),
-                    initiator.outgoing + initiator.other(Opcode.NOP_OUT))
+    initiator.until(
+        lambda pdus: any(pdu.opcode == Opcode.NOP_IN for pdu in pdus),
+        initiator.outgoing + initiator.other(Opcode.NOP_OUT),
+    )
     assert data_of(initiator.status(initiator.read(0, 16))) == PATTERN[:8192]
     abort(initiator, 5, 2)
     assert initiator.post() == [DoneLetter(2, 0)]
@@ -90,9 +90,10 @@ def test_an_abort_is_done_when_the_running_job_is(work: str) -> None:
     image = GateImage(1 << 20)
     initiator = Initiator([image])
     segment = {
-        "read": initiator.read(0, 8, itt=5), "write": initiator.write(0, b"x" * 512, itt=5),
+        "read": initiator.read(0, 8, itt=5),
+        "write": initiator.write(0, b"x" * 512, itt=5),
         "flush": initiator.command(SYNCHRONIZE_CACHE, itt=5),
-    }[work]  # fmt: skip
+    }[work]
     initiator.cmd_sn = 2
     segment = segment[:24] + (1).to_bytes(4, "big") + segment[28:]
     assert not initiator.send(segment)
@@ -176,7 +177,7 @@ def test_a_reply_after_the_end_of_its_session_is_swallowed(login: Login) -> None
     second = Initiator(feed=first.feed, token=8, units=first.units)
     second.send(second.command(INQUIRY, expected=255))
     first.feed.reply(letter.token, letter.tag, 0, b"", b"old")
-    first.feed.reply(second.token, letter.tag, 0, b"", b"old")      # a tag of another generation
+    first.feed.reply(second.token, letter.tag, 0, b"", b"old")  # a tag of another generation
     assert not second.send()
     again = second.letter(CommandLetter)
     assert only(second.reply(again, 0, b"", b"new")).data == b"new"

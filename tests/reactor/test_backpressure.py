@@ -75,7 +75,7 @@ def test_a_peer_that_takes_no_byte_is_let_go(login: Login) -> None:
     start = initiator.feed.clock_ms
     initiator.feed.tick(start + SEND_STUCK_SECONDS * 1000)
     assert initiator.open
-    initiator.feed.full_after(initiator.token, 1)       # one byte is progress
+    initiator.feed.full_after(initiator.token, 1)  # one byte is progress
     initiator.feed.tick(start + SEND_STUCK_SECONDS * 1000 + 500)
     initiator.feed.tick(start + SEND_STUCK_SECONDS * 1000 + 1000)
     assert initiator.open
@@ -125,7 +125,7 @@ def test_memory_of_the_golden_cache_stays_while_a_full_socket_needs_it() -> None
     slow.feed.hang_up(slow.token)
     other.feed.hang_up(other.token)
     golden.close()
-    assert cache.resident_bytes == 0        # nothing is pinned any more
+    assert cache.resident_bytes == 0  # nothing is pinned any more
 
 
 def test_pins_of_a_connection_that_goes_are_given_back() -> None:

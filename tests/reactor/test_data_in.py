@@ -74,9 +74,7 @@ def test_a_read_without_the_r_bit_moves_nothing(login: Login) -> None:
 
 
 @pytest.mark.parametrize("digests", [False, True])
-def test_16_mib_and_more_in_one_command(
-    file_of: Callable[..., FileImage], login: Login, digests: bool
-) -> None:
+def test_16_mib_and_more_in_one_command(file_of: Callable[..., FileImage], login: Login, digests: bool) -> None:
     content = PATTERN * 5
     initiator = login(file_of(content), data_digest=digests, header_digest=digests)
     pdus = initiator.status(initiator.read(5, (17 << 20) // 512))
@@ -113,9 +111,15 @@ def test_read6_of_zero_blocks_means_256(login: Login) -> None:
 
 @pytest.mark.parametrize(
     ("lba", "blocks"),
-    [(DISK_BYTES // 512, 1), (DISK_BYTES // 512 - 1, 2), (1 << 63, 1), ((1 << 64) - 1, 0xFFFFFFFF), (0, 0xFFFFFFFF),
-     (DISK_BYTES // 512, 0)],
-)  # fmt: skip
+    [
+        (DISK_BYTES // 512, 1),
+        (DISK_BYTES // 512 - 1, 2),
+        (1 << 63, 1),
+        ((1 << 64) - 1, 0xFFFFFFFF),
+        (0, 0xFFFFFFFF),
+        (DISK_BYTES // 512, 0),
+    ],
+)
 def test_a_read_beyond_the_end_is_judged_by_the_control_plane(login: Login, lba: int, blocks: int) -> None:
     initiator = login()
     assert not initiator.send(initiator.read(lba, blocks, 512))
@@ -138,9 +142,16 @@ def test_forms_of_a_lun(login: Login, disk: FileImage, slow_disk: MemoryImage, f
 
 @pytest.mark.parametrize(
     "field",
-    [lun_field(2), lun_field(256), lun_field(0x3FFF), bytes([0x40, 2] + [0] * 6), bytes([0, 0, 0, 1, 0, 0, 0, 0]),
-     bytes([0x80] + [0] * 7), b"\xff" * 8],
-)  # fmt: skip
+    [
+        lun_field(2),
+        lun_field(256),
+        lun_field(0x3FFF),
+        bytes([0x40, 2] + [0] * 6),
+        bytes([0, 0, 0, 1, 0, 0, 0, 0]),
+        bytes([0x80] + [0] * 7),
+        b"\xff" * 8,
+    ],
+)
 def test_commands_to_a_lun_that_is_not_there_go_to_the_control_plane(login: Login, field: bytes) -> None:
     initiator = login()
     assert not initiator.send(initiator.read(0, 1, lun=field))
@@ -160,9 +171,15 @@ def answering(disk: FileImage, answer: bytes, allocation: int = 0) -> HotUnit:
 
 @pytest.mark.parametrize(
     ("allocation", "expected", "length", "residual"),
-    [(255, 255, 36, ("U", 219)), (36, 36, 36, ("", 0)), (5, 255, 5, ("U", 250)), (255, 20, 20, ("O", 16)),
-     (0, 255, 0, ("U", 255)), (255, 0, 0, ("O", 36))],
-)  # fmt: skip
+    [
+        (255, 255, 36, ("U", 219)),
+        (36, 36, 36, ("", 0)),
+        (5, 255, 5, ("U", 250)),
+        (255, 20, 20, ("O", 16)),
+        (0, 255, 0, ("U", 255)),
+        (255, 0, 0, ("O", 36)),
+    ],
+)
 def test_a_prebuilt_answer_obeys_allocation_and_expected_length(
     disk: FileImage, allocation: int, expected: int, length: int, residual: tuple[str, int]
 ) -> None:

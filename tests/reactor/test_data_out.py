@@ -150,7 +150,7 @@ def test_data_out_that_was_not_asked_for_fails_its_task(login: Login, wrong: dic
     letter = initiator.letter(FailedLetter)
     assert letter.errno == errno.EPROTO
     assert initiator.feed.buffer_bytes == 0
-    assert not initiator.send(initiator.data_out(5, 0, NEW[:8192], ttt=ttt))        # too late
+    assert not initiator.send(initiator.data_out(5, 0, NEW[:8192], ttt=ttt))  # too late
     assert only(initiator.reply(letter, 2, b"sense", written=0)).status == 2
     assert content(initiator, 0, 8192) == PATTERN[:8192]
 
@@ -164,7 +164,7 @@ def test_data_out_with_a_wrong_tag_is_dropped(login: Login) -> None:
             assert not initiator.send(initiator.data_out(itt, 0, NEW[:length], ttt=ttt))
     assert initiator.feed.counters()["dropped"] == 12
     assert only(obey(initiator, r2t, NEW, 5)).status == 0
-    assert not initiator.send(initiator.data_out(5, 0, NEW[:512], ttt=r2t.ttt))     # the task is gone
+    assert not initiator.send(initiator.data_out(5, 0, NEW[:512], ttt=r2t.ttt))  # the task is gone
 
 
 def test_data_out_of_another_session_is_dropped(login: Login) -> None:
@@ -196,7 +196,7 @@ def test_parameter_data_is_collected_for_the_control_plane(login: Login) -> None
     """PERSISTENT RESERVE OUT-like lists come whole; R2Ts keep to MaxBurstLength (RFC 7143 11.8.5)."""
     initiator = login(max_burst=16384, first_burst=4096)
     blocks = 200
-    verify = bytes([0x8F, 2]) + bytes(8) + blocks.to_bytes(4, "big") + bytes(2)     # VERIFY(16), BYTCHK 1
+    verify = bytes([0x8F, 2]) + bytes(8) + blocks.to_bytes(4, "big") + bytes(2)  # VERIFY(16), BYTCHK 1
     data = NEW[: blocks * 512]
     pdus = initiator.send(initiator.command(verify, expected=len(data), data=data[:4096], flags=WRITE, itt=5))
     while pdus:
@@ -204,7 +204,7 @@ def test_parameter_data_is_collected_for_the_control_plane(login: Login) -> None
         pdus = obey(initiator, only(pdus), data, 5)
     letter = initiator.letter(CommandLetter)
     assert (letter.data_out, letter.cdb, letter.expected) == (data, verify, len(data))
-    assert initiator.feed.buffer_bytes == 131072        # stands for the copy that Python holds
+    assert initiator.feed.buffer_bytes == 131072  # stands for the copy that Python holds
     assert only(initiator.reply(letter, 0, written=len(data))).residual_of == ("", 0)
     assert initiator.feed.buffer_bytes == 0
 
@@ -230,12 +230,12 @@ def test_synchronize_cache_waits_for_the_disk(login: Login) -> None:
 def test_writes_without_a_buffer_are_told_task_set_full(login: Login) -> None:
     initiator = login(max_burst=1 << 20, first_burst=262144)
     waiting = []
-    for itt in range(WRITE_BUFFER_BYTES_MAX >> 21):     # a session gets no more than it leaves to others
+    for itt in range(WRITE_BUFFER_BYTES_MAX >> 21):  # a session gets no more than it leaves to others
         waiting += initiator.send(initiator.write(0, NEW[: 1 << 20], sent=0, itt=itt))
     assert initiator.feed.buffer_bytes == WRITE_BUFFER_BYTES_MAX // 2
     assert only(initiator.send(initiator.write(0, NEW[:1024], sent=512, final=False))).status == 0x28
-    assert not initiator.send(initiator.write(0, NEW[: 1 << 20], sent=0, itt=500))     # its R2T waits for room
-    assert only(initiator.send(initiator.write(0, NEW[:512]))).status == 0              # goes without a buffer
+    assert not initiator.send(initiator.write(0, NEW[: 1 << 20], sent=0, itt=500))  # its R2T waits for room
+    assert only(initiator.send(initiator.write(0, NEW[:512]))).status == 0  # goes without a buffer
     pdus = obey(initiator, waiting[0], NEW, waiting[0].itt)
     pdus = pdus or initiator.until(lambda pdus: len(pdus) == 2)
     assert {pdu.opcode for pdu in pdus} == {Opcode.SCSI_RESPONSE, Opcode.READY_TO_TRANSFER}

@@ -45,7 +45,7 @@ def test_damaged_immediate_data_is_rejected_and_fails_the_command(login: Login, 
     letter = initiator.letter(FailedLetter)
     assert letter.errno == errno.EBADMSG
     assert only(initiator.reply(letter, 2, b"sense", written=0)).residual_of == ("U", length)
-    assert data_of(initiator.status(initiator.read(0, 1))) == PATTERN[:512]     # nothing reached the disk
+    assert data_of(initiator.status(initiator.read(0, 1))) == PATTERN[:512]  # nothing reached the disk
 
 
 @pytest.mark.parametrize("length", [512, 16384])
@@ -86,7 +86,7 @@ def test_file_mappings_are_copied_before_a_digest_is_made(login: Login, disk: Fi
     """A mapping that somebody cuts short must not end the process: it is read like a file."""
     initiator = login(data_digest=True)
     assert data_of(initiator.status(initiator.read(3, 1000))) == PATTERN[1536:][:512000]
-    with open(disk.path, "r+b") as file:      # noqa: PTH123
+    with open(disk.path, "r+b") as file:  # noqa: PTH123
         file.truncate(4096)
     initiator.send(initiator.read(16, 8))
     initiator.settle()

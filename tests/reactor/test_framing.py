@@ -16,11 +16,7 @@ DIGESTS = [{}, {"header_digest": True}, {"data_digest": True}, {"header_digest":
 
 def conversation(initiator: Initiator) -> bytes:
     """A ping with data that needs padding, a write with immediate data, a read."""
-    return (
-        initiator.other(Opcode.NOP_OUT, data=b"12345")
-        + initiator.write(1, b"w" * 512)
-        + initiator.read(0, 2)
-    )
+    return initiator.other(Opcode.NOP_OUT, data=b"12345") + initiator.write(1, b"w" * 512) + initiator.read(0, 2)
 
 
 def check(pdus: list[Pdu]) -> None:

@@ -70,12 +70,17 @@ def play(image: FileImage, seed: int, segments: int, wrong: float) -> int:
     chance = random.Random(seed)
     digests = chance.random() < 0.3
     initiator = Initiator(
-        [image], header_digest=digests and chance.random() < 0.5, data_digest=digests,
-        immediate_data=chance.random() < 0.8, initial_r2t=chance.random() < 0.5,
-        max_burst=chance.choice([512, 4096, 1 << 20]), first_burst=512, token=seed + 1,
-    )  # fmt: skip
+        [image],
+        header_digest=digests and chance.random() < 0.5,
+        data_digest=digests,
+        immediate_data=chance.random() < 0.8,
+        initial_r2t=chance.random() < 0.5,
+        max_burst=chance.choice([512, 4096, 1 << 20]),
+        first_burst=512,
+        token=seed + 1,
+    )
     tag, sent = 7, 0
-    for sent in range(segments):        # noqa: B007
+    for sent in range(segments):  # noqa: B007
         if chance.random() < 0.05:
             initiator.feed.full_after(initiator.token, chance.choice([0, 60, 5000]))
         segment = valid_pdus(initiator, chance, tag)
@@ -136,11 +141,14 @@ def test_every_header_byte_in_every_extreme(small: FileImage) -> None:
                 initiator.feed.receive(initiator.token, initiator.write(0, bytes(8192), sent=0, itt=2))
                 segment = bytearray(
                     [
-                        initiator.read(1, 1), initiator.write(1, bytes(512)), initiator.data_out(2, 0, bytes(8192)),
-                        initiator.other(Opcode.NOP_OUT, data=b"x"), initiator.command(INQUIRY, expected=255),
+                        initiator.read(1, 1),
+                        initiator.write(1, bytes(512)),
+                        initiator.data_out(2, 0, bytes(8192)),
+                        initiator.other(Opcode.NOP_OUT, data=b"x"),
+                        initiator.command(INQUIRY, expected=255),
                         initiator.other(Opcode.TASK_MANAGEMENT_REQUEST),
                     ][number]
-                )  # fmt: skip
+                )
                 segment[place] = value
                 initiator.feed.receive(initiator.token, bytes(segment))
                 initiator.feed.receive(initiator.token, initiator.read(0, 1))

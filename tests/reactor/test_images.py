@@ -191,4 +191,4 @@ def test_blocks_of_4096_bytes(login: Login, disk: FileImage) -> None:
     cdb = bytes([0x8A]) + bytes(9) + (2).to_bytes(4, "big") + bytes(2)
     answer = only(initiator.send(initiator.command(cdb, expected=5000, data=bytes(5000), flags=0x20)))
     assert answer.residual_of == ("O", 3192)
-    assert disk.read(0, 8192) == bytes(4096) + PATTERN[4096:8192]       # whole blocks or nothing
+    assert disk.read(0, 8192) == bytes(4096) + PATTERN[4096:8192]  # whole blocks or nothing

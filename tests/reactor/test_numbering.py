@@ -64,7 +64,7 @@ def test_max_cmd_sn_stays_while_commands_are_held(login: Login) -> None:
     letters = initiator.post()
     assert len(letters) == COMMAND_WINDOW
     ping = only(initiator.send(initiator.other(Opcode.NOP_OUT)))
-    assert ping.max_cmd_sn == ping.exp_cmd_sn - 1       # the window is closed
+    assert ping.max_cmd_sn == ping.exp_cmd_sn - 1  # the window is closed
     assert not initiator.send(initiator.read(0, 1, cmd_sn=initiator.cmd_sn))
     for letter in letters:
         initiator.reply(letter, 0, b"", b"inquiry")
@@ -86,8 +86,9 @@ def test_max_cmd_sn_never_decreases_for_immediate_tasks(login: Login) -> None:
 
 def test_max_cmd_sn_never_decreases_when_a_read_waits(login: Login, slow_disk: MemoryImage) -> None:
     initiator = login(slow_disk)
-    initiator.until(lambda pdus: sum(pdu.flags & 1 for pdu in pdus) == 3,
-                    b"".join(initiator.read(0, 2048) for _ in range(3)))
+    initiator.until(
+        lambda pdus: sum(pdu.flags & 1 for pdu in pdus) == 3, b"".join(initiator.read(0, 2048) for _ in range(3))
+    )
 
 
 def test_too_many_immediate_commands_are_rejected(login: Login) -> None:
@@ -115,10 +116,11 @@ def test_exp_data_sn_counts_data_in_and_r2t(login: Login) -> None:
     for offset in (0, 4096):
         for part in range(0, 4096, 1024):
             segment = initiator.data_out(
-                1, offset + part, bytes(1024), ttt=pdus[-1].ttt, data_sn=part // 1024, final=part == 3072)
+                1, offset + part, bytes(1024), ttt=pdus[-1].ttt, data_sn=part // 1024, final=part == 3072
+            )
             pdus += initiator.send(segment)
     assert [pdu.opcode for pdu in pdus] == [Opcode.READY_TO_TRANSFER] * 2 + [Opcode.SCSI_RESPONSE]
-    assert [pdu.data_sn for pdu in pdus] == [0, 1, 2]       # R2TSN, R2TSN, ExpDataSN
+    assert [pdu.data_sn for pdu in pdus] == [0, 1, 2]  # R2TSN, R2TSN, ExpDataSN
     initiator.send(initiator.command(INQUIRY, expected=2000))
     pdus = initiator.reply(initiator.post()[0], 2, b"sense", bytes(1500))
     assert [pdu.data_sn for pdu in pdus] == [0, 1, 2, 3]

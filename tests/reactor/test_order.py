@@ -182,7 +182,7 @@ def test_a_stream_in_any_pieces(login: Login, piece: int, digests: bool) -> None
 def test_waiting_bytes_are_bounded_and_none_is_lost(pair: Pair) -> None:
     first, second = pair
     one = first.read(0, 1)
-    stream = b"".join(first.write(lba * 16, bytes([lba]) * 8192) for lba in range(60))     # 480 KiB
+    stream = b"".join(first.write(lba * 16, bytes([lba]) * 8192) for lba in range(60))  # 480 KiB
     assert not second.send(stream)
     held = len(stream) - second.feed.unreceived(second.token, 1)
     assert HELD_BYTES_MAX <= held <= HELD_BYTES_MAX + RECEIVE_BYTES
@@ -198,7 +198,7 @@ def test_a_full_window_behind_a_gap(pair: Pair) -> None:
     one, *rest = (first.read(number, 1) for number in range(COMMAND_WINDOW))
     assert not second.send(b"".join(rest))
     beyond = second.read(7, 1)
-    assert not second.send(beyond)          # outside the window: dropped when its turn comes
+    assert not second.send(beyond)  # outside the window: dropped when its turn comes
     _, on_second = drive(pair, (0, one))
     assert len(on_second) >= COMMAND_WINDOW - 1
 
@@ -274,7 +274,7 @@ def test_tasks_numbered_after_the_request_are_not_meant(pair: Pair) -> None:
     first.feed.abort_session_tasks(9, first.token, first.units[0], after.serial, 2)
     first.feed.step()
     assert first.post() == [DoneLetter(9, 1)]
-    assert not first.reply(before)          # ended without an answer
+    assert not first.reply(before)  # ended without an answer
     assert only(first.reply(after)).status == 0
 
 
@@ -286,7 +286,7 @@ def test_the_number_of_a_lost_command_is_skipped(pair: Pair) -> None:
     first.feed.abort_task(5, first.token, 0x77, ref_cmd_sn=1, cmd_sn=3)
     assert data_of(second.send()) == PATTERN[512:1024]
     assert first.post() == [DoneLetter(5, 1)]
-    assert not first.send(first.read(0, 1, cmd_sn=1))       # it comes after all: a duplicate
+    assert not first.send(first.read(0, 1, cmd_sn=1))  # it comes after all: a duplicate
     assert only(first.send(first.read(0, 1, cmd_sn=3))).exp_cmd_sn == 4
 
 

@@ -88,9 +88,7 @@ class Initiator:
 
 def triple(sense: bytes) -> str:
     """Key/ASC/ASCQ of fixed or descriptor sense data, as the tables of the standards write it."""
-    key, asc, ascq = (
-        (sense[1], sense[2], sense[3]) if sense[0] & 0x7F == 0x72 else (sense[2], sense[12], sense[13])
-    )
+    key, asc, ascq = (sense[1], sense[2], sense[3]) if sense[0] & 0x7F == 0x72 else (sense[2], sense[12], sense[13])
     return f"{key & 0x0F:02x}/{asc:02x}/{ascq:02x}"
 
 
@@ -112,9 +110,7 @@ def image() -> CountingImage:
 
 @pytest.fixture
 def unit(target: Target, image: CountingImage, tmp_path: Path) -> LogicalUnit:
-    return LogicalUnit(
-        image, lun=0, target=target, identity="node-001", persist_path=tmp_path / "reservations.json"
-    )
+    return LogicalUnit(image, lun=0, target=target, identity="node-001", persist_path=tmp_path / "reservations.json")
 
 
 @pytest.fixture

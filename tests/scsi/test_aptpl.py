@@ -13,9 +13,7 @@ from .test_persistent import APTPL, IGNORE, REGISTER, RESERVE, WE, keys, out, re
 
 def restarted(unit: LogicalUnit) -> LogicalUnit:
     """The same unit after power on."""
-    return LogicalUnit(
-        CountingImage(4096), lun=0, target=Target(TARGET), identity="x", persist_path=unit.persist_path
-    )
+    return LogicalUnit(CountingImage(4096), lun=0, target=Target(TARGET), identity="x", persist_path=unit.persist_path)
 
 
 def test_survives_a_restart(unit, a) -> None:

@@ -28,22 +28,19 @@ def segment(
     kind: int = 2,
 ) -> bytes:
     return (
-        bytes([kind, flags, 0, 0x18]) + source.to_bytes(2) + destination.to_bytes(2) + bytes(2)
-        + blocks.to_bytes(2) + source_lba.to_bytes(8) + destination_lba.to_bytes(8)
-    )  # fmt: skip
+        bytes([kind, flags, 0, 0x18])
+        + source.to_bytes(2)
+        + destination.to_bytes(2)
+        + bytes(2)
+        + blocks.to_bytes(2)
+        + source_lba.to_bytes(8)
+        + destination_lba.to_bytes(8)
+    )
 
 
 def copy(cscds: list[bytes], segments: list[bytes], list_id: int = 1, inline: int = 0) -> tuple[str, bytes]:
     one, two = b"".join(cscds), b"".join(segments)
-    data = (
-        bytes([list_id, 0])
-        + len(one).to_bytes(2)
-        + bytes(4)
-        + len(two).to_bytes(4)
-        + inline.to_bytes(4)
-        + one
-        + two
-    )
+    data = bytes([list_id, 0]) + len(one).to_bytes(2) + bytes(4) + len(two).to_bytes(4) + inline.to_bytes(4) + one + two
     return f"83 00 0000000000000000 {len(data):08x} 00 00", data
 
 

@@ -87,9 +87,7 @@ def test_identity_alone_makes_the_designators() -> None:
         return unit.serial, unit.naa, unit.eui64
 
     assert designators("pc-001", 0) == designators("pc-001", 1)
-    assert all(
-        one != other for one, other in zip(designators("pc-001", 0), designators("pc-002", 0), strict=True)
-    )
+    assert all(one != other for one, other in zip(designators("pc-001", 0), designators("pc-002", 0), strict=True))
 
 
 def test_serial_number(unit, a) -> None:
@@ -144,7 +142,7 @@ def test_third_party_copy_descriptors_come_in_order(a) -> None:
 
 
 def test_third_party_copy_lists_the_commands_there_are(a) -> None:
-    assert third_party_copy(a)[0x0001].hex() == "0d" "83040010111c" "84050003040507" "0000"
+    assert third_party_copy(a)[0x0001].hex() == "0d83040010111c840500030405070000"
 
 
 def test_third_party_copy_tells_the_limits_of_tokens(a, make_unit, initiator_on) -> None:
@@ -164,7 +162,7 @@ def test_third_party_copy_tells_the_features_of_tokens(a) -> None:
     data = third_party_copy(a)[0x0106]
     assert data[0] == 0
     assert [int.from_bytes(data[at : at + 4]) for at in (12, 16, 20)] == [30, 3600, 300]
-    assert data[42:48].hex() == "0030" "0000002c"
+    assert data[42:48].hex() == "00300000002c"
     assert [int.from_bytes(data[44 + at : 52 + at]) >> 20 for at in (8, 16, 24, 32)] == [256, 64, 64, 64]
 
 
@@ -193,7 +191,7 @@ def test_mode_page_policy_is_shared_by_all_nexuses(a) -> None:
 def test_scsi_ports_names_the_port_as_device_identification_does(unit, a) -> None:
     """VPD 88: relative port 1 and its SCSI name string, the same as in page 83 (SPC-4 7.8.14)."""
     data = page(a, "88")[4:]
-    assert data[:10].hex() == "0000" "0001" "0000" "0000" "0000"
+    assert data[:10].hex() == "00000001000000000000"
     descriptor = data[12:]
     assert int.from_bytes(data[10:12]) == len(descriptor)
     assert descriptor in page(a, "83")

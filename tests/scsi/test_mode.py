@@ -9,9 +9,7 @@ CACHING, CONTROL = bytes.fromhex("0812 04") + bytes(17), bytes.fromhex("0a0a 02 
 
 def select(page: bytes, *, long: bool = False, flags: str = "10") -> tuple[str, bytes]:
     data = bytes(8 if long else 4) + page
-    return (
-        f"55 {flags} 0000000000 {len(data):04x} 00" if long else f"15 {flags} 0000 {len(data):02x} 00"
-    ), data
+    return (f"55 {flags} 0000000000 {len(data):04x} 00" if long else f"15 {flags} 0000 {len(data):02x} 00"), data
 
 
 def control(byte: int, value: int) -> bytes:
@@ -148,7 +146,7 @@ def test_own_block_descriptor_is_taken(a) -> None:
         (*select(bytes.fromhex("0811") + bytes(17)), "05/26/00"),  # wrong page length
         (*select(control(2, 0x00)), "05/26/00"),  # GLTSD can't be changed
     ],
-)  # fmt: skip
+)
 def test_mode_select_refuses(a, cdb: str, data: bytes, sense: str) -> None:
     assert a.sense(cdb, data) == sense
 

@@ -30,9 +30,7 @@ def make(initiator: Initiator, ranges: list[tuple[int, int]], list_id: int = 1, 
     return told.token
 
 
-def use(
-    initiator: Initiator, token: bytes, ranges: list[tuple[int, int]], list_id: int = 2, **options: int
-) -> Reply:
+def use(initiator: Initiator, token: bytes, ranges: list[tuple[int, int]], list_id: int = 2, **options: int) -> Reply:
     """WRITE USING TOKEN."""
     data = write_using(token, ranges, **options)
     return initiator.send(cdb(WUT, list_id, len(data)), data)
@@ -132,7 +130,7 @@ def test_zero_token_writes_on_fully_provisioned_units(make_unit, initiator_on) -
 
 
 def test_write_cache_off_makes_it_durable(filled, image: CountingImage, a) -> None:
-    a.good("15 10 00 00 18 00", bytes.fromhex("00000000" "0812" + 18 * "00"))
+    a.good("15 10 00 00 18 00", bytes.fromhex("000000000812" + 18 * "00"))
     token = make(a, [(100, 1)])
     before = image.flushes
     assert used(a, token, [(200, 1)]) == ""
@@ -195,7 +193,7 @@ def test_populate_token_larger_than_allowed(target: Target, make_unit, initiator
 
 @pytest.mark.parametrize("kind", [0x00800000, 0x00800001, 0x0080FFFF])
 def test_point_in_time_types_give_a_change_vulnerable_token(filled, a, kind: int) -> None:
-    assert make(a, [(100, 1)], flags=2, kind=kind)[0:8].hex() == "00800001" "0000" "01f8"
+    assert make(a, [(100, 1)], flags=2, kind=kind)[0:8].hex() == "00800001000001f8"
 
 
 def test_rod_type_is_ignored_without_rtv(filled, a) -> None:
@@ -303,7 +301,7 @@ def test_results_belong_to_the_nexus(filled, a, b) -> None:
 def test_copy_status_is_the_header_alone(filled, a) -> None:
     make(a, [(100, 3)], list_id=0xFFFFFFFF)
     data = a.good(receive(STATUS, 0xFFFFFFFF))
-    assert data.hex() == "0000001c" "10010000" "fffffffe" "000000f1" "0000000000000003" "0000000000000000"
+    assert data.hex() == "0000001c10010000fffffffe000000f100000000000000030000000000000000"
 
 
 def test_rod_token_information_layout(filled, a) -> None:

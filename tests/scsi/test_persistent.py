@@ -106,8 +106,10 @@ def test_registering_other_ports(unit, a, b, c) -> None:
     a.good(*out(REGISTER, 0, 1, flags=SPEC_I_PT, more=more))
     assert keys(a) == (1, [1, 1, 1])
     assert {port for port, _ in unit.reservations.registrations} == {
-        a.nexus.initiator_port, b.nexus.initiator_port, "iqn.absent,i,0x000000000001",
-    }  # fmt: skip
+        a.nexus.initiator_port,
+        b.nexus.initiator_port,
+        "iqn.absent,i,0x000000000001",
+    }
 
 
 def test_registering_all_ports_of_a_name(a, b) -> None:
@@ -126,7 +128,7 @@ def test_registering_all_ports_of_a_name(a, b) -> None:
         ((4).to_bytes(4) + bytes(4), "05/26/00"),
         ((24).to_bytes(4) + bytes([0x05, 0, 0, 20]) + b"iqn.nobody".ljust(20, b"\x00"), "05/26/00"),
     ],
-)  # fmt: skip
+)
 def test_wrong_transport_ids(a, more: bytes, sense: str) -> None:
     assert a.sense(*out(REGISTER, 0, 1, flags=SPEC_I_PT, more=more)) == sense
     assert keys(a) == (0, [])

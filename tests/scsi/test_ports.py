@@ -46,10 +46,10 @@ def registered_ports(initiator: Initiator) -> list[int]:
 @pytest.mark.parametrize("tag", PORTS)
 def test_identification_names_the_port_through_which_one_asks(unit: LogicalUnit, tag: int) -> None:
     page = through(unit, tag).good("12 01 83 0400 00")
-    assert bytes([0x51, 0x94, 0, 4]) + tag.to_bytes(4) in page      # relative target port
+    assert bytes([0x51, 0x94, 0, 4]) + tag.to_bytes(4) in page  # relative target port
     assert f"{TARGET},t,0x{tag:04x}".encode() in page
     assert sum(f"{TARGET},t,0x{other:04x}".encode() in page for other in PORTS) == 1
-    assert bytes([0x51, 0x95, 0, 4, 0, 0, 0, 1]) in page            # the group that all belong to
+    assert bytes([0x51, 0x95, 0, 4, 0, 0, 0, 1]) in page  # the group that all belong to
 
 
 def test_the_disk_is_the_same_through_every_port(unit: LogicalUnit) -> None:
@@ -63,7 +63,7 @@ def test_scsi_ports_lists_all(unit: LogicalUnit) -> None:
     at, found = 4, []
     while at < len(page):
         length = int.from_bytes(page[at + 10 : at + 12])
-        assert page[at + 6 : at + 8] == bytes(2)                    # no initiator port is told
+        assert page[at + 6 : at + 8] == bytes(2)  # no initiator port is told
         assert f",t,0x{int.from_bytes(page[at + 2 : at + 4]):04x}".encode() in page[at + 12 : at + 12 + length]
         found.append(int.from_bytes(page[at + 2 : at + 4]))
         at += 12 + length
@@ -99,7 +99,7 @@ def test_all_target_ports_are_registered_at_once(unit: LogicalUnit) -> None:
     one.good(*out(REGISTER, 0, 7, flags=ALL_TG_PT))
     assert registered_ports(one) == list(PORTS)
     late = through(unit, 2)
-    late.good(*out(RESERVE, 7, type_=WE))           # registered although it came later
+    late.good(*out(RESERVE, 7, type_=WE))  # registered although it came later
     assert one.conflicts(WRITE)
 
 

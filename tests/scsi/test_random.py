@@ -39,9 +39,7 @@ def some_data(chance: random.Random, cdb: bytes, block_size: int) -> bytes:
     data = bytearray(length)
     for _ in range(chance.randrange(6)):
         if length:
-            data[chance.randrange(min(length, 64))] = chance.choice(
-                (1, 2, 5, 8, 0x45, 0xE4, chance.randrange(256))
-            )
+            data[chance.randrange(min(length, 64))] = chance.choice((1, 2, 5, 8, 0x45, 0xE4, chance.randrange(256)))
     return bytes(data)
 
 

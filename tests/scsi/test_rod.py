@@ -39,7 +39,8 @@ PYTHON_WRITES = {
     "WRITE AND VERIFY(16)": lambda _, lba: (f"8e 02 {lba:016x} 00000001 00 00", C),
     "ORWRITE(16)": lambda _, lba: (f"8b 00 {lba:016x} 00000001 00 00", C),
     "COMPARE AND WRITE": lambda unit, lba: (
-        f"89 00 {lba:016x} 000000 01 00 00", unit.image.read(lba * 512, 512) + C,
+        f"89 00 {lba:016x} 000000 01 00 00",
+        unit.image.read(lba * 512, 512) + C,
     ),
     "WRITE ATOMIC(16)": lambda _, lba: (f"9c 00 {lba:016x} 0000 0001 00 00", C),
     "WRITE SAME(10)": lambda _, lba: (f"41 00 {lba:08x} 00 0001 00", C),
@@ -47,11 +48,12 @@ PYTHON_WRITES = {
     "WRITE SAME(16) UNMAP": lambda _, lba: (f"93 08 {lba:016x} 00000001 00 00", bytes(512)),
     "WRITE SAME(16) NDOB": lambda _, lba: (f"93 01 {lba:016x} 00000001 00 00", b""),
     "UNMAP": lambda _, lba: (
-        "42 00 00000000 00 0018 00", bytes.fromhex(f"0016 0010 00000000 {lba:016x} 00000001 00000000"),
+        "42 00 00000000 00 0018 00",
+        bytes.fromhex(f"0016 0010 00000000 {lba:016x} 00000001 00000000"),
     ),
     "EXTENDED COPY": lambda unit, lba: copy([cscd(unit)], [segment(0, 0, 1, 900, lba)]),
     "WRITE USING TOKEN": lambda _, lba: (cdb(WUT, 77, 552), write_using(ZERO_TOKEN, [(lba, 1)])),
-}  # fmt: skip
+}
 """How every command that changes blocks writes one block."""
 
 
@@ -86,9 +88,10 @@ def test_sanitize_ends_every_token(filled, a, cdb_: str, data: bytes) -> None:
 def test_every_command_that_writes_is_among_them() -> None:
     """A command that the table says writes blocks must be tried above."""
     writers = {
-        line.name for line in TABLE
+        line.name
+        for line in TABLE
         if line.direction is Direction.OUT and line.medium in (Medium.WRITABLE, Medium.SANITIZABLE)
-    }  # fmt: skip
+    }
     tried = {name.split(" UNMAP")[0].split(" NDOB")[0] for name in PYTHON_WRITES if name != "UNMAP"} | {"UNMAP"}
     assert writers - tried == {"SANITIZE OVERWRITE"}
 
@@ -223,7 +226,7 @@ def test_tokens_differ_and_tell_nothing(filled, a) -> None:
     assert one[8:16] != other[8:16]
     assert one[16:48] == cscd(filled)
     assert int.from_bytes(one[48:64]) == 8 * 512
-    assert one[96:104].hex() == "00000200" "0000c000"
+    assert one[96:104].hex() == "000002000000c000"
     assert one[128:132].hex() == "53a80020"
     assert one[132:].startswith(filled.target.name.encode() + b"\x00")
     assert one[256:] != other[256:]
@@ -235,10 +238,19 @@ def test_tokens_differ_and_tell_nothing(filled, a) -> None:
 @pytest.mark.parametrize(
     ("begin", "length", "touched"),
     [
-        (0, 512, False), (0, 1024, False), (0, 1025, True), (1024, 1, True), (2047, 1, True), (2048, 2048, False),
-        (4095, 1, False), (4096, 1, True), (8191, 9, True), (8192, 512, False), (0, 1 << 40, True),
+        (0, 512, False),
+        (0, 1024, False),
+        (0, 1025, True),
+        (1024, 1, True),
+        (2047, 1, True),
+        (2048, 2048, False),
+        (4095, 1, False),
+        (4096, 1, True),
+        (8191, 9, True),
+        (8192, 512, False),
+        (0, 1 << 40, True),
     ],
-)  # fmt: skip
+)
 def test_watch_is_exact_to_the_byte(begin: int, length: int, touched: bool) -> None:
     watch = Watch([(4096, 4096), (1024, 1024)])
     watch.touch(begin, length)

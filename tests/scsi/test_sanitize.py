@@ -49,12 +49,18 @@ def test_erase(unit, a, cdb: str) -> None:
     ("cdb", "data"),
     [
         *((f"48 01 0000000000 {length:04x} 00", bytes(length)) for length in (0, 1, 4, 517)),
-        overwrite(b"\x00", count=0), ("48 01 0000000000 0008 00", bytes([1, 0, 0, 0]) + bytes(4)),
-        ("48 01 0000000000 0008 00", bytes([1, 0, 0, 5]) + bytes(4)), ("48 02 0000000000 0008 00", b""),
-        ("48 03 0000000000 0008 00", b""), ("48 1f 0000000000 0008 00", b""),
-        ("48 04", b""), ("48 42", b""), ("48 02 01", b""), ("48 02 0000000001", b""),
+        overwrite(b"\x00", count=0),
+        ("48 01 0000000000 0008 00", bytes([1, 0, 0, 0]) + bytes(4)),
+        ("48 01 0000000000 0008 00", bytes([1, 0, 0, 5]) + bytes(4)),
+        ("48 02 0000000000 0008 00", b""),
+        ("48 03 0000000000 0008 00", b""),
+        ("48 1f 0000000000 0008 00", b""),
+        ("48 04", b""),
+        ("48 42", b""),
+        ("48 02 01", b""),
+        ("48 02 0000000001", b""),
     ],
-)  # fmt: skip
+)
 def test_refused(unit, a, cdb: str, data: bytes) -> None:
     assert a.sense(cdb, data) == "05/24/00"
     assert whole(unit) == b"\xff" * 512 * 4096
@@ -81,9 +87,7 @@ def test_immediate_answers_first_and_works_afterwards(unit, a, b) -> None:
     assert whole(unit) == bytes(512 * 4096)
 
 
-def test_a_failed_sanitize_stays_until_it_is_repeated_or_ended(
-    unit, a, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_sanitize_stays_until_it_is_repeated_or_ended(unit, a, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ImageError("gone")
 

@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_clock_is_the_servers_at_first(a, clock: list[int]) -> None:
-    assert a.good(REPORT).hex() == "000a" "0300" + f"{clock[0]:012x}" + "0000"
+    assert a.good(REPORT).hex() == "000a0300" + f"{clock[0]:012x}" + "0000"
 
 
 def test_what_was_set_counts_on(a, b, clock: list[int]) -> None:
@@ -27,7 +27,7 @@ def test_what_was_set_counts_on(a, b, clock: list[int]) -> None:
     clock[0] += 250
     assert b.sense("00 00 00 00 00 00") == "06/2a/10"
     for initiator in (a, b):
-        assert initiator.good(REPORT).hex() == "000a" "0200" + f"{5250:012x}" + "0000"
+        assert initiator.good(REPORT).hex() == "000a0200" + f"{5250:012x}" + "0000"
 
 
 def test_clock_wraps_at_48_bits(a, clock: list[int]) -> None:

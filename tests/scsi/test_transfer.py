@@ -63,9 +63,7 @@ def test_read_6_and_write_6_of_0_blocks_mean_256(unit, a) -> None:
 
 
 @pytest.mark.parametrize("opcode", RANGED)
-@pytest.mark.parametrize(
-    ("lba", "count"), [(LAST, 2), (LAST + 1, 1), (LAST + 1, 0), (LAST + 2, 0), ((1 << 32) - 1, 2)]
-)
+@pytest.mark.parametrize(("lba", "count"), [(LAST, 2), (LAST + 1, 1), (LAST + 1, 0), (LAST + 2, 0), ((1 << 32) - 1, 2)])
 def test_beyond_the_end(a, opcode: int, lba: int, count: int) -> None:
     text = cdb(opcode, lba, count)
     data = bytes(lookup(bytes.fromhex(text)).data_out_bytes(bytes.fromhex(text), 512))
@@ -240,14 +238,26 @@ def test_write_atomic_with_a_boundary(a) -> None:
 @pytest.mark.parametrize(
     ("text", "length"),
     [
-        (cdb(0x0A, 0, 0), 256 * 512), (cdb(0x2A, 0, 3), 3 * 512), (cdb(0x8A, 0, 65537), 0),
-        (cdb(0x2F, 0, 3), 0), (cdb(0x2F, 0, 3, 0x02), 3 * 512), (cdb(0x2F, 0, 3, 0x06), 512),
-        (cdb(0x89, 0, 255), 2 * 255 * 512), (cdb(0x41, 0, 9), 512), (cdb(0x93, 0, 9, 0x01), 0),
-        ("42 00 00000000 00 0018 00", 24), ("15 10 00 00 18 00", 24), ("55 10 00000000 00 0118 00", 0x118),
-        ("5f 00 00 00 00 00000018 00", 24), ("5f 00 00 00 00 7fffffff 00", 0),
-        ("83 00 0000000000000000 00000058 00 00", 88), ("28 00 00000000 00 0001 00", 0),
-        ("48 01 00 00 00 00 00 0204 00", 516), ("48 01 00 00 00 00 00 ffff 00", 0), ("1d 10 00 0008 00", 8),
+        (cdb(0x0A, 0, 0), 256 * 512),
+        (cdb(0x2A, 0, 3), 3 * 512),
+        (cdb(0x8A, 0, 65537), 0),
+        (cdb(0x2F, 0, 3), 0),
+        (cdb(0x2F, 0, 3, 0x02), 3 * 512),
+        (cdb(0x2F, 0, 3, 0x06), 512),
+        (cdb(0x89, 0, 255), 2 * 255 * 512),
+        (cdb(0x41, 0, 9), 512),
+        (cdb(0x93, 0, 9, 0x01), 0),
+        ("42 00 00000000 00 0018 00", 24),
+        ("15 10 00 00 18 00", 24),
+        ("55 10 00000000 00 0118 00", 0x118),
+        ("5f 00 00 00 00 00000018 00", 24),
+        ("5f 00 00 00 00 7fffffff 00", 0),
+        ("83 00 0000000000000000 00000058 00 00", 88),
+        ("28 00 00000000 00 0001 00", 0),
+        ("48 01 00 00 00 00 00 0204 00", 516),
+        ("48 01 00 00 00 00 00 ffff 00", 0),
+        ("1d 10 00 0008 00", 8),
     ],
-)  # fmt: skip
+)
 def test_data_out_a_cdb_asks_for(text: str, length: int) -> None:
     assert lookup(bytes.fromhex(text)).data_out_bytes(bytes.fromhex(text), 512) == length

@@ -25,11 +25,17 @@ def test_isid_is_normalised() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"\x45\x00\x00", bytes(24), encode(PORT)[:-4], encode(PORT)[:-1] + b"x",
-        bytes([0x45, 0, 0, 20]) + b"iqn.x".ljust(20, b"\x00"), bytes([0x05, 0, 0, 4]) + b"\xff\xfe\x00\x00",
-        bytes([0x05, 0, 1, 0]) + bytes(256), bytes([0x05, 0, 0, 0]),
+        b"",
+        b"\x45\x00\x00",
+        bytes(24),
+        encode(PORT)[:-4],
+        encode(PORT)[:-1] + b"x",
+        bytes([0x45, 0, 0, 20]) + b"iqn.x".ljust(20, b"\x00"),
+        bytes([0x05, 0, 0, 4]) + b"\xff\xfe\x00\x00",
+        bytes([0x05, 0, 1, 0]) + bytes(256),
+        bytes([0x05, 0, 0, 0]),
     ],
-)  # fmt: skip
+)
 def test_what_is_none_is_refused(data: bytes) -> None:
     with pytest.raises(CommandError):
         decode(data, 0)

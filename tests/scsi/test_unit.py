@@ -33,9 +33,15 @@ def test_a_block_that_is_no_power_of_two_from_512_is_refused(block_size: int) ->
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"cdb": bytes(15)}, {"mask": bytes(17)}, {"allocation_at": 15, "allocation_bytes": 2}, {"allocation_bytes": 3},
-     {"allocation_at": -1}, {"answer": bytes(8193)}],
-)  # fmt: skip
+    [
+        {"cdb": bytes(15)},
+        {"mask": bytes(17)},
+        {"allocation_at": 15, "allocation_bytes": 2},
+        {"allocation_bytes": 3},
+        {"allocation_at": -1},
+        {"answer": bytes(8193)},
+    ],
+)
 def test_an_answer_that_can_not_be_given_is_refused(unit: HotUnit, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"prebuilt answer|allocation length"):
         unit.publish([answer_of(b"x", **wrong)])

@@ -41,10 +41,12 @@ def install(name: str, source: str, folder: Path) -> None:
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(textwrap.dedent(f"""
+    (info / "entry_points.txt").write_text(
+        textwrap.dedent(f"""
         [goldherd]
         {name} = {name}
-    """))
+    """)
+    )
 
 
 @pytest.fixture

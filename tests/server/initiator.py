@@ -198,8 +198,15 @@ class Session(Connection):
                 return pdu
 
     def start(
-        self, cdb: bytes, *, read: int = 0, write: bytes = b"", lun: int = 0, immediate: int = 0,
-        cmd_sn: int | None = None, attribute: int = SIMPLE,
+        self,
+        cdb: bytes,
+        *,
+        read: int = 0,
+        write: bytes = b"",
+        lun: int = 0,
+        immediate: int = 0,
+        cmd_sn: int | None = None,
+        attribute: int = SIMPLE,
     ) -> int:
         """Sends a SCSI command without waiting; its Initiator Task Tag.
 

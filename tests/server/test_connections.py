@@ -173,7 +173,7 @@ def test_a_lost_connection_ends_the_session(herd: Herd) -> None:
 
 def test_a_connection_is_replaced(herd: Herd) -> None:
     with connections(herd, 3) as (daemon, (first, second, third)):
-        second.start(struct.pack(">BBIBH", 0x2A, 0, 8, 0, 8), write=PATTERN)     # its data is never sent
+        second.start(struct.pack(">BBIBH", 0x2A, 0, 8, 0, 8), write=PATTERN)  # its data is never sent
         with daemon.log_in("pc-001", joins=first, cid=1) as again:
             assert again.tsih == first.tsih
             assert again.read(8, 8) != PATTERN
@@ -205,9 +205,13 @@ def test_the_only_connection_is_replaced_again_and_again(herd: Herd) -> None:
 def test_digests_are_agreed_for_each_connection(herd: Herd) -> None:
     with connections(herd, 1) as (daemon, (first,)):
         joined = log_in(
-            daemon.portal, f"{PREFIX}:pc-001", f"{PREFIX}.node:pc-001", joins=first, cid=1,
+            daemon.portal,
+            f"{PREFIX}:pc-001",
+            f"{PREFIX}.node:pc-001",
+            joins=first,
+            cid=1,
             keys={"DataDigest": "CRC32C", "MaxRecvDataSegmentLength": "512"},
-        )  # fmt: skip
+        )
         with joined as second:
             second.start(struct.pack(">BBIBH", 0x28, 0, 0, 0, 2), read=1024)
             whole = b"".join(second._exactly(48 + 512 + 4) for _ in range(2))

@@ -53,7 +53,7 @@ def test_disk_that_is_not_what_it_was_is_unavailable(herd: Herd, harm: object, s
     assert callable(harm)
     harm(herd)
     with herd.serve() as daemon:
-        for _ in range(2):                                  # nothing half-open is left by the first
+        for _ in range(2):  # nothing half-open is left by the first
             with pytest.raises(LoginRefusedError) as refusal:
                 daemon.log_in("pc-001")
             assert refusal.value.status == SERVICE_UNAVAILABLE

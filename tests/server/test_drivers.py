@@ -61,7 +61,7 @@ def test_logins_at_once_under_one_isid_leave_one_session(herd: Herd) -> None:
         try:
             sessions.append(daemon.log_in("pc-001"))
         except ConnectionEndedError:
-            replaced.append(True)           # by one that came later, before it could send a command
+            replaced.append(True)  # by one that came later, before it could send a command
 
     sessions: list[object] = []
     replaced: list[bool] = []

@@ -20,7 +20,7 @@ def page_cache_bytes(path: Path) -> int:
 
 def test_golden_disk_is_in_memory_once(herd: Herd) -> None:
     with herd.serve() as daemon:
-        os.sync()                       # dirty pages of the copy can't be dropped
+        os.sync()  # dirty pages of the copy can't be dropped
         for node in ("pc-001", "pc-002", "pc-003"):
             with daemon.log_in(node) as session:
                 for lba in range(0, GOLDEN_BYTES // 512, 512):
@@ -39,7 +39,7 @@ def test_idle_session_is_small(herd: Herd) -> None:
         for number in range(1, 221):
             kept.append(daemon.log_in("many", isid=b"\x80" + number.to_bytes(5, "big")))
             resident.append(status_bytes(daemon.process.pid, "VmRSS"))
-        grown = (resident[-1] - resident[19]) / 200         # what is made once is not the sessions' cost
+        grown = (resident[-1] - resident[19]) / 200  # what is made once is not the sessions' cost
         print(f"{grown / KIB:.1f} KiB of resident memory per idle session")
         assert grown < 64 * KIB
         assert all(session.inquire() for session in kept)

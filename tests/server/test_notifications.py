@@ -43,7 +43,7 @@ def test_plugin_hears_of_a_boot(herd: Herd, site: Path, tmp_path: Path) -> None:
     with herd.serve() as daemon:
         with daemon.log_in("pc-001", isid=loader_isid(1)) as loader:
             system = daemon.log_in("pc-001")
-            again = daemon.log_in("pc-001")         # the initiator of the booted system takes over
+            again = daemon.log_in("pc-001")  # the initiator of the booted system takes over
             assert system.ended()
             again.log_out()
             assert daemon.stop() == 0

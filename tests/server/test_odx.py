@@ -337,9 +337,7 @@ def test_hostile_lists_over_the_socket(session: Session) -> None:
     data = write_using(ZERO_TOKEN, [(TARGET, 8)])
     for announced in (1, 15, 16, 535, 536, 551, 552, 553, 65535, 65536, 65537, 0xFFFFFFFF):
         for length in (1, 16, 535, 552, 4096):
-            answer = session.command(
-                bytes.fromhex(cdb(WUT, 3, announced)), write=data[:length].ljust(length, b"\xff")
-            )
+            answer = session.command(bytes.fromhex(cdb(WUT, 3, announced)), write=data[:length].ljust(length, b"\xff"))
             assert answer.status == 0 or answer.key[0:2] in ((5, 0x1A), (5, 0x26)), (announced, length, answer)
     assert session.inquire()
 

@@ -57,7 +57,16 @@ class Lan:
 
     def discover(self) -> list[str]:
         """The nodes that discovery shows the client."""
-        command = ["ip", "netns", "exec", self.client, "iscsi-ls", "--initiator-name", STRANGER, f"iscsi://{SERVER}:3260"]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            self.client,
+            "iscsi-ls",
+            "--initiator-name",
+            STRANGER,
+            f"iscsi://{SERVER}:3260",
+        ]
         found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         return sorted({word.removeprefix(f"Target:{PREFIX}:") for word in found.split() if word.startswith("Target:")})
 
@@ -66,7 +75,7 @@ class Lan:
 def lan(tmp_path: Path) -> Iterator[Lan]:
     """The two hosts, for one test; root makes them."""
     names = f"gh-server-{tmp_path.name[-12:]}", f"gh-client-{tmp_path.name[-12:]}"
-    hosts = Path("/etc/netns") / names[0] / "hosts"      # `ip netns exec` mounts it over /etc/hosts
+    hosts = Path("/etc/netns") / names[0] / "hosts"  # `ip netns exec` mounts it over /etc/hosts
     try:
         for name in names:
             ip("netns", "add", name)
@@ -93,11 +102,14 @@ def test_nodes_are_found_by_place(herd: Herd, lan: Lan) -> None:
     """Each of the kinds, once for a client that fits and once for one that does not; discovery shows the same."""
     lan.hosts.write_text(f"127.0.0.1 localhost\n{CLIENT} pc.example.org\n10.91.0.77 other.example.org\n")
     rules = {
-        "net-yes": ("net:10.91.0.0/24",), "net-no": ("net:10.92.0.0/24",),
-        "mac-yes": (f"mac:{CLIENT_MAC}",), "mac-no": (f"mac:{OTHER_MAC}",),
-        "dns-yes": ("dns:pc.example.org",), "dns-no": ("dns:other.example.org", "dns:nobody.example.org"),
+        "net-yes": ("net:10.91.0.0/24",),
+        "net-no": ("net:10.92.0.0/24",),
+        "mac-yes": (f"mac:{CLIENT_MAC}",),
+        "mac-no": (f"mac:{OTHER_MAC}",),
+        "dns-yes": ("dns:pc.example.org",),
+        "dns-no": ("dns:other.example.org", "dns:nobody.example.org"),
         "six-yes": (f"net:{CLIENT_6}",),
-    }  # fmt: skip
+    }
     for node, texts in rules.items():
         herd.do("node", "add", node, "--image", "lab", *(word for text in texts for word in ("--allow", text)))
     herd.do("node", "add", "own-yes", "--image", "lab", "--mac", CLIENT_MAC, "--allow", "mac:node")

@@ -40,7 +40,7 @@ def test_operating_system_of_a_reset_node_finds_what_it_wrote(fresh: Herd) -> No
         with daemon.log_in("kiosk") as system:
             assert system.read(8, 1) == PATTERN
             assert system.write(9, PATTERN).status == 0
-        with daemon.log_in("kiosk") as system:         # the network failed; the session is opened again
+        with daemon.log_in("kiosk") as system:  # the network failed; the session is opened again
             assert system.read(8, 2) == PATTERN * 2
 
 

@@ -127,8 +127,11 @@ def identification(session: Session) -> bytes:
 def test_a_wrong_portal_group_is_refused_in_one_sentence(tmp_path: Path) -> None:
     ended = subprocess.run(
         [*GOLDHERD, "--data", tmp_path, "serve", "--listen", "127.0.0.1:0,70000"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 1
     assert ended.stderr.splitlines() == [
         "--listen can't be used: '127.0.0.1:0,70000' names portal group 70000; a tag is a number from 1 to 65535."

@@ -33,7 +33,7 @@ def test_same_isid_ends_the_old_session_at_once(herd: Herd) -> None:
 
 def test_old_peer_that_never_reads_holds_nobody_up(herd: Herd) -> None:
     with herd.serve() as daemon, daemon.log_in("pc-001") as old:
-        for lba in range(0, 60 * 512, 512):     # 15 MiB of answers that nobody takes
+        for lba in range(0, 60 * 512, 512):  # 15 MiB of answers that nobody takes
             old.start(struct.pack(">BBIBH", 0x28, 0, lba, 0, 512), read=512 * 512)
         with daemon.log_in("pc-001") as new:
             new.inquire()
@@ -42,7 +42,7 @@ def test_old_peer_that_never_reads_holds_nobody_up(herd: Herd) -> None:
 
 def test_tasks_of_the_old_session_are_gone(herd: Herd) -> None:
     with herd.serve() as daemon, daemon.log_in("pc-001") as old:
-        old.start(struct.pack(">BBIBH", 0x2A, 0, 8, 0, 8), write=PATTERN)   # its data are never sent
+        old.start(struct.pack(">BBIBH", 0x2A, 0, 8, 0, 8), write=PATTERN)  # its data are never sent
         with daemon.log_in("pc-001") as new:
             before = new.read(8, 8)
             with pytest.raises(ConnectionEndedError):
@@ -57,13 +57,13 @@ def test_reinstatement_of_a_connection_goes_on_under_the_same_tsih(herd: Herd) -
         with daemon.log_in("pc-001", joins=old) as new:
             assert old.ended()
             assert new.tsih == old.tsih
-            assert new.read(8, 8) == PATTERN    # at once: the session goes on, there is no unit attention
+            assert new.read(8, 8) == PATTERN  # at once: the session goes on, there is no unit attention
 
 
 def test_long_command_of_the_old_session_writes_nothing_after_the_new_one_began(herd: Herd) -> None:
     last = (16 << 20) // 512 - 1
     with herd.serve() as daemon, daemon.log_in("pc-001") as old:
-        write_same = struct.pack(">BBQIxx", 0x93, 0, 0, last + 1)        # one sector of 0x77 to the whole disk
+        write_same = struct.pack(">BBQIxx", 0x93, 0, 0, last + 1)  # one sector of 0x77 to the whole disk
         old.start(write_same, write=b"\x77" * 512, immediate=512)
         with daemon.log_in("pc-001") as new:
             assert new.write(last, b"\xa5" * 512).status == 0

@@ -60,7 +60,7 @@ def test_what_was_flushed_survives_sigkill(herd: Herd) -> None:
             assert first.write(number * 401, data).status == 0
             assert second.write(number * 401, data, fua=True).status == 0
         assert first.flush().status == 0
-        for number in range(64, 80):                         # nobody promised these
+        for number in range(64, 80):  # nobody promised these
             first.start(b"\x2a\0" + (number * 401).to_bytes(4) + b"\0\0\1\0", write=PATTERN[:512], immediate=512)
         daemon.kill()
     with herd.serve() as daemon:
@@ -90,5 +90,5 @@ def test_second_daemon_on_the_same_data_is_refused(herd: Herd) -> None:
         daemon.log_in("pc-001").socket.close()
         assert herd.status()["running"], "the second left the first one's socket alone"
         daemon.kill()
-    with herd.serve() as daemon:                             # a killed one leaves nothing in the way
+    with herd.serve() as daemon:  # a killed one leaves nothing in the way
         daemon.log_in("pc-001").socket.close()

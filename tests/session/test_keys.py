@@ -82,9 +82,7 @@ def test_boolean_that_is_none_is_rejected(key, offer):
     assert answer(key, offer) == "Reject"
 
 
-@pytest.mark.parametrize(
-    "order", [("FirstBurstLength", "MaxBurstLength"), ("MaxBurstLength", "FirstBurstLength")]
-)
+@pytest.mark.parametrize("order", [("FirstBurstLength", "MaxBurstLength"), ("MaxBurstLength", "FirstBurstLength")])
 def test_first_burst_never_exceeds_max_burst(order):
     offers = {"FirstBurstLength": "262144", "MaxBurstLength": "16384"}
     negotiation = Negotiation()

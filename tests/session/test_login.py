@@ -98,17 +98,13 @@ def test_text_collected_has_a_ceiling(connect):
     initiator = connect(LoginPolicy(text_bytes_max=20000))
     assert initiator.send(0, None, b"X" * 8192, goes_on=True).status == Status.SUCCESS
     assert initiator.send(0, None, b"X" * 8192, goes_on=True).status == Status.SUCCESS
-    assert "longer" in refused(
-        initiator, initiator.send(0, None, b"X" * 8192, goes_on=True), Status.INITIATOR_ERROR
-    )
+    assert "longer" in refused(initiator, initiator.send(0, None, b"X" * 8192, goes_on=True), Status.INITIATOR_ERROR)
 
 
 def test_text_of_a_login_has_a_ceiling_without_c_bit_too(connect, names):
     initiator = connect(LoginPolicy(text_bytes_max=1000))
     initiator.send(1, None, names)
-    refused(
-        initiator, initiator.send(1, None, {f"X-{i}": "y" * 200 for i in range(5)}), Status.INITIATOR_ERROR
-    )
+    refused(initiator, initiator.send(1, None, {f"X-{i}": "y" * 200 for i in range(5)}), Status.INITIATOR_ERROR)
 
 
 def test_rounds_have_a_ceiling(connect, names):
@@ -138,9 +134,7 @@ def test_text_while_our_answer_goes_on(connect, names):
     refused(initiator, initiator.send(1, 3, {"X-late": "1"}), Status.INITIATOR_ERROR)
 
 
-@pytest.mark.parametrize(
-    "data", [b"NoEquals\0", b"InitiatorName=x", b"=value\0", b"A=1\0\0B=2\0", b"K" * 64 + b"=\0"]
-)
+@pytest.mark.parametrize("data", [b"NoEquals\0", b"InitiatorName=x", b"=value\0", b"A=1\0\0B=2\0", b"K" * 64 + b"=\0"])
 def test_text_that_is_none(connect, data):
     initiator = connect()
     refused(initiator, initiator.send(0, None, data), Status.INITIATOR_ERROR)
@@ -179,9 +173,7 @@ def test_session_type_may_not_come_later(connect, names):
 def test_key_twice_in_one_login(connect, names):
     initiator = connect()
     initiator.send(1, None, names | {"InitialR2T": "No"})
-    assert "twice" in refused(
-        initiator, initiator.send(1, None, {"InitialR2T": "No"}), Status.INITIATOR_ERROR
-    )
+    assert "twice" in refused(initiator, initiator.send(1, None, {"InitialR2T": "No"}), Status.INITIATOR_ERROR)
 
 
 def test_key_twice_in_one_text(connect, names):
@@ -444,9 +436,7 @@ def test_higher_version_max_is_fine(connect, names):
     assert connect().send(0, 1, names, version_max=255).status == Status.SUCCESS
 
 
-@pytest.mark.parametrize(
-    "opcode", [Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST, Opcode.SCSI_COMMAND, 0x3F, 0x23]
-)
+@pytest.mark.parametrize("opcode", [Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST, Opcode.SCSI_COMMAND, 0x3F, 0x23])
 def test_anything_before_the_first_login_request_is_not_answered(connect, opcode):
     login = connect().login
     assert login.receive(bytes([opcode]) + bytes(47), b"") == []
@@ -515,11 +505,7 @@ def test_failure_of_the_host_is_a_target_error(connect, host, names, monkeypatch
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.binary(min_size=48, max_size=48), st.binary(max_size=64), st.booleans()), max_size=6
-    )
-)
+@given(st.lists(st.tuples(st.binary(min_size=48, max_size=48), st.binary(max_size=64), st.booleans()), max_size=6))
 def test_no_bytes_make_it_raise(pdus):
     class Nobody:
         """A host without targets and sessions."""
@@ -543,9 +529,7 @@ def test_no_bytes_make_it_raise(pdus):
     for raw, data, tidy in pdus:
         if tidy:
             # A Login Request with fitting lengths, so that the rest of it gets a chance.
-            raw = (
-                bytes([0x43, raw[1] & (Flag.TRANSIT | 0x0F), 0, 0]) + len(data).to_bytes(4, "big") + bytes(40)
-            )
+            raw = bytes([0x43, raw[1] & (Flag.TRANSIT | 0x0F), 0, 0]) + len(data).to_bytes(4, "big") + bytes(40)
         for pdu in login.receive(raw, data):
             assert len(pdu) % 4 == 0
             assert header.LoginResponse.read(pdu[:48]).opcode == Opcode.LOGIN_RESPONSE

@@ -6,35 +6,76 @@ import pytest
 from goldherd.session.states import SessionAction, Status
 
 IPXE = {
-    "HeaderDigest": "None", "DataDigest": "None", "MaxConnections": "1", "InitialR2T": "Yes",
-    "ImmediateData": "No", "MaxRecvDataSegmentLength": "8192", "MaxBurstLength": "262144",
-    "FirstBurstLength": "65536", "DefaultTime2Wait": "0", "DefaultTime2Retain": "0",
-    "MaxOutstandingR2T": "1", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes",
+    "HeaderDigest": "None",
+    "DataDigest": "None",
+    "MaxConnections": "1",
+    "InitialR2T": "Yes",
+    "ImmediateData": "No",
+    "MaxRecvDataSegmentLength": "8192",
+    "MaxBurstLength": "262144",
+    "FirstBurstLength": "65536",
+    "DefaultTime2Wait": "0",
+    "DefaultTime2Retain": "0",
+    "MaxOutstandingR2T": "1",
+    "DataPDUInOrder": "Yes",
+    "DataSequenceInOrder": "Yes",
     "ErrorRecoveryLevel": "0",
-}  # fmt: skip
+}
 ISCSISTART = {
-    "InitiatorAlias": "(none)", "HeaderDigest": "None", "DataDigest": "None", "DefaultTime2Wait": "2",
-    "DefaultTime2Retain": "0", "IFMarker": "No", "OFMarker": "No", "ErrorRecoveryLevel": "0",
-    "InitialR2T": "No", "ImmediateData": "Yes", "MaxBurstLength": "16776192", "FirstBurstLength": "262144",
-    "MaxOutstandingR2T": "1", "MaxConnections": "1", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes",
+    "InitiatorAlias": "(none)",
+    "HeaderDigest": "None",
+    "DataDigest": "None",
+    "DefaultTime2Wait": "2",
+    "DefaultTime2Retain": "0",
+    "IFMarker": "No",
+    "OFMarker": "No",
+    "ErrorRecoveryLevel": "0",
+    "InitialR2T": "No",
+    "ImmediateData": "Yes",
+    "MaxBurstLength": "16776192",
+    "FirstBurstLength": "262144",
+    "MaxOutstandingR2T": "1",
+    "MaxConnections": "1",
+    "DataPDUInOrder": "Yes",
+    "DataSequenceInOrder": "Yes",
     "MaxRecvDataSegmentLength": "262144",
-}  # fmt: skip
+}
 ISCSID = ISCSISTART | {"HeaderDigest": "None,CRC32C", "DataDigest": "None,CRC32C"}
 LIBISCSI = {
-    "HeaderDigest": "None,CRC32C", "DataDigest": "None", "InitialR2T": "No", "ImmediateData": "Yes",
-    "MaxBurstLength": "262144", "FirstBurstLength": "262144", "MaxRecvDataSegmentLength": "262144",
-    "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes", "DefaultTime2Wait": "2",
+    "HeaderDigest": "None,CRC32C",
+    "DataDigest": "None",
+    "InitialR2T": "No",
+    "ImmediateData": "Yes",
+    "MaxBurstLength": "262144",
+    "FirstBurstLength": "262144",
+    "MaxRecvDataSegmentLength": "262144",
+    "DataPDUInOrder": "Yes",
+    "DataSequenceInOrder": "Yes",
+    "DefaultTime2Wait": "2",
     "DefaultTime2Retain": "20",
-    "IFMarker": "No", "OFMarker": "No", "MaxConnections": "1", "MaxOutstandingR2T": "1",
-    "ErrorRecoveryLevel": "0", "X-reduce": "1",
-}  # fmt: skip
+    "IFMarker": "No",
+    "OFMarker": "No",
+    "MaxConnections": "1",
+    "MaxOutstandingR2T": "1",
+    "ErrorRecoveryLevel": "0",
+    "X-reduce": "1",
+}
 WINDOWS = {
-    "HeaderDigest": "None,CRC32C", "DataDigest": "None,CRC32C", "ErrorRecoveryLevel": "2",
-    "InitialR2T": "No", "ImmediateData": "Yes", "MaxRecvDataSegmentLength": "65536",
-    "MaxBurstLength": "262144", "FirstBurstLength": "65536", "MaxConnections": "32",
-    "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes", "DefaultTime2Wait": "0",
-    "DefaultTime2Retain": "60", "MaxOutstandingR2T": "16",
-}  # fmt: skip
+    "HeaderDigest": "None,CRC32C",
+    "DataDigest": "None,CRC32C",
+    "ErrorRecoveryLevel": "2",
+    "InitialR2T": "No",
+    "ImmediateData": "Yes",
+    "MaxRecvDataSegmentLength": "65536",
+    "MaxBurstLength": "262144",
+    "FirstBurstLength": "65536",
+    "MaxConnections": "32",
+    "DataPDUInOrder": "Yes",
+    "DataSequenceInOrder": "Yes",
+    "DefaultTime2Wait": "0",
+    "DefaultTime2Retain": "60",
+    "MaxOutstandingR2T": "16",
+}
 
 
 def chap_response(algorithm, reply, secret):
@@ -108,9 +149,7 @@ def test_iscsistart_with_chap_goes_step_by_step_without_t(connect, chap_names):
     assert (reply.transit, reply.pairs["AuthMethod"]) == (False, "CHAP")
     challenge = initiator.send(0, None, {"CHAP_A": "5"})
     assert not challenge.transit
-    reply = initiator.send(
-        0, 1, {"CHAP_N": "pc-001", "CHAP_R": chap_response("5", challenge, b"a secret of 16 b")}
-    )
+    reply = initiator.send(0, 1, {"CHAP_N": "pc-001", "CHAP_R": chap_response("5", challenge, b"a secret of 16 b")})
     assert (reply.transit, reply.stages) == (True, (0, 1))
     reply = initiator.send(1, 3, ISCSISTART)
     assert (reply.transit, reply.stages) == (True, (1, 3))

@@ -68,9 +68,7 @@ def run_client(host, *arguments, path="", user=""):
 
     async def run():
         normal = asyncio.Event()
-        server = await asyncio.start_server(
-            lambda *streams: serve(host, logins, normal, *streams), "127.0.0.1", 0
-        )
+        server = await asyncio.start_server(lambda *streams: serve(host, logins, normal, *streams), "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
             process = await asyncio.create_subprocess_exec(

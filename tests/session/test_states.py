@@ -22,5 +22,11 @@ def test_status_codes_are_those_of_the_standard():
     codes = {name: status for name, status in vars(Status).items() if isinstance(status, LoginStatus)}
     assert len(set(codes.values())) == len(codes)
     assert {status.status_class * 256 + status.detail for status in codes.values()} == {
-        0x0000, 0x0101, 0x0102, *range(0x0200, 0x020C), 0x0300, 0x0301, 0x0302,
-    }  # fmt: skip
+        0x0000,
+        0x0101,
+        0x0102,
+        *range(0x0200, 0x020C),
+        0x0300,
+        0x0301,
+        0x0302,
+    }

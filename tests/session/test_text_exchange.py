@@ -15,9 +15,7 @@ CONTINUE = int(Flag.CONTINUE)
 
 def discovery(max_send_data_segment=8192, names=NAMES):
     portals = [Portal("192.0.2.1", 3260)]
-    return TextExchange(
-        lambda value: send_targets(value, None, lambda: names, portals), max_send_data_segment
-    )
+    return TextExchange(lambda value: send_targets(value, None, lambda: names, portals), max_send_data_segment)
 
 
 def ask(exchange, data=b"", **fields):
@@ -178,11 +176,7 @@ def test_plugin_that_fails_costs_one_request():
     assert ask(exchange, b"X-thing=1\0")[0].flags == header.FINAL
 
 
-@given(
-    st.lists(
-        st.tuples(st.binary(min_size=48, max_size=48), st.binary(max_size=40), st.booleans()), max_size=6
-    )
-)
+@given(st.lists(st.tuples(st.binary(min_size=48, max_size=48), st.binary(max_size=40), st.booleans()), max_size=6))
 def test_no_bytes_make_it_raise(pdus):
     exchange = discovery(512)
     for raw, data, tidy in pdus:

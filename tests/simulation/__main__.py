@@ -1,8 +1,8 @@
 """Simulations by command: one seed again, or new seeds for as long as you like.
 
-    python -m tests.simulation                          every scenario, 60 seconds
-    python -m tests.simulation storm --minutes 60       one of them, for an hour
-    python -m tests.simulation storm --seed 17          the seed that a failure named
+python -m tests.simulation                          every scenario, 60 seconds
+python -m tests.simulation storm --minutes 60       one of them, for an hour
+python -m tests.simulation storm --seed 17          the seed that a failure named
 """
 
 import argparse

@@ -153,14 +153,18 @@ class Life:
             each.pipe.close()
             self.pending.clear()  # what was sent on it gets no answer any more
 
-    async def _log_in(
-        self, connection: Connection, *, tsih: int, half: bool = False, **keys: str
-    ) -> Answer | None:
+    async def _log_in(self, connection: Connection, *, tsih: int, half: bool = False, **keys: str) -> Answer | None:
         keys = {"InitiatorName": f"{TARGET}.port{self.port}", "TargetName": TARGET, "SessionType": "Normal", **keys}
         request = pdu(
-            LOGIN | IMMEDIATE, text(**keys), flags=0x87, isid=0x00023D000000 + self.port, tsih=tsih,
-            cid=connection.cid, itt=next(self.tags), cmd_sn=self.cmd_sn,
-        )  # fmt: skip
+            LOGIN | IMMEDIATE,
+            text(**keys),
+            flags=0x87,
+            isid=0x00023D000000 + self.port,
+            tsih=tsih,
+            cid=connection.cid,
+            itt=next(self.tags),
+            cmd_sn=self.cmd_sn,
+        )
         if half:
             connection.pipe.send(request[: self.chance.randrange(len(request))])
             self.chance.choice((connection.pipe.reset, connection.pipe.close))()
@@ -214,9 +218,14 @@ class Life:
         data = b"".join(blocks)
         now = min(self.chance.choice((0, 512, 4096)), size)
         whole = pdu(
-            COMMAND, data[:now], flags=FINAL | WRITE_BIT, itt=tag, cmd_sn=self.cmd_sn, edtl=size,
+            COMMAND,
+            data[:now],
+            flags=FINAL | WRITE_BIT,
+            itt=tag,
+            cmd_sn=self.cmd_sn,
+            edtl=size,
             cdb=cdb_write10(self.port * 64 + block, size // BLOCK_BYTES),
-        )  # fmt: skip
+        )
         self.cmd_sn += 1
         self.pending[tag] = data
         self.storm.counts["writes"] += 1
@@ -243,9 +252,12 @@ class Life:
         function = 1 if self.pending and self.chance.random() < 0.5 else 2
         referenced = self.chance.choice(list(self.pending)) if function == 1 else NO_TAG
         tag = self._send(
-            connection, TASK_MANAGEMENT | IMMEDIATE, flags=FINAL | function, referenced_tag=referenced,
+            connection,
+            TASK_MANAGEMENT | IMMEDIATE,
+            flags=FINAL | function,
+            referenced_tag=referenced,
             ref_cmd_sn=self.cmd_sn,
-        )  # fmt: skip
+        )
         await self._status(connection, tag)
 
     async def read(self) -> None:

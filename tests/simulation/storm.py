@@ -128,9 +128,13 @@ class Storm:
         hooks = Hooks()
         assert hooks.register(self, "storm")
         self.server = server = Server(
-            OneTarget(target), settings, hooks, linger_seconds=self.chance.choice((0.1, 10.0)),
-            make_reactor=self.network.make_reactor, clock=self.loop.time,
-        )  # fmt: skip
+            OneTarget(target),
+            settings,
+            hooks,
+            linger_seconds=self.chance.choice((0.1, 10.0)),
+            make_reactor=self.network.make_reactor,
+            clock=self.loop.time,
+        )
         await server.start()
         over = asyncio.Event()
         bystander = self.loop.create_task(Bystander(self, self.racers).work(over))

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-ZERO_TOKEN = bytes.fromhex("ffff0001" "0000" "01f8") + bytes(504)
+ZERO_TOKEN = bytes.fromhex("ffff0001000001f8") + bytes(504)
 
 
 def ranges_of(ranges: list[tuple[int, int]]) -> bytes:
@@ -14,18 +14,29 @@ def populate(ranges: list[tuple[int, int]], *, flags: int = 0, timeout: int = 0,
     """The list of POPULATE TOKEN."""
     descriptors = ranges_of(ranges)
     return (
-        (len(descriptors) + 14).to_bytes(2) + bytes([flags, 0]) + timeout.to_bytes(4) + kind.to_bytes(4) + bytes(2)
-        + len(descriptors).to_bytes(2) + descriptors
-    )  # fmt: skip
+        (len(descriptors) + 14).to_bytes(2)
+        + bytes([flags, 0])
+        + timeout.to_bytes(4)
+        + kind.to_bytes(4)
+        + bytes(2)
+        + len(descriptors).to_bytes(2)
+        + descriptors
+    )
 
 
 def write_using(token: bytes, ranges: list[tuple[int, int]], *, offset: int = 0, flags: int = 0) -> bytes:
     """The list of WRITE USING TOKEN."""
     descriptors = ranges_of(ranges)
     return (
-        (len(descriptors) + 534).to_bytes(2) + bytes([flags]) + bytes(5) + offset.to_bytes(8) + token + bytes(6)
-        + len(descriptors).to_bytes(2) + descriptors
-    )  # fmt: skip
+        (len(descriptors) + 534).to_bytes(2)
+        + bytes([flags])
+        + bytes(5)
+        + offset.to_bytes(8)
+        + token
+        + bytes(6)
+        + len(descriptors).to_bytes(2)
+        + descriptors
+    )
 
 
 def cdb(action: int, list_identifier: int, length: int) -> str:
@@ -61,6 +72,11 @@ def information(data: bytes) -> Information:
     descriptors = data[end + 4 :]
     assert int.from_bytes(data[end : end + 4]) == len(descriptors)
     return Information(
-        data[4], data[5], int.from_bytes(data[8:12]), data[12], data[32 : 32 + data[14]],
-        int.from_bytes(data[16:24]), descriptors[2:],
-    )  # fmt: skip
+        data[4],
+        data[5],
+        int.from_bytes(data[8:12]),
+        data[12],
+        data[32 : 32 + data[14]],
+        int.from_bytes(data[16:24]),
+        descriptors[2:],
+    )

@@ -137,9 +137,7 @@ class GoldherdHerd(Herd):
 
     def command(self, *words: str | Path) -> str:
         """Runs one goldherd command on this herd's data; RuntimeError with its sentence if it refuses."""
-        done = subprocess.run(
-            [*GOLDHERD, "--data", self.data, *words], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*GOLDHERD, "--data", self.data, *words], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"goldherd {' '.join(map(str, words))} failed: {done.stderr}")
         return done.stdout
@@ -150,13 +148,9 @@ class Tgtd:
 
     def __init__(self, folder: Path, *, cpu: int | None = None) -> None:
         self.portal = Portal("127.0.0.1", free_port())
-        self.control = str(
-            self.portal.port % 32000
-        )  # names the control socket; tgtd takes no more than a short
+        self.control = str(self.portal.port % 32000)  # names the control socket; tgtd takes no more than a short
         portal = f"portal={self.portal.host}:{self.portal.port}"
-        self.process = Process(
-            ["tgtd", "-f", "-C", self.control, "--iscsi", portal], folder / "tgtd.log", cpu=cpu
-        )
+        self.process = Process(["tgtd", "-f", "-C", self.control, "--iscsi", portal], folder / "tgtd.log", cpu=cpu)
         wait_for_port(self.portal.port, self.process)
         self._targets = 0
 
@@ -176,9 +170,7 @@ class Tgtd:
         tid = str(self._targets)
         self.admin("--mode", "target", "--op", "new", "--tid", tid, "-T", name)
         for lun, disk in enumerate(disks, 1):
-            self.admin(
-                "--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", str(lun), "-b", str(disk)
-            )
+            self.admin("--mode", "logicalunit", "--op", "new", "--tid", tid, "--lun", str(lun), "-b", str(disk))
         allow = ("-Q", initiator) if initiator else ("-I", "ALL")
         self.admin("--mode", "target", "--op", "bind", "--tid", tid, *allow)
 

@@ -39,6 +39,7 @@ def test_sessions_on_both_reactors_write_and_read(running: Running) -> None:
 
 def test_a_golden_disk_that_does_not_fit_the_cache(running: Running) -> None:
     """Fetches, evictions and grace periods while both reactors read."""
+
     def client(number: int) -> None:
         with running.log_in(number) as session:
             for turn in range(ROUNDS):
@@ -50,6 +51,7 @@ def test_a_golden_disk_that_does_not_fit_the_cache(running: Running) -> None:
 
 def test_exclusive_commands_among_writes(running: Running) -> None:
     """COMPARE AND WRITE holds a unit, fences every reactor, and lets go."""
+
     def exclusive(number: int) -> None:
         with running.log_in(number) as session:
             value = bytes(512)
@@ -68,6 +70,7 @@ def test_exclusive_commands_among_writes(running: Running) -> None:
 
 def test_modes_and_reservations_change_what_reactors_may_do(running: Running) -> None:
     """Flags and prebuilt answers are published while they are read."""
+
     def changes() -> None:
         with running.log_in(1) as session:
             for turn in range(ROUNDS):
@@ -104,9 +107,10 @@ def test_aborts_and_resets_among_commands(running: Running) -> None:
 
 def test_sessions_that_replace_each_other(running: Running) -> None:
     """Reinstatement storms: hand-over, the end of sessions, and targets that close and open."""
+
     def storms(number: int) -> None:
         for _ in range(ROUNDS // 2):
-            with suppress(*ENDED, AssertionError), running.log_in(7) as session:    # the same ISID as the others
+            with suppress(*ENDED, AssertionError), running.log_in(7) as session:  # the same ISID as the others
                 session.start(struct.pack(">BBIBH", 0x28, 0, 0, 0, 512), read=512 * 512)
                 session.write(region(number), bytes(4096))
 
@@ -154,6 +158,7 @@ def test_meters_are_read_while_everybody_works(running: Running) -> None:
 @pytest.mark.parametrize("turn", range(3))
 def test_server_that_stops_in_the_middle(tmp_path: Path, turn: int, running: Running) -> None:
     """Its fixture stops it while these clients are at work."""
+
     def client(number: int) -> None:
         with suppress(*ENDED), running.log_in(number) as session:
             for lba in range(0, 4096, 64):

@@ -4,9 +4,7 @@ import pytest
 from goldherd.errors import ProtocolError
 from goldherd.wire import header
 
-HEADERS = [
-    kind for kind in vars(header).values() if isinstance(kind, type) and issubclass(kind, header.Header)
-]
+HEADERS = [kind for kind in vars(header).values() if isinstance(kind, type) and issubclass(kind, header.Header)]
 HEADERS.remove(header.Header)
 
 

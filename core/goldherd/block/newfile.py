@@ -65,6 +65,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _taken(path: Path) -> ImageError:
-    return ImageError(
-        f"Could not create {path}: it exists already. Choose another name or remove it.", path=str(path)
-    )
+    return ImageError(f"Could not create {path}: it exists already. Choose another name or remove it.", path=str(path))

@@ -69,9 +69,7 @@ def copy_bytes(source: int, target: int, length: int, progress: Progress) -> Non
             progress("copy", offset, length)
             if by_kernel:
                 try:
-                    count = os.copy_file_range(
-                        source, target, min(COPY_CHUNK_BYTES, end - offset), offset, offset
-                    )
+                    count = os.copy_file_range(source, target, min(COPY_CHUNK_BYTES, end - offset), offset, offset)
                 except OSError as error:
                     if error.errno not in _NOT_THIS_WAY:
                         raise

@@ -102,11 +102,7 @@ class CatalogDirectory:
                 path=str(path),
             )
         verify_sealed(version)
-        above = (
-            None
-            if version.parent is None
-            else get_version(self._catalog, parse_image_ref(version.parent)).path
-        )
+        above = None if version.parent is None else get_version(self._catalog, parse_image_ref(version.parent)).path
         return SealedFile(version.path, version.format, version.name, above)
 
     def close(self) -> None:
@@ -117,9 +113,7 @@ class CatalogDirectory:
     def _target(self, row: RowMapping) -> TargetConfig | None:
         node = to_node(row, self._catalog.overlays)
         if node.overlay is None:
-            _log.warning(
-                "a node has no disk: its image has no active version", node=node.name, image=node.image
-            )
+            _log.warning("a node has no disk: its image has no active version", node=node.name, image=node.image)
             return None
         credentials = None
         if node.chap_user is not None:

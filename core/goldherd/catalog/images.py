@@ -36,9 +36,7 @@ def get_version(catalog: Catalog, ref: ImageRef) -> VersionRecord:
 def find_version(connection: Connection, catalog: Catalog, ref: ImageRef) -> tuple[int, VersionRecord]:
     """Like get_version, inside a transaction; also gives the row's id."""
     query = select_versions().where(images.c.name == ref.image)
-    query = query.where(
-        versions.c.state == "active" if ref.number is None else versions.c.number == ref.number
-    )
+    query = query.where(versions.c.state == "active" if ref.number is None else versions.c.number == ref.number)
     row = connection.execute(query).mappings().first()
     if row is not None:
         return row["id"], to_version(row, catalog.data)
@@ -46,8 +44,7 @@ def find_version(connection: Connection, catalog: Catalog, ref: ImageRef) -> tup
     if known is None or ref.number is not None:
         raise unknown_image(ref)
     raise CatalogError(
-        f"The image {ref.image} has no active version: choose one with 'goldherd image activate "
-        f"{ref.image}@NUMBER'."
+        f"The image {ref.image} has no active version: choose one with 'goldherd image activate {ref.image}@NUMBER'."
     )
 
 
@@ -73,9 +70,7 @@ def version_like(catalog: Catalog, path: Path) -> VersionRecord | None:
     if found is not None:
         return found
     seal = sealing.seal_of(path)
-    query = select_versions().where(
-        and_(versions.c.file_bytes == seal.file_bytes, versions.c.guard == seal.guard)
-    )
+    query = select_versions().where(and_(versions.c.file_bytes == seal.file_bytes, versions.c.guard == seal.guard))
     with catalog.read() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else to_version(row, catalog.data)

@@ -236,9 +236,7 @@ def _record(
         final = file if in_place else catalog.images / f"{name}@{number}.{GOLDEN_FORMAT}"
         if not in_place:
             if final.exists():
-                raise CatalogError(
-                    f"{final} is in the way: the catalog does not know this file, so move it away."
-                )
+                raise CatalogError(f"{final} is in the way: the catalog does not know this file, so move it away.")
             change.add([final])
             file.rename(final)
             sync_folder(catalog.images)
@@ -269,9 +267,7 @@ def _next_number(connection: Connection, name: str) -> tuple[int, int]:
     row = connection.execute(select(images.c.id, images.c.next_number).where(images.c.name == name)).first()
     if row is None:
         values = {"name": name, "next_number": 1, "created_at": now()}
-        row = connection.execute(
-            insert(images).values(**values).returning(images.c.id, images.c.next_number)
-        ).one()
+        row = connection.execute(insert(images).values(**values).returning(images.c.id, images.c.next_number)).one()
     image_id, number = row
     connection.execute(update(images).where(images.c.id == image_id).values(next_number=number + 1))
     return image_id, number

@@ -101,9 +101,7 @@ def _unknown(catalog: Catalog, paths: list[Path]) -> list[Path]:
     with catalog.read() as connection:
         golden = {catalog.data / path for path in connection.execute(select(versions.c.path)).scalars()}
         node_names = set(connection.execute(select(nodes.c.name)).scalars())
-        secret_names = set(
-            connection.execute(select(nodes.c.name).where(nodes.c.chap_user.is_not(None))).scalars()
-        )
+        secret_names = set(connection.execute(select(nodes.c.name).where(nodes.c.chap_user.is_not(None))).scalars())
         rows = connection.execute(
             select(images.c.name, versions.c.number).join(images, and_(images.c.id == versions.c.image_id))
         )

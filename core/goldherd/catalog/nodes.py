@@ -86,20 +86,15 @@ def add(
         for name in names:
             if name in existing and (difference := _difference(catalog, existing[name], wishes)):
                 raise CatalogError(
-                    f"{name} exists with another {difference}: change it with 'goldherd node set', or "
-                    "leave it out."
+                    f"{name} exists with another {difference}: change it with 'goldherd node set', or leave it out."
                 )
         if new:
             verify_sealed(version)
             disks = [overlay_path(catalog, name, version) for name in new]
-            secret_files = (
-                [secret_path(catalog, name) for name in new] if wishes.chap_secret is not None else []
-            )
+            secret_files = [secret_path(catalog, name) for name in new] if wishes.chap_secret is not None else []
             for path in (*disks, *secret_files):
                 if path.exists():
-                    raise CatalogError(
-                        f"{path} is in the way: the catalog does not know this file, so move it away."
-                    )
+                    raise CatalogError(f"{path} is in the way: the catalog does not know this file, so move it away.")
             with leftovers.change(catalog, [*disks, *secret_files]):
                 make_overlays(formats, disks, version)
                 _save_secrets(catalog, new, wishes)
@@ -154,8 +149,7 @@ def reset(catalog: Catalog, formats: Formats, names: Sequence[str]) -> int:
         for node in existing:
             if node.version is None:
                 raise CatalogError(
-                    f"{node.name} can't be reset: its image {node.image} has no active version; activate "
-                    "one first."
+                    f"{node.name} can't be reset: its image {node.image} has no active version; activate one first."
                 )
         for reference in sorted({(node.image, node.version) for node in existing}):
             version = get_version(catalog, ImageRef(*reference))
@@ -197,8 +191,7 @@ def _wished_image(wishes: NodeWishes) -> ImageRef:
 def _refuse_shared_mac(names: Sequence[str], wishes: NodeWishes) -> None:
     if wishes.macs and len(names) > 1:
         raise CatalogError(
-            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by "
-            "itself."
+            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by itself."
         )
 
 
@@ -210,8 +203,7 @@ def _difference(catalog: Catalog, node: NodeRecord, wishes: NodeWishes, *, exact
     image, secret = wishes.image, wishes.chap_secret
     pinned = ImageRef(node.image, node.version if node.pinned else None)
     wanted = {
-        "image": image is not None
-        and (image != pinned if exactly or image.number else image.image != node.image),
+        "image": image is not None and (image != pinned if exactly or image.number else image.image != node.image),
         "policy": wishes.policy not in (None, node.policy),
         "access rule": wishes.rules is not None and tuple(sorted(set(wishes.rules))) != node.rules,
         "MAC address": wishes.macs is not None and tuple(sorted(set(wishes.macs))) != node.macs,

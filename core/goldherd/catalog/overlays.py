@@ -77,8 +77,6 @@ def refuse_if_in_use(node: str, paths: Iterable[Path], doing: str) -> None:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
-            raise CatalogError(
-                f"{node} is not {doing}: its disk is in use; shut the machine down first."
-            ) from None
+            raise CatalogError(f"{node} is not {doing}: its disk is in use; shut the machine down first.") from None
         finally:
             os.close(descriptor)

@@ -49,8 +49,7 @@ def verify_sealed(version: VersionRecord) -> None:
         found = seal_of(version.path)
     except OSError as error:
         raise ImageError(
-            f"{version.name} can't be used: its file {version.path} can't be read ({error.strerror}); "
-            f"{_ADVICE}",
+            f"{version.name} can't be used: its file {version.path} can't be read ({error.strerror}); {_ADVICE}",
             path=str(version.path),
         ) from error
     for what, before, after in (

@@ -27,8 +27,7 @@ def read_secret_file(path: Path) -> bytes:
     secret = secret.removesuffix(b"\n").removesuffix(b"\r")
     if not secret or len(secret) > CHAP_SECRET_BYTES_MAX or b"\n" in secret or b"\0" in secret:
         raise SettingsError(
-            f"The secret file {path} does not hold a secret: write one line of 1 to "
-            f"{CHAP_SECRET_BYTES_MAX} bytes."
+            f"The secret file {path} does not hold a secret: write one line of 1 to {CHAP_SECRET_BYTES_MAX} bytes."
         )
     return secret
 
@@ -42,9 +41,7 @@ def save_secret(catalog: Catalog, node: str, secret: bytes) -> None:
     """Writes a node's secret, whole or not at all."""
     path = secret_path(catalog, node)
     temporary = catalog.secrets / f".{node}.{randomness.token_hex(4)}.new"
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
         os.write(descriptor, secret)
@@ -61,6 +58,5 @@ def load_secret(catalog: Catalog, node: str) -> bytes:
         return secret_path(catalog, node).read_bytes()
     except OSError as error:
         raise CatalogError(
-            f"The CHAP secret of {node} can't be read ({error.strerror}): give it again with 'goldherd "
-            "node set'."
+            f"The CHAP secret of {node} can't be read ({error.strerror}): give it again with 'goldherd node set'."
         ) from error

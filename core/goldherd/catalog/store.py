@@ -41,8 +41,7 @@ _FAILURES = (
     ("malformed", "The catalog {path} is damaged: restore it from a backup."),
     (
         "macs.mac",
-        "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that "
-        "node first.",
+        "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that node first.",
     ),
     ("constraint failed", "Another command changed the same entries of {path}: try again."),
     ("not a database", "The file {path} is not a catalog: move it away, or name another folder with --data."),
@@ -163,9 +162,7 @@ class Catalog:
             for part, sentence in _FAILURES:
                 if part in text:
                     raise CatalogError(sentence.format(path=self.path)) from error
-            raise CatalogError(
-                f"The catalog {self.path} failed ({text}): see the log, then try again."
-            ) from error
+            raise CatalogError(f"The catalog {self.path} failed ({text}): see the log, then try again.") from error
 
 
 def _connected(connection: Any, _record: object) -> None:

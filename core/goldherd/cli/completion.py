@@ -38,8 +38,6 @@ def complete_rule(incomplete: str) -> list[str]:
 def _beginning(incomplete: str, context: typer.Context, names: Callable[[Catalog], list[str]]) -> list[str]:
     try:
         catalog = context_of(context).existing_catalog()
-        return (
-            sorted(name for name in names(catalog) if name.startswith(incomplete.lower())) if catalog else []
-        )
+        return sorted(name for name in names(catalog) if name.startswith(incomplete.lower())) if catalog else []
     except GoldherdError:
         return []  # the command itself will say what is wrong

@@ -24,9 +24,7 @@ def ask(path: Path, command: str) -> dict[str, Any] | None:
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except PermissionError as error:
-        raise GoldherdError(
-            f"The daemon at {path} may not be asked: run this as the user who runs it."
-        ) from error
+        raise GoldherdError(f"The daemon at {path} may not be asked: run this as the user who runs it.") from error
     except OSError as error:
         raise GoldherdError(f"The daemon at {path} does not answer ({error}): look into its log.") from error
     try:

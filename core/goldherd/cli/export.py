@@ -69,9 +69,7 @@ def export(
     ] = None,
     overlay: Annotated[
         Path | None,
-        typer.Option(
-            metavar="CHILD.vhd", help="Serve FILE as a read-only parent; writes go to this differencing VHD."
-        ),
+        typer.Option(metavar="CHILD.vhd", help="Serve FILE as a read-only parent; writes go to this differencing VHD."),
     ] = None,
     reactors: ReactorsOption = None,
     cache: CacheOption = None,
@@ -85,9 +83,7 @@ def export(
         target=target,
         credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
         access=_access(allow),
-        server=server_settings(
-            listen=_listen(listen), reactors=reactors, cache=cache, connections_max=connections_max
-        ),
+        server=server_settings(listen=_listen(listen), reactors=reactors, cache=cache, connections_max=connections_max),
     )
     from goldherd import app
 
@@ -139,9 +135,7 @@ def _credentials(
     mutual_secret = read_chap(mutual_user, mutual_secret_file, "--mutual")
     if user is None or secret is None:
         if mutual_user is not None:
-            raise typer.BadParameter(
-                "--mutual-user goes with --chap-user: the initiator has to prove itself first."
-            )
+            raise typer.BadParameter("--mutual-user goes with --chap-user: the initiator has to prove itself first.")
         return None
     if secret == mutual_secret:
         raise SettingsError(
@@ -168,13 +162,9 @@ def _protected(lun: LunConfig, catalog: Catalog | None) -> LunConfig:
 def _over(lun: LunConfig, overlay: Path, catalog: Catalog | None) -> LunConfig:
     child = overlay.expanduser()
     if child.exists() and lun.path.exists() and child.samefile(lun.path):
-        raise ImageError(
-            f"{child} can't be a differencing child of itself: name another file.", path=str(child)
-        )
+        raise ImageError(f"{child} can't be a differencing child of itself: name another file.", path=str(child))
     if not child.absolute().parent.is_dir():
-        raise ImageError(
-            f"There is no folder {child.absolute().parent} to make {child.name} in.", path=str(child)
-        )
+        raise ImageError(f"There is no folder {child.absolute().parent} to make {child.name} in.", path=str(child))
     for path in (child, lun.path):
         version = None if catalog is None else version_at(catalog, path)
         if version is not None and path is child:

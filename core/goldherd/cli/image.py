@@ -67,11 +67,7 @@ def import_(
     if as_json:
         show_json(version_json(version))
         return
-    hint = (
-        ""
-        if version.state == "active"
-        else f"; 'goldherd image activate {version.name}' gives it to the nodes"
-    )
+    hint = "" if version.state == "active" else f"; 'goldherd image activate {version.name}' gives it to the nodes"
     say(f"{version.name}: {size_text(version.size_bytes)}, {version.state}{hint}.")
 
 
@@ -133,9 +129,7 @@ def verify(context: typer.Context, name: Version, as_json: Json = False) -> None
     if as_json:
         show_json({"name": version.name, "sha256": version.sha256, "seal_renewed": renewed})
         return
-    say(
-        f"{version.name}: every byte is as it was sealed{'; its new file time was noted' if renewed else ''}."
-    )
+    say(f"{version.name}: every byte is as it was sealed{'; its new file time was noted' if renewed else ''}.")
 
 
 @app.command()
@@ -172,7 +166,5 @@ def remove(context: typer.Context, name: Version) -> None:
 def _numbered(name: str) -> ImageRef:
     ref = parse_image_ref(name)
     if ref.number is None:
-        raise CatalogError(
-            f"'{name}' names no version: write {name}@NUMBER; 'goldherd image list' shows them."
-        )
+        raise CatalogError(f"'{name}' names no version: write {name}@NUMBER; 'goldherd image list' shows them.")
     return ref

@@ -26,9 +26,7 @@ def _block_size(option: str, value: str) -> int:
 
 def _format(option: str, value: str) -> str:
     if not value.replace("-", "").isalnum():
-        raise typer.BadParameter(
-            f"{option} needs the name of an image format, such as raw or vhd, not '{value}'."
-        )
+        raise typer.BadParameter(f"{option} needs the name of an image format, such as raw or vhd, not '{value}'.")
     return value
 
 

@@ -73,8 +73,7 @@ def main() -> None:
     except Exception as error:
         logs.note_failure(error)
         complain(
-            f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it "
-            "with that."
+            f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it with that."
         )
     sys.exit(1)
 

@@ -21,9 +21,7 @@ MacOption = Annotated[
 ]
 InitiatorOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="IQN", help="The only initiator that may log in, or 'any'. Default: PREFIX.node:NODE."
-    ),
+    typer.Option(metavar="IQN", help="The only initiator that may log in, or 'any'. Default: PREFIX.node:NODE."),
 ]
 AllowOption = Annotated[
     list[str] | None,

@@ -20,9 +20,7 @@ ListenOption = Annotated[
 ]
 ReactorsOption = Annotated[
     int | None,
-    typer.Option(
-        "--reactors", metavar="N", help="Data plane threads; default one per spare core, 0 for none."
-    ),
+    typer.Option("--reactors", metavar="N", help="Data plane threads; default one per spare core, 0 for none."),
 ]
 CacheOption = Annotated[
     str | None,
@@ -42,9 +40,7 @@ ChapSecretOption = Annotated[
 ]
 Nodes = Annotated[
     list[str],
-    typer.Argument(
-        metavar="NODES...", help="Names and ranges such as 'pc-[001-040]'.", autocompletion=complete_node
-    ),
+    typer.Argument(metavar="NODES...", help="Names and ranges such as 'pc-[001-040]'.", autocompletion=complete_node),
 ]
 Version = Annotated[
     str, typer.Argument(metavar="NAME[@VERSION]", help="An image or version.", autocompletion=complete_image)

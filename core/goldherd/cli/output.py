@@ -39,9 +39,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     # Rich takes 80 columns where there is no terminal; a program gets every line whole.
-    console = Console(
-        markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000
-    )
+    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
     console.print(table)
 
 

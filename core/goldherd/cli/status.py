@@ -52,11 +52,7 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
     say(f"Serving on {', '.join(map(str, daemon.get('portals', []))) or 'no address'}.")
     cache = daemon.get("cache") or {}
     if cache:
-        say(
-            "Golden cache: "
-            + ", ".join(f"{name} {_value_text(name, value)}" for name, value in cache.items())
-            + "."
-        )
+        say("Golden cache: " + ", ".join(f"{name} {_value_text(name, value)}" for name, value in cache.items()) + ".")
     sessions = daemon.get("sessions", [])
     if not sessions:
         say("Nobody is logged in.")

@@ -28,8 +28,10 @@ def save(path: Path, state: Reservations) -> None:
     reservation = None
     if state.holder is not None:
         reservation = {
-            "type": int(state.type), "initiator_port": state.holder[0], "target_port": state.holder[1],
-        }  # fmt: skip
+            "type": int(state.type),
+            "initiator_port": state.holder[0],
+            "target_port": state.holder[1],
+        }
     registrations = [
         {"initiator_port": initiator, "target_port": target, "key": f"{key:016x}"}
         for (initiator, target), key in state.registrations.items()

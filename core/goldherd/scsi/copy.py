@@ -23,9 +23,7 @@ BLOCK_TO_BLOCK: Final = 0x02
 HEADER_BYTES: Final = 16
 CSCD_BYTES: Final = 32
 SEGMENT_BYTES: Final = 28
-LIST_BYTES_MAX: Final = (
-    limits.COPY_CSCD_DESCRIPTORS_MAX * CSCD_BYTES + limits.COPY_SEGMENTS_MAX * SEGMENT_BYTES
-)
+LIST_BYTES_MAX: Final = limits.COPY_CSCD_DESCRIPTORS_MAX * CSCD_BYTES + limits.COPY_SEGMENTS_MAX * SEGMENT_BYTES
 """MAXIMUM DESCRIPTOR LIST LENGTH."""
 _EUI_64, _NAA = 2, 3
 
@@ -58,8 +56,7 @@ def extended_copy(call: Call) -> Reply | None:
     list_identifier = data[0]
     segments = _parse(call, data)
     if any(
-        segment.source.conflicts(call.nexus, Access.READ)
-        or segment.destination.conflicts(call.nexus, Access.WRITE)
+        segment.source.conflicts(call.nexus, Access.READ) or segment.destination.conflicts(call.nexus, Access.WRITE)
         for segment in segments
     ):
         return Reply(Status.RESERVATION_CONFLICT)
@@ -105,9 +102,7 @@ def _parse(call: Call, data: bytes) -> list[Segment]:
     if cscd_bytes // CSCD_BYTES > limits.COPY_CSCD_DESCRIPTORS_MAX:
         raise CommandError("Too many CSCD descriptors.", sense=codes.TOO_MANY_TARGET_DESCRIPTORS)
     segments_at = HEADER_BYTES + cscd_bytes
-    units = [
-        _unit_of(call, data[at : at + CSCD_BYTES]) for at in range(HEADER_BYTES, segments_at, CSCD_BYTES)
-    ]
+    units = [_unit_of(call, data[at : at + CSCD_BYTES]) for at in range(HEADER_BYTES, segments_at, CSCD_BYTES)]
     return _parse_segments(data[: segments_at + segment_bytes], segments_at, units)
 
 
@@ -166,7 +161,5 @@ def _segment(descriptor: bytes, units: list[LogicalUnit | None]) -> Segment:
 def _reachable(units: list[LogicalUnit | None], index: int) -> LogicalUnit:
     unit = units[index] if index < len(units) else None
     if unit is None:
-        raise CommandError(
-            "A segment names a CSCD that can't be reached.", sense=codes.COPY_TARGET_NOT_REACHABLE
-        )
+        raise CommandError("A segment names a CSCD that can't be reached.", sense=codes.COPY_TARGET_NOT_REACHABLE)
     return unit

@@ -33,12 +33,7 @@ def copy_status(call: Call) -> bytes:
     """COPY STATUS(LID1): commands are finished before they answer, so none is ever in progress here."""
     result = _result(call)
     status = _COMPLETED_WITH_ERRORS if result.sense else _COMPLETED
-    data = (
-        bytes([status])
-        + result.segments.to_bytes(2)
-        + bytes([_KIBIBYTES])
-        + (result.copied_bytes >> 10).to_bytes(4)
-    )
+    data = bytes([status]) + result.segments.to_bytes(2) + bytes([_KIBIBYTES]) + (result.copied_bytes >> 10).to_bytes(4)
     return len(data).to_bytes(4) + data
 
 

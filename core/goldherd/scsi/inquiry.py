@@ -88,16 +88,18 @@ def _identification(call: Call) -> bytes:
     unit, target = call.unit, call.unit.target
     vendor_id = _text(unit.vendor, 8) + unit.serial.encode()
     port = call.nexus.relative_port
-    return b"".join([
-        designator(_BINARY, _UNIT, _NAA, unit.naa),
-        designator(_BINARY, _UNIT, _EUI_64, unit.eui64),
-        designator(_ASCII, _UNIT, _VENDOR_ID, vendor_id),
-        designator(_UTF_8, _UNIT, _NAME, _name(f"naa.{unit.naa.hex().upper()}")),
-        designator(_BINARY, _PORT, _RELATIVE_PORT, port.to_bytes(4)),
-        designator(_BINARY, _PORT, _PORT_GROUP, PORT_GROUP.to_bytes(4)),
-        designator(_UTF_8, _PORT, _NAME, _name(target.port_name(port))),
-        designator(_UTF_8, _DEVICE, _NAME, _name(target.name)),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            designator(_BINARY, _UNIT, _NAA, unit.naa),
+            designator(_BINARY, _UNIT, _EUI_64, unit.eui64),
+            designator(_ASCII, _UNIT, _VENDOR_ID, vendor_id),
+            designator(_UTF_8, _UNIT, _NAME, _name(f"naa.{unit.naa.hex().upper()}")),
+            designator(_BINARY, _PORT, _RELATIVE_PORT, port.to_bytes(4)),
+            designator(_BINARY, _PORT, _PORT_GROUP, PORT_GROUP.to_bytes(4)),
+            designator(_UTF_8, _PORT, _NAME, _name(target.port_name(port))),
+            designator(_UTF_8, _DEVICE, _NAME, _name(target.name)),
+        ]
+    )
 
 
 def designator(code_set: int, association: int, kind: int, value: bytes) -> bytes:
@@ -144,33 +146,45 @@ def _third_party_copy(call: Call) -> bytes:
         if command.opcode in (0x83, 0x84) and command.action is not None:
             actions.setdefault(command.opcode, []).append(command.action)
     commands = b"".join(bytes([opcode, len(list_), *list_]) for opcode, list_ in actions.items())
-    token_limits = _fields(32, {
-        (6, 2): limits.ROD_RANGES_MAX,
-        (8, 4): limits.ROD_INACTIVITY_SECONDS_MAX,
-        (12, 4): limits.ROD_INACTIVITY_SECONDS,
-        (16, 8): limits.ROD_BYTES_MAX // size,
-        (24, 8): limits.ROD_BYTES_OPTIMAL // size,
-    })  # fmt: skip
-    parameters = _fields(28, {
-        (4, 2): limits.COPY_CSCD_DESCRIPTORS_MAX,
-        (6, 2): limits.COPY_SEGMENTS_MAX,
-        (8, 4): copy.LIST_BYTES_MAX,
-    })  # fmt: skip
+    token_limits = _fields(
+        32,
+        {
+            (6, 2): limits.ROD_RANGES_MAX,
+            (8, 4): limits.ROD_INACTIVITY_SECONDS_MAX,
+            (12, 4): limits.ROD_INACTIVITY_SECONDS,
+            (16, 8): limits.ROD_BYTES_MAX // size,
+            (24, 8): limits.ROD_BYTES_OPTIMAL // size,
+        },
+    )
+    parameters = _fields(
+        28,
+        {
+            (4, 2): limits.COPY_CSCD_DESCRIPTORS_MAX,
+            (6, 2): limits.COPY_SEGMENTS_MAX,
+            (8, 4): copy.LIST_BYTES_MAX,
+        },
+    )
     descriptors = bytes([copy.BLOCK_TO_BLOCK, copy.IDENTIFICATION_DESCRIPTOR])
     group = _COPY_GROUP + uuid.uuid5(uuid.NAMESPACE_OID, call.unit.target.name).bytes
-    block_rod = b"\x00\x00\x00\x2c" + _fields(44, {
-        (2, 2): max(call.unit.physical_block_size, 4096) // size,
-        (4, 8): limits.ROD_BYTES_MAX,
-        (12, 8): limits.ROD_BYTES_OPTIMAL,
-        (20, 8): limits.ROD_BYTES_OPTIMAL,
-        (28, 8): limits.ROD_BYTES_OPTIMAL,
-    })  # fmt: skip
-    features = _fields(44, {
-        (12, 4): limits.ROD_INACTIVITY_SECONDS,
-        (16, 4): limits.ROD_LIFETIME_SECONDS_MAX,
-        (20, 4): limits.ROD_INACTIVITY_SECONDS_MAX,
-        (42, 2): len(block_rod),
-    })  # fmt: skip
+    block_rod = b"\x00\x00\x00\x2c" + _fields(
+        44,
+        {
+            (2, 2): max(call.unit.physical_block_size, 4096) // size,
+            (4, 8): limits.ROD_BYTES_MAX,
+            (12, 8): limits.ROD_BYTES_OPTIMAL,
+            (20, 8): limits.ROD_BYTES_OPTIMAL,
+            (28, 8): limits.ROD_BYTES_OPTIMAL,
+        },
+    )
+    features = _fields(
+        44,
+        {
+            (12, 4): limits.ROD_INACTIVITY_SECONDS,
+            (16, 4): limits.ROD_LIFETIME_SECONDS_MAX,
+            (20, 4): limits.ROD_INACTIVITY_SECONDS_MAX,
+            (42, 2): len(block_rod),
+        },
+    )
     types = b"".join(
         kind.to_bytes(4) + bytes([flags, 0]) + preference.to_bytes(2) + bytes(56)
         for kind, flags, preference in _ROD_TYPES
@@ -235,9 +249,7 @@ def _block_limits(call: Call) -> bytes:
 def _block_device_characteristics(call: Call) -> bytes:
     data = bytearray(0x3C)
     data[1] = 0x01  # MEDIUM ROTATION RATE 0001h: does not rotate
-    data[3] = (
-        0x50 if call.unit.thin else 0x00
-    )  # WABEREQ, WACEREQ 01b: after an erasing SANITIZE reads are fine
+    data[3] = 0x50 if call.unit.thin else 0x00  # WABEREQ, WACEREQ 01b: after an erasing SANITIZE reads are fine
     return bytes(data)
 
 

@@ -58,13 +58,22 @@ PAGES: Final = (
     # be.
     _page("caching", 0x08, 0, 0x12, byte_2=(0x04, 0x04)),
     # D_SENSE and GLTSD; unrestricted reordering; SWP; BUSY TIMEOUT PERIOD unlimited.
-    _page("control", 0x0A, 0, 0x0A, byte_2=(0x02, 0x04), byte_3=(0x10, 0), byte_4=(0, 0x08),
-          byte_8=(0xFF, 0), byte_9=(0xFF, 0)),
+    _page(
+        "control",
+        0x0A,
+        0,
+        0x0A,
+        byte_2=(0x02, 0x04),
+        byte_3=(0x10, 0),
+        byte_4=(0, 0x08),
+        byte_8=(0xFF, 0),
+        byte_9=(0xFF, 0),
+    ),
     _page("control extension", 0x0A, 0x01, 0x1C),
     _page("power condition", 0x1A, 0, 0x26),
     # DEXCPT: no informational exceptions are reported.
     _page("informational exceptions control", 0x1C, 0, 0x0A, byte_2=(0x08, 0)),
-)  # fmt: skip
+)
 """In ascending order, as MODE SENSE gives them."""
 _BY_CODE = {(page.code, page.subpage): page for page in PAGES}
 
@@ -200,9 +209,7 @@ def _take_page(data: bytes, position: int, values: dict[tuple[int, int], bytes])
     subpage = data[position + 1] if header_bytes == 4 else 0
     page = _BY_CODE.get((data[position] & 0x3F, subpage))
     if page is None or (header_bytes == 4) != bool(page.subpage):
-        raise invalid_parameter(
-            position, f"There is no mode page {data[position] & 0x3F:02X}h/{subpage:02X}h."
-        )
+        raise invalid_parameter(position, f"There is no mode page {data[position] & 0x3F:02X}h/{subpage:02X}h.")
     if data[position + 1 : position + header_bytes] != page.default[1:header_bytes]:
         raise invalid_parameter(position + header_bytes - 1, f"The {page.name} page has another length.")
     end = position + len(page.default)

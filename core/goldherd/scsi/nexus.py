@@ -126,9 +126,7 @@ class Nexus:
         with self.unit.lock:
             before = self.operations.get(list_identifier)
             if before is not None and before.running:
-                raise CommandError(
-                    "A copy with that list identifier is under way.", sense=codes.OPERATION_IN_PROGRESS
-                )
+                raise CommandError("A copy with that list identifier is under way.", sense=codes.OPERATION_IN_PROGRESS)
             self.operations.pop(list_identifier, None)
             if len(self.operations) >= limits.COPY_OPERATIONS_MAX:
                 over = next((key for key, other in self.operations.items() if not other.running), None)

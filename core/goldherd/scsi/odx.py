@@ -70,9 +70,7 @@ def write_using_token(call: Call) -> Reply | None:
     work = _work(call, data)
     try:
         background = bool(data[2] & _IMMED)
-        operation = CopyOperation(
-            WRITE_USING_TOKEN, Progress.BACKGROUND if background else Progress.FOREGROUND
-        )
+        operation = CopyOperation(WRITE_USING_TOKEN, Progress.BACKGROUND if background else Progress.FOREGROUND)
         if not call.nexus.begin_copy(call.number(6, 4), operation):
             work.close(call)
             return Reply(Status.TASK_SET_FULL)

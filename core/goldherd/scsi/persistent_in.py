@@ -21,12 +21,7 @@ def read_reservation(call: Call) -> bytes:
     if state.type is Type.NONE:
         return state.generation.to_bytes(4) + bytes(4)
     key = 0 if state.type in ALL_REGISTRANTS or state.holder is None else state.registrations[state.holder]
-    return (
-        state.generation.to_bytes(4)
-        + (16).to_bytes(4)
-        + key.to_bytes(8)
-        + bytes([0, 0, 0, 0, 0, state.type, 0, 0])
-    )
+    return state.generation.to_bytes(4) + (16).to_bytes(4) + key.to_bytes(8) + bytes([0, 0, 0, 0, 0, state.type, 0, 0])
 
 
 def report_capabilities(call: Call) -> bytes:

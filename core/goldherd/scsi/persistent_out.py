@@ -83,9 +83,7 @@ def list_length(cdb: bytes, block_size: int) -> int:  # noqa: ARG001 - the signa
     return length if length <= limits.PARAMETER_LIST_BYTES_MAX else 0
 
 
-def _action(
-    function: Callable[[Change, bytes], None], *, lists: bool = False
-) -> Callable[[Call], Reply | None]:
+def _action(function: Callable[[Change, bytes], None], *, lists: bool = False) -> Callable[[Call], Reply | None]:
     """The handler of a service action; `lists`: it takes parameter lists longer than the basic one."""
 
     def handle(call: Call) -> Reply | None:
@@ -93,9 +91,7 @@ def _action(
         with call.unit.lock:
             if call.unit.reserved_by is not None and call.unit.reserved_by is not call.nexus:
                 return Reply(Status.RESERVATION_CONFLICT)
-            change = Change(
-                call, call.unit.reservations.copy(), int.from_bytes(data[0:8]), int.from_bytes(data[8:16])
-            )
+            change = Change(call, call.unit.reservations.copy(), int.from_bytes(data[0:8]), int.from_bytes(data[8:16]))
             try:
                 function(change, data)
             except ConflictError:
@@ -183,9 +179,7 @@ def _set_registration(change: Change, data: bytes) -> None:
         for port in ports:
             state.registrations[port] = change.action_key
         if len(state.registrations) > limits.REGISTRATIONS_MAX:
-            raise CommandError(
-                "The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES
-            )
+            raise CommandError("The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES)
     _set_aptpl(change, bool(data[20] & _APTPL), 20)
     state.count_generation()
 
@@ -215,9 +209,7 @@ def _listed_ports(change: Change, data: bytes) -> list[Port]:
     while at < end:
         name, has_isid, length = transport_id.decode(data, at)
         nexuses = change.call.unit.nexuses
-        found = (
-            [(name, change.port[1])] if has_isid else [x.port for x in nexuses if x.initiator_name == name]
-        )
+        found = [(name, change.port[1])] if has_isid else [x.port for x in nexuses if x.initiator_name == name]
         if not found:
             raise invalid_parameter(at, "No port of that initiator is known.")
         ports += found
@@ -248,9 +240,7 @@ def _release(change: Change, data: bytes) -> None:  # noqa: ARG001
     if not state.is_holder(change.port):
         return
     if change.call.cdb[2] != state.type:
-        raise CommandError(
-            "The reservation has another type.", sense=codes.INVALID_RELEASE_OF_PERSISTENT_RESERVATION
-        )
+        raise CommandError("The reservation has another type.", sense=codes.INVALID_RELEASE_OF_PERSISTENT_RESERVATION)
     ended = state.type
     state.end_reservation()
     change.tell_released(ended)
@@ -277,14 +267,11 @@ def _preempt(change: Change, data: bytes) -> None:  # noqa: ARG001
     if change.action_key == 0 and not everyone:
         raise invalid_parameter(8, "A key of 0 preempts only reservations of all registrants.")
     takes_over = state.type is not Type.NONE and (
-        change.action_key == 0
-        if everyone
-        else state.registrations.get(state.holder or ("", "")) == change.action_key
+        change.action_key == 0 if everyone else state.registrations.get(state.holder or ("", "")) == change.action_key
     )
     removed = [
-        port for port, key in state.registrations.items()
-        if port != change.port and change.action_key in (0, key)
-    ]  # fmt: skip
+        port for port, key in state.registrations.items() if port != change.port and change.action_key in (0, key)
+    ]
     if not removed and change.action_key not in (0, *state.registrations.values()):
         raise ConflictError
     ended = state.type
@@ -334,9 +321,7 @@ def _register_and_move(change: Change, data: bytes) -> None:
     if data[17] & _UNREG:
         del state.registrations[change.port]
     if len(state.registrations) > limits.REGISTRATIONS_MAX:
-        raise CommandError(
-            "The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES
-        )
+        raise CommandError("The table of registrations is full.", sense=codes.INSUFFICIENT_REGISTRATION_RESOURCES)
     _set_aptpl(change, bool(data[17] & _APTPL), 17)
     state.count_generation()
 

@@ -43,9 +43,7 @@ def _cdbs(unit: LogicalUnit) -> list[bytes]:
     cdbs += [
         bytes([0x12, 0x01, page]) for page in PAGES if page != _IDENTIFICATION or not several_ports
     ]  # what that page says depends on the port through which it is asked
-    cdbs += [
-        bytes([opcode, dbd, page]) for opcode in (0x1A, 0x5A) for page in _MODE_PAGES for dbd in (0, _DBD)
-    ]
+    cdbs += [bytes([opcode, dbd, page]) for opcode in (0x1A, 0x5A) for page in _MODE_PAGES for dbd in (0, _DBD)]
     cdbs += [b"\xa3\x0c\x00", b"\xa3\x0c\x80"]
     return cdbs
 
@@ -56,9 +54,7 @@ def _build(nobody: Nexus, cdb: bytes) -> Prebuilt:
         raise LookupError(f"no command for {cdb.hex()}")
     answer = command.handler(Call(nobody, nobody.unit, command, cdb[: command.cdb_length], table=TABLE))
     allocation_at, allocation_bytes = command.allocation or (0, 0)
-    return Prebuilt(
-        cdb, _mask(command), answer if isinstance(answer, bytes) else b"", allocation_at, allocation_bytes
-    )
+    return Prebuilt(cdb, _mask(command), answer if isinstance(answer, bytes) else b"", allocation_at, allocation_bytes)
 
 
 def _mask(command: Command) -> bytes:

@@ -23,9 +23,7 @@ def write_same(call: Call) -> None:
     lba, count = span_of(call.cdb)
     check_span(unit, lba, count)
     if count == 0 and unit.wsnz:
-        raise invalid_field(
-            10 if call.cdb[0] == 0x93 else 7, "WRITE SAME must name a number of blocks (WSNZ)."
-        )
+        raise invalid_field(10 if call.cdb[0] == 0x93 else 7, "WRITE SAME must name a number of blocks (WSNZ).")
     count = count or unit.block_count - lba
     unmap = bool(call.cdb[1] & 0x08)
     if unmap and not unit.thin:

@@ -33,9 +33,7 @@ def overwrite(call: Call) -> Reply:
     count, invert = data[0] & 0x1F, bool(data[0] & 0x80)
     pattern = data[_HEADER_BYTES : _HEADER_BYTES + int.from_bytes(data[2:4])]
     if count == 0 or not pattern or int.from_bytes(data[2:4]) != length - _HEADER_BYTES:
-        raise invalid_field(
-            7, "The overwrite count and the pattern length must not be 0, nor go beyond the list."
-        )
+        raise invalid_field(7, "The overwrite count and the pattern length must not be 0, nor go beyond the list.")
     block = (pattern * (size // len(pattern) + 1))[:size]
     inverted = bytes(byte ^ 0xFF for byte in block)
     passes = [inverted if invert and number % 2 else block for number in range(count)]
@@ -109,6 +107,4 @@ def _finish_quietly(unit: LogicalUnit, work: Callable[[LogicalUnit], None]) -> N
     try:
         _finish(unit, work)
     except (GoldherdError, OSError):
-        structlog.get_logger("goldherd.scsi").error(
-            "a sanitize operation failed", unit=repr(unit), exc_info=True
-        )
+        structlog.get_logger("goldherd.scsi").error("a sanitize operation failed", unit=repr(unit), exc_info=True)

@@ -185,8 +185,6 @@ def of_errno(kind: str, number: int, lba: int | None = None) -> Sense:
 
 def of_image_error(error: ImageError | OSError, kind: str, block_size: int) -> Sense:
     """The sense of what an image raised while it did something of that kind."""
-    number = (
-        errno.ENOSPC if isinstance(error, StorageFullError) else getattr(error, "errno", None) or errno.EIO
-    )
+    number = errno.ENOSPC if isinstance(error, StorageFullError) else getattr(error, "errno", None) or errno.EIO
     offset = getattr(error, "offset", None)
     return of_errno(kind, number, None if offset is None else offset // block_size)

@@ -35,8 +35,11 @@ def start_stop_unit(call: Call) -> None:
     removable medium and is ignored otherwise."""
     unit = call.unit
     start, load_eject, no_flush, power_condition = (
-        bool(call.cdb[4] & 0x01), bool(call.cdb[4] & 0x02), bool(call.cdb[4] & 0x04), call.cdb[4] >> 4,
-    )  # fmt: skip
+        bool(call.cdb[4] & 0x01),
+        bool(call.cdb[4] & 0x02),
+        bool(call.cdb[4] & 0x04),
+        call.cdb[4] >> 4,
+    )
     if unit.sanitize_progress is not None:
         unit.check_ready()
     if not start and not no_flush and not unit.write_protected and not unit.ejected:

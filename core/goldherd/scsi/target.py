@@ -16,9 +16,7 @@ TASK_MANAGEMENT_FUNCTIONS: Final = 0x80 | 0x40 | 0x10 | 0x08 | 0x02
 def lun_list(target: Target, select_report: int) -> bytes:
     """LUN inventory (SPC-4 6.33): peripheral addressing below 256, flat space from there on (SAM-5 4.7)."""
     luns = sorted(target.units) if select_report != 1 else []
-    entries = b"".join(
-        (lun if lun <= _PERIPHERAL_MAX else 0x4000 | lun).to_bytes(2) + bytes(6) for lun in luns
-    )
+    entries = b"".join((lun if lun <= _PERIPHERAL_MAX else 0x4000 | lun).to_bytes(2) + bytes(6) for lun in luns)
     return len(entries).to_bytes(4) + bytes(4) + entries
 
 

@@ -113,9 +113,13 @@ class Admission:
             raise
         arrival.socket.detach()  # the reactor's from now on
         log.info(
-            "a connection was added to a session", target=login.target, initiator=login.initiator,
-            address=login.address, cid=login.cid, connections=len(session.links),
-        )  # fmt: skip
+            "a connection was added to a session",
+            target=login.target,
+            initiator=login.initiator,
+            address=login.address,
+            cid=login.cid,
+            connections=len(session.links),
+        )
 
     async def _close_replaced(self, session: Session, old: Link) -> None:
         """Connection reinstatement is an implicit logout of the old connection; its session must outlast it."""
@@ -219,9 +223,13 @@ class Admission:
         arrival.socket.detach()  # the reactor's from now on
         if live is not None:
             log.info(
-                "a session was opened", target=login.target, initiator=login.initiator, address=login.address,
-                isid=login.isid.hex(), node=live.config.node,
-            )  # fmt: skip
+                "a session was opened",
+                target=login.target,
+                initiator=login.initiator,
+                address=login.address,
+                isid=login.isid.hex(),
+                node=live.config.node,
+            )
             self.hooks.session_opened(session)
             if boots and live.config.node is not None:
                 self.hooks.node_booted(live.config.node, session)

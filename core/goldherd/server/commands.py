@@ -185,16 +185,21 @@ class Commands:
         transport = _TRANSPORT_ERRORS.get(letter.errno)
         if transport is not None:
             log.warning(
-                "an initiator sent a wrong command", target=session.target, initiator=session.initiator,
+                "an initiator sent a wrong command",
+                target=session.target,
+                initiator=session.initiator,
                 reason=errno.errorcode[letter.errno],
-            )  # fmt: skip
+            )
             encoded = sense.encode(transport, descriptor=unit.mode.descriptor_sense)
             reply = Reply(Status.CHECK_CONDITION, encoded)
         else:
             log.error(
-                "a disk failed", target=session.target, path=unit.image.path, doing=kind,
+                "a disk failed",
+                target=session.target,
+                path=unit.image.path,
+                doing=kind,
                 reason=errno.errorcode.get(letter.errno, letter.errno),
-            )  # fmt: skip
+            )
             reply = commands.io_error(unit, kind, letter.errno, _only_block(kind, letter.cdb))
         written = 0 if kind == "write" else None
         session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, b"", written)

@@ -190,9 +190,7 @@ class Portals:
             if connection.fileno() >= 0:  # not handed over
                 connection.close()
 
-    async def _lead(
-        self, connection: socket.socket, portal: Portal, address: str, visit: Visit
-    ) -> Arrival | None:
+    async def _lead(self, connection: socket.socket, portal: Portal, address: str, visit: Visit) -> Arrival | None:
         """The login up to its last response, which is not sent yet; None when it was refused."""
         loop = asyncio.get_running_loop()
         login = Login(self.host, portal, address, self.policy)
@@ -223,9 +221,12 @@ class Portals:
                 self.doorkeeper.failed(visit)
                 delay = self.doorkeeper.delay_seconds(visit)
                 log.warning(
-                    "a login was refused", address=address, initiator=login.initiator or None, reason=login.refusal,
+                    "a login was refused",
+                    address=address,
+                    initiator=login.initiator or None,
+                    reason=login.refusal,
                     delay_seconds=round(delay, 2),
-                )  # fmt: skip
+                )
                 await asyncio.sleep(delay)
             for answer in answers:
                 await loop.sock_sendall(connection, answer)

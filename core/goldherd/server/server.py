@@ -119,9 +119,16 @@ class Server:
         self.resolver = Resolver(clock)
         self._facts = NetworkFacts(self.resolver.addresses_of)
         admission = Admission(
-            directory, self.targets, self.sessions, hooks, self._fences, NetworkFacts(self.resolver.last_known),
-            settings.login_seconds, lambda: self._logins.announced, self._take_apart,
-        )  # fmt: skip
+            directory,
+            self.targets,
+            self.sessions,
+            hooks,
+            self._fences,
+            NetworkFacts(self.resolver.last_known),
+            settings.login_seconds,
+            lambda: self._logins.announced,
+            self._take_apart,
+        )
         self._logins: Portals = Portals(
             self, admission.admit, self._numbers, self.resolver.resolve, settings.login_seconds, doorkeeper, policy
         )

@@ -69,9 +69,7 @@ _SEGMENT: Final = (1 << 24) - 1
 _CHAP_BYTES: Final = 2 + 2 * limits.CHAP_BINARY_BYTES_MAX
 
 
-def _number(
-    name: str, rule: Rule, default: int, ours: int, low: int, high: int, *, normal_only: bool = False
-) -> Key:
+def _number(name: str, rule: Rule, default: int, ours: int, low: int, high: int, *, normal_only: bool = False) -> Key:
     return Key(name, rule, _OPERATIONAL, default, ours, low, high, normal_only=normal_only, leading_only=True)
 
 
@@ -102,12 +100,8 @@ _ROWS: Final = (
     _number("MaxConnections", Rule.MINIMUM, 1, 1, 1, 65535, normal_only=True),
     _boolean("InitialR2T", Rule.OR, True, False),
     _boolean("ImmediateData", Rule.AND, True, True),
-    _number(
-        "MaxBurstLength", Rule.MINIMUM, 262144, limits.WRITE_CHUNK_BYTES_MAX, 512, _SEGMENT, normal_only=True
-    ),
-    _number(
-        "FirstBurstLength", Rule.MINIMUM, 65536, limits.FIRST_BURST_BYTES_MAX, 512, _SEGMENT, normal_only=True
-    ),
+    _number("MaxBurstLength", Rule.MINIMUM, 262144, limits.WRITE_CHUNK_BYTES_MAX, 512, _SEGMENT, normal_only=True),
+    _number("FirstBurstLength", Rule.MINIMUM, 65536, limits.FIRST_BURST_BYTES_MAX, 512, _SEGMENT, normal_only=True),
     _number("MaxOutstandingR2T", Rule.MINIMUM, 1, limits.OUTSTANDING_R2T_MAX, 1, 65535, normal_only=True),
     _boolean("DataPDUInOrder", Rule.OR, True, True),
     _boolean("DataSequenceInOrder", Rule.OR, True, True),

@@ -39,9 +39,7 @@ class Login:
         policy: the rules of this portal.
     """
 
-    def __init__(
-        self, host: LoginHost, portal: Portal, address: str, policy: LoginPolicy | None = None
-    ) -> None:
+    def __init__(self, host: LoginHost, portal: Portal, address: str, policy: LoginPolicy | None = None) -> None:
         self._host = host
         self._portal = portal
         self._address = address
@@ -110,9 +108,7 @@ class Login:
             return [self._refuse(request, refusal)]
         except Exception as failure:
             # Plugins and the server's own look-ups may fail; the peer learns no more than that (0300).
-            reason = (
-                str(failure) if isinstance(failure, GoldherdError) else f"{type(failure).__name__}: {failure}"
-            )
+            reason = str(failure) if isinstance(failure, GoldherdError) else f"{type(failure).__name__}: {failure}"
             return [self._refuse(request, ProtocolError(reason, login_status=Status.TARGET_ERROR))]
 
     # --- the form of a request ---
@@ -167,9 +163,7 @@ class Login:
         if request.csg not in MOVES:
             raise ProtocolError(f"A Login Request belongs to stage {request.csg}, which is no login stage.")
         if request.csg != self._stage:
-            raise ProtocolError(
-                f"A Login Request belongs to stage {request.csg}; the login is in {self._stage}."
-            )
+            raise ProtocolError(f"A Login Request belongs to stage {request.csg}; the login is in {self._stage}.")
         if not request.transit:
             return
         if request.goes_on:
@@ -220,9 +214,7 @@ class Login:
             )
         discovery = session_type == "Discovery"
         if discovery and not self._policy.discovery:
-            raise ProtocolError(
-                "Discovery sessions are switched off.", login_status=Status.SESSION_TYPE_NOT_SUPPORTED
-            )
+            raise ProtocolError("Discovery sessions are switched off.", login_status=Status.SESSION_TYPE_NOT_SUPPORTED)
         self._negotiation = Negotiation(
             discovery=discovery,
             leading=request.tsih == 0,
@@ -269,9 +261,7 @@ class Login:
                 login_status=Status.AUTHENTICATION_FAILURE,
             )
 
-    def _prove(
-        self, request: header.LoginRequest, pairs: dict[str, str], answers: list[text.Pair]
-    ) -> dict[str, str]:
+    def _prove(self, request: header.LoginRequest, pairs: dict[str, str], answers: list[text.Pair]) -> dict[str, str]:
         """The security stage: agrees on a method and runs its exchange. Gives the keys that remain."""
         remaining = dict(pairs)
         offer = remaining.pop("AuthMethod", None)
@@ -295,8 +285,7 @@ class Login:
         wanted = "None" if self._exchange is None else self._exchange.method
         if wanted not in offer.split(","):
             raise ProtocolError(
-                f"The initiator {self._initiator} offers the authentication {shown(offer)}; "
-                f"{wanted} is asked of it.",
+                f"The initiator {self._initiator} offers the authentication {shown(offer)}; {wanted} is asked of it.",
                 login_status=Status.AUTHENTICATION_FAILURE,
             )
         return wanted

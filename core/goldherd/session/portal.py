@@ -52,9 +52,7 @@ class Portal:
 
 def _reaches(here: IPv4Address | IPv6Address, address: IPv4Address | IPv6Address) -> bool:
     """Whether who reached us by one address may reach us by the other, as far as their kinds tell."""
-    return all(
-        getattr(here, kind) or not getattr(address, kind) for kind in ("is_loopback", "is_link_local")
-    )
+    return all(getattr(here, kind) or not getattr(address, kind) for kind in ("is_loopback", "is_link_local"))
 
 
 def announced(reached: Portal, listening: Iterable[Portal]) -> list[Portal]:

@@ -135,9 +135,7 @@ class TextExchange:
             return [(_SEGMENT.name, text.REJECT)]
         return []
 
-    def _response(
-        self, request: header.TextRequest, data: bytes, *, final: bool, goes_on: bool = False
-    ) -> bytes:
+    def _response(self, request: header.TextRequest, data: bytes, *, final: bool, goes_on: bool = False) -> bytes:
         """One Text Response. One that isn't final carries a new tag, so that an old one is recognised."""
         if final:
             self._forget()

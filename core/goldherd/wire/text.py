@@ -69,9 +69,7 @@ def _pair(line: bytes, long_values: Mapping[str, int]) -> Pair:
     if not equals:
         raise ProtocolError(f"The text {shown(line)} has no '='.")
     if len(raw_key) > TEXT_KEY_BYTES_MAX or not _KEY.fullmatch(raw_key):
-        raise ProtocolError(
-            f"The key {shown(raw_key)} is not 1 to {TEXT_KEY_BYTES_MAX} letters, digits or .-+@_/#."
-        )
+        raise ProtocolError(f"The key {shown(raw_key)} is not 1 to {TEXT_KEY_BYTES_MAX} letters, digits or .-+@_/#.")
     key = raw_key.decode("ascii")
     bytes_max = long_values.get(key, TEXT_VALUE_BYTES_MAX)
     if len(raw_value) > bytes_max:

@@ -40,9 +40,7 @@ def create_dynamic(path: Path, size_bytes: int, block_bytes: int = BLOCK_BYTES) 
     layout.check_disk_size(size_bytes, str(path))
     at = FOOTER_BYTES + HEADER_BYTES
     header = layout.build_header(size_bytes, block_bytes, at)
-    _create_table_disk(
-        path, layout.build_footer(DYNAMIC, size_bytes), header + _empty_table(size_bytes, block_bytes)
-    )
+    _create_table_disk(path, layout.build_footer(DYNAMIC, size_bytes), header + _empty_table(size_bytes, block_bytes))
 
 
 def create_differencing(
@@ -70,8 +68,7 @@ def create_differencing(
     size = found.footer.current_size
     if size_bytes is not None and size_bytes != size:
         raise ImageError(
-            f"Could not create {path} with {size_bytes} bytes: a child has the size of its parent, {size} "
-            "bytes.",
+            f"Could not create {path} with {size_bytes} bytes: a child has the size of its parent, {size} bytes.",
             path=str(path),
         )
     absolute = str(candidate.path)
@@ -93,9 +90,7 @@ def create_differencing(
         parent_name=_parent_name(absolute),
         locators=tuple(locators),
     )
-    _create_table_disk(
-        path, layout.build_footer(DIFFERENCING, size), header + names + _empty_table(size, block_bytes)
-    )
+    _create_table_disk(path, layout.build_footer(DIFFERENCING, size), header + names + _empty_table(size, block_bytes))
 
 
 def _empty_table(size_bytes: int, block_bytes: int) -> bytes:
@@ -129,8 +124,7 @@ def _windows(path: str, parent: Path) -> bytes:
         return text.replace("/", "\\").encode("utf-16-le")
     except UnicodeEncodeError as error:
         raise ImageError(
-            f"{parent} can't be the parent of a VHD: its path is no valid UTF-8, so no locator can hold "
-            "it. Rename it.",
+            f"{parent} can't be the parent of a VHD: its path is no valid UTF-8, so no locator can hold it. Rename it.",
             path=str(parent),
         ) from error
 

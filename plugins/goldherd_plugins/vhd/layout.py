@@ -164,9 +164,7 @@ def check_disk_size(size_bytes: int, path: str) -> None:
         )
 
 
-def build_footer(
-    disk_type: int, size_bytes: int, *, unique_id: bytes | None = None, creator: bytes = b"win "
-) -> bytes:
+def build_footer(disk_type: int, size_bytes: int, *, unique_id: bytes | None = None, creator: bytes = b"win ") -> bytes:
     """The 512 bytes of a new disk's footer.
 
     The creator is that of Windows: programs that guess the size from geometry for unknown creators then take

@@ -141,11 +141,7 @@ def look_at(path: Path) -> Candidate:
         real = path.resolve()
         fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (
-            "missing"
-            if isinstance(error, FileNotFoundError)
-            else getattr(error, "strerror", None) or "unusable"
-        )
+        reason = "missing" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or "unusable"
         return Candidate(path, None, None, 0, reason)
     try:
         status = os.fstat(fd)

@@ -114,9 +114,7 @@ def survey(fd: int, path: str, *, chs_size: bool = False) -> Survey:
         )
         for platform in (layout.W2RU, layout.W2KU)
     }
-    return Survey(
-        path, file_bytes, ends, size_bytes, header, bat, used, names[layout.W2RU], names[layout.W2KU]
-    )
+    return Survey(path, file_bytes, ends, size_bytes, header, bat, used, names[layout.W2RU], names[layout.W2KU])
 
 
 def find_footer(fd: int, path: str, file_bytes: int) -> Ends:
@@ -175,9 +173,7 @@ def _read_bat(fd: int, path: str, header: DynamicHeader, footer: Footer, end: in
     """The block allocation table in host order, and the byte after its last sector."""
     needed = -(-footer.current_size // header.block_bytes)
     if header.table_entries < needed:
-        raise _damaged(
-            path, f"has {header.table_entries} entries in its block table where its disk needs {needed}"
-        )
+        raise _damaged(path, f"has {header.table_entries} entries in its block table where its disk needs {needed}")
     bat_end = header.bat_offset + _sectors_up(4 * header.table_entries)
     header_end = footer.data_offset + HEADER_BYTES
     if header.bat_offset % SECTOR or header.bat_offset < FOOTER_BYTES or bat_end > end:
@@ -194,10 +190,7 @@ def _locator_texts(
     """The Unicode locators that lie in the file and on none of its tables; absurd ones are passed over."""
     for entry in header.locators:
         stop = entry.data_offset + entry.data_length
-        if (
-            entry.platform not in (layout.W2RU, layout.W2KU)
-            or not 0 < entry.data_length <= layout.LOCATOR_BYTES_MAX
-        ):
+        if entry.platform not in (layout.W2RU, layout.W2KU) or not 0 < entry.data_length <= layout.LOCATOR_BYTES_MAX:
             continue
         if entry.data_offset < FOOTER_BYTES or stop > file_bytes:
             continue

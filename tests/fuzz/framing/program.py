@@ -49,9 +49,12 @@ class Program:
         agreed, row = self.input.number(), self.input.number()
         sizes = language.SIZES[row % len(language.SIZES)]
         parameters = Parameters(
-            bool(agreed & Agreed.HEADER_DIGEST), bool(agreed & Agreed.DATA_DIGEST), *sizes,
-            initial_r2t=bool(agreed & Agreed.INITIAL_R2T), immediate_data=bool(agreed & Agreed.IMMEDIATE_DATA),
-        )  # fmt: skip
+            bool(agreed & Agreed.HEADER_DIGEST),
+            bool(agreed & Agreed.DATA_DIGEST),
+            *sizes,
+            initial_r2t=bool(agreed & Agreed.INITIAL_R2T),
+            immediate_data=bool(agreed & Agreed.IMMEDIATE_DATA),
+        )
         self.feed = Feed(0, Outbox())
         self.feed.hold_jobs()
         self.units = units()
@@ -258,7 +261,7 @@ class Program:
         """All connections are lost in the middle of their work."""
         for end in self.everybody:
             self.feed.hang_up(TOKEN, end.link)
-        self.feed.close_session(TOKEN)          # a place that was kept for a connection that never came
+        self.feed.close_session(TOKEN)  # a place that was kept for a connection that never came
         self.feed.step()
         while self.feed.jobs:
             self.feed.finish_job(0)

@@ -32,9 +32,20 @@ def record(kind: Kind, high: int = 0, operands: bytes = b"", *, other: bool = Fa
 
 
 def pdu(
-    opcode: int, flags: int = FINAL, *, length: int = 0, fill: int = NEXT, marks: int = 0, other: bool = False,
-    lun: int = 0, itt: int = 0, at_20: int = NO_TAG, cmd_sn: int = 0, rest: bytes = b"", ahs: bytes = b"",
-) -> bytes:  # fmt: skip
+    opcode: int,
+    flags: int = FINAL,
+    *,
+    length: int = 0,
+    fill: int = NEXT,
+    marks: int = 0,
+    other: bool = False,
+    lun: int = 0,
+    itt: int = 0,
+    at_20: int = NO_TAG,
+    cmd_sn: int = 0,
+    rest: bytes = b"",
+    ahs: bytes = b"",
+) -> bytes:
     """A PDU record; `at_20` is Expected Data Transfer Length or Target Transfer Tag, `rest` what begins at byte 32."""
     header = bytes([opcode, flags, 0, 0, len(ahs) // 4]) + length.to_bytes(3, "big") + lun_field(lun)
     header += itt.to_bytes(4, "big") + at_20.to_bytes(4, "big") + cmd_sn.to_bytes(4, "big") + bytes(4)
@@ -53,14 +64,14 @@ def read(lba: int, blocks: int, **more: Any) -> bytes:
     return command(cdb_read(lba, blocks), FINAL | READ, blocks * 512, **more)
 
 
-def write(lba: int, blocks: int, sent: int = 0, *, flags: int = FINAL, fua: bool = False,
-          **more: Any) -> bytes:
+def write(lba: int, blocks: int, sent: int = 0, *, flags: int = FINAL, fua: bool = False, **more: Any) -> bytes:
     """WRITE(16), with so many bytes of immediate data."""
     return command(cdb_write(lba, blocks, fua=fua), flags | WRITE, blocks * 512, sent, **more)
 
 
-def data_out(length: int = 0, *, offset: int = 0, number: int = 0, flags: int = FINAL, fill: int = ASKED,
-             **more: Any) -> bytes:
+def data_out(
+    length: int = 0, *, offset: int = 0, number: int = 0, flags: int = FINAL, fill: int = ASKED, **more: Any
+) -> bytes:
     """A Data-Out; the header's numbers count only if it is not filled in."""
     rest = bytes(4) + number.to_bytes(4, "big") + offset.to_bytes(4, "big")
     return pdu(Opcode.DATA_OUT, flags, length=length, fill=fill, rest=rest, **more)
@@ -107,9 +118,20 @@ TWO: Final = Agreed.IMMEDIATE_DATA | Agreed.TWO_CONNECTIONS
 TEMPLATES: Final = tuple(
     Sending.of(made)
     for made in (
-        PING, read(0, 8), write(0, 16), write(0, 16, flags=0), data_out(), data_out(flags=0), read(0, 600),
-        write(0, 600), write(0, 8, fua=True), read(0, 40, lun=1), write(0, 16, lun=1),
-        command(INQUIRY, FINAL | READ, 255), command(SYNCHRONIZE_CACHE, FINAL, 0), pdu(Opcode.TEXT_REQUEST),
+        PING,
+        read(0, 8),
+        write(0, 16),
+        write(0, 16, flags=0),
+        data_out(),
+        data_out(flags=0),
+        read(0, 600),
+        write(0, 600),
+        write(0, 8, fua=True),
+        read(0, 40, lun=1),
+        write(0, 16, lun=1),
+        command(INQUIRY, FINAL | READ, 255),
+        command(SYNCHRONIZE_CACHE, FINAL, 0),
+        pdu(Opcode.TEXT_REQUEST),
         pdu(Opcode.TASK_MANAGEMENT_REQUEST | IMMEDIATE),
     )
 )

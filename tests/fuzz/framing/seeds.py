@@ -1,6 +1,6 @@
 """Programs to begin with, in the language of fuzz_framing: one of everything an initiator does, and some it must not.
 
-    python -m tests.fuzz.framing.seeds      writes them to the corpus again; the others there were found by fuzzing
+python -m tests.fuzz.framing.seeds      writes them to the corpus again; the others there were found by fuzzing
 """
 
 from typing import Final
@@ -37,8 +37,14 @@ from tests.fuzz.targets import CORPUS
 from tests.reactor.initiator import INQUIRY, NO_TAG, READ, SYNCHRONIZE_CACHE, WRITE, cdb_read
 
 EVERYTHING: Final = (
-    PING, read(0, 8), write(8, 1, 512), command(INQUIRY, FINAL | READ, 255), write(16, 16), data_out(), read(5, 40),
-)  # fmt: skip
+    PING,
+    read(0, 8),
+    write(8, 1, 512),
+    command(INQUIRY, FINAL | READ, 255),
+    write(16, 16),
+    data_out(),
+    read(5, 40),
+)
 
 SEEDS: Final = {
     "nothing": program(),
@@ -65,12 +71,19 @@ SEEDS: Final = {
         write(0, 256, 65536, marks=CUT[4096]), PING, data_out(), data_out(), agreed=BOTH_DIGESTS | 8, sizes=4
     ),
     "write-unsolicited": program(
-        write(0, 8, 0, flags=0, itt=5, fill=NAMED), data_out(512, itt=5, fill=Fill.MEASURED, flags=0),
-        data_out(3584, itt=5, offset=512, number=1, fill=Fill.MEASURED), sizes=4,
+        write(0, 8, 0, flags=0, itt=5, fill=NAMED),
+        data_out(512, itt=5, fill=Fill.MEASURED, flags=0),
+        data_out(3584, itt=5, offset=512, number=1, fill=Fill.MEASURED),
+        sizes=4,
     ),
     "write-unsolicited-part": program(
-        write(0, 64, 512, flags=0, itt=5, fill=NAMED), data_out(512, offset=512, itt=5, fill=Fill.MEASURED),
-        data_out(), data_out(), data_out(), data_out(), sizes=0,
+        write(0, 64, 512, flags=0, itt=5, fill=NAMED),
+        data_out(512, offset=512, itt=5, fill=Fill.MEASURED),
+        data_out(),
+        data_out(),
+        data_out(),
+        data_out(),
+        sizes=0,
     ),
     "write-solicited": program(write(0, 64), data_out(), data_out(), data_out(), data_out(), agreed=Agreed.INITIAL_R2T),
     "write-solicited-slow": program(write(0, 64, lun=1), data_out(), data_out(), JOB, data_out(), data_out(), JOB),
@@ -79,7 +92,8 @@ SEEDS: Final = {
     "write-fua": program(write(0, 1, 512, fua=True), JOB, write(0, 16, fua=True), data_out(), JOB),
     "write-read-only": program(write(0, 1, 512, lun=2), letter(20)),
     "write-wrong-offset": program(
-        write(0, 8, itt=5, fill=NAMED), data_out(512, offset=512, at_20=FIRST_TAG, itt=5, fill=Fill.MEASURED),
+        write(0, 8, itt=5, fill=NAMED),
+        data_out(512, offset=512, at_20=FIRST_TAG, itt=5, fill=Fill.MEASURED),
         letter(20),
     ),
     "write-too-much": program(
@@ -88,13 +102,21 @@ SEEDS: Final = {
     "write-hoard": program(write(0, 2048), again(130), tick(70), sizes=2),
     "write-lost": program(write(0, 256, 65536, marks=CUT[4096], lun=1), again(0), sizes=4),
     "write-aborted-half-received": program(
-        write(0, 256, 65536, marks=CUT[4096]), control(Control.ABORT_ALL), PING, write(0, 256),
+        write(0, 256, 65536, marks=CUT[4096]),
+        control(Control.ABORT_ALL),
+        PING,
+        write(0, 256),
         data_out(marks=CUT[4096]),
-        control(Control.ABORT_UNIT, Control.ABORT_ALL), PING, sizes=4,
+        control(Control.ABORT_UNIT, Control.ABORT_ALL),
+        PING,
+        sizes=4,
     ),
     "parameters": program(
-        command(b"\x55".ljust(7, b"\0") + b"\x02\0", FINAL | WRITE, 512, 512), letter(3), command(
-            b"\x5f".ljust(5, b"\0") + b"\0\0\0\x18", FINAL | WRITE, 24), data_out(), letter(20)
+        command(b"\x55".ljust(7, b"\0") + b"\x02\0", FINAL | WRITE, 512, 512),
+        letter(3),
+        command(b"\x5f".ljust(5, b"\0") + b"\0\0\0\x18", FINAL | WRITE, 24),
+        data_out(),
+        letter(20),
     ),
     "parameters-long": program(
         command(b"\x83".ljust(10, b"\0") + b"\0\1\0\0\0\0", FINAL | WRITE, 65536), data_out(), again(12)
@@ -110,14 +132,22 @@ SEEDS: Final = {
     "text-redeclared": program(pdu(Opcode.TEXT_REQUEST, length=32), control(Control.REDECLARE), letter(2), read(0, 8)),
     "text-too-long": program(pdu(Opcode.TEXT_REQUEST, length=70000), sizes=4),
     "task-management": program(
-        read(0, 8, lun=1, itt=5, fill=NAMED), *(
-            pdu(Opcode.TASK_MANAGEMENT_REQUEST | IMMEDIATE, FINAL | function, at_20=5) for function in range(1, 9)
-        ), letter(0), letter(4), control(Control.ABORT_ALL), JOB,
+        read(0, 8, lun=1, itt=5, fill=NAMED),
+        *(pdu(Opcode.TASK_MANAGEMENT_REQUEST | IMMEDIATE, FINAL | function, at_20=5) for function in range(1, 9)),
+        letter(0),
+        letter(4),
+        control(Control.ABORT_ALL),
+        JOB,
     ),
     "aborts": program(
-        write(0, 64, lun=1), data_out(), control(Control.ABORT, Control.ABORT_OLDER, Control.ABORT_UNIT, Control.FENCE),
+        write(0, 64, lun=1),
+        data_out(),
+        control(Control.ABORT, Control.ABORT_OLDER, Control.ABORT_UNIT, Control.FENCE),
         JOB,
-        control(Control.FENCE_WRITES), command(INQUIRY, FINAL, 0, lun=1), control(Control.ABORT_ALL), letter(0),
+        control(Control.FENCE_WRITES),
+        command(INQUIRY, FINAL, 0, lun=1),
+        control(Control.ABORT_ALL),
+        letter(0),
     ),
     "held": program(
         control(Control.HOLD), write(0, 1, 512), write(0, 16), data_out(), control(Control.RELEASE), read(0, 1)
@@ -143,8 +173,13 @@ SEEDS: Final = {
     "additional-longest": program(pdu(0x1C, ahs=bytes(1020)), PING, agreed=BOTH_DIGESTS, sizes=1),
     "bad-header-digest": program(read(0, 1, marks=Marks.BAD_HEADER_DIGEST), PING, agreed=BOTH_DIGESTS),
     "bad-data-digest": program(
-        write(0, 1, 512, marks=Marks.BAD_DATA_DIGEST), letter(20), write(0, 16), data_out(marks=Marks.BAD_DATA_DIGEST),
-        pdu(Opcode.NOP_OUT, length=5, marks=Marks.BAD_DATA_DIGEST), PING, agreed=BOTH_DIGESTS | Agreed.IMMEDIATE_DATA,
+        write(0, 1, 512, marks=Marks.BAD_DATA_DIGEST),
+        letter(20),
+        write(0, 16),
+        data_out(marks=Marks.BAD_DATA_DIGEST),
+        pdu(Opcode.NOP_OUT, length=5, marks=Marks.BAD_DATA_DIGEST),
+        PING,
+        agreed=BOTH_DIGESTS | Agreed.IMMEDIATE_DATA,
     ),
     "bad-data-digest-long": program(
         write(0, 128, 65536, marks=Marks.BAD_DATA_DIGEST | CUT[512]), PING, letter(20), agreed=BOTH_DIGESTS | 8, sizes=4
@@ -155,15 +190,35 @@ SEEDS: Final = {
     "outside-the-window": program(read(0, 1, fill=Fill.TAGGED | Fill.MEASURED, cmd_sn=0xFFFFFF00), PING),
     "raw": program(record(Kind.RAW, 0, bytes([96]) + bytes(range(96))), PING),
     "short": program(
-        short(2), short(5, length=4096), short(5), short(3, length=8192, marks=Marks.LATER), short(4),
-        short(6, length=512), short(7), again(2), short(8), short(5), short(9, length=4096), short(11), JOB, short(10),
-        JOB, short(12), JOB,
+        short(2),
+        short(5, length=4096),
+        short(5),
+        short(3, length=8192, marks=Marks.LATER),
+        short(4),
+        short(6, length=512),
+        short(7),
+        again(2),
+        short(8),
+        short(5),
+        short(9, length=4096),
+        short(11),
+        JOB,
+        short(10),
+        JOB,
+        short(12),
+        JOB,
     ),
     "raw-zeros": program(record(Kind.RAW, 0, bytes([200]) + bytes(200)), PING),
     "two-gap": program(read(0, 1, fill=LATER), read(1, 1, other=True), PING, agreed=TWO),
     "two-gap-data": program(
-        write(0, 16, itt=5, fill=NAMED), read(0, 1, fill=LATER, other=True), read(1, 1), data_out(), PING,
-        record(Kind.RAW, 0, b"\0", other=True), data_out(), agreed=TWO,
+        write(0, 16, itt=5, fill=NAMED),
+        read(0, 1, fill=LATER, other=True),
+        read(1, 1),
+        data_out(),
+        PING,
+        record(Kind.RAW, 0, b"\0", other=True),
+        data_out(),
+        agreed=TWO,
     ),
     "two-gap-full": program(
         read(0, 1, fill=LATER), pdu(Opcode.NOP_OUT, length=8000, other=True), again(24), PING, agreed=TWO
@@ -174,8 +229,13 @@ SEEDS: Final = {
     ),
     "two-one-lost": program(write(0, 64, lun=1), write(0, 64, lun=1, other=True), again(0), agreed=TWO),
     "two-replaced": program(
-        read(0, 8, lun=1), control(Control.KEEP, Control.EXPECT, Control.JOIN), read(0, 1), JOB,
-        control(Control.CLOSE_ONE), PING, agreed=TWO,
+        read(0, 8, lun=1),
+        control(Control.KEEP, Control.EXPECT, Control.JOIN),
+        read(0, 1),
+        JOB,
+        control(Control.CLOSE_ONE),
+        PING,
+        agreed=TWO,
     ),
     "kept-and-closed": program(control(Control.KEEP), JOB, control(Control.CLOSE), control(Control.JOIN), PING),
     "two-digests": program(*EVERYTHING, read(0, 8, other=True), agreed=TWO | BOTH_DIGESTS, sizes=5),
