@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from goldherd.reactor.feed import Feed
-from goldherd.reactor.outbox import Outbox
-from goldherd.session.keys import Parameters
+from goldherd.model.parameters import Parameters
+from goldherd.reactor.events_out import Outbox
+from goldherd.reactor.inmemory import Feed
 from goldherd.wire.digest import crc32c
 
 PDUS = 1000

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from goldherd.block.file import FileImage
-from goldherd.reactor.feed import Feed
-from goldherd.reactor.outbox import Outbox
+from goldherd.model.parameters import Parameters
+from goldherd.reactor.events_out import Outbox
+from goldherd.reactor.inmemory import Feed
 from goldherd.scsi.unit import HotNexus, HotUnit
-from goldherd.session.keys import Parameters
 
 DISK_BYTES = 64 << 20
 

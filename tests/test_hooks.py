@@ -13,7 +13,7 @@ from goldherd.block.memory import MemoryImage
 from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
 from goldherd.hooks import BUILTIN, Hooks, installed
 from goldherd.hookspecs import Redirect, hookimpl
-from goldherd.targets import ChapCredentials, TargetConfig
+from goldherd.model.targets import ChapCredentials, TargetConfig
 
 CREDENTIALS = ChapCredentials("pc-001", b"a secret of 16 b")
 TARGETS = [TargetConfig(f"iqn.2026-11.io.goldherd:{name}", ()) for name in "cab"]

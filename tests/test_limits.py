@@ -1,4 +1,4 @@
-"""limits.pxd repeats limits.py for compiled code; both must say the same."""
+"""native/limits.pxd repeats limits.py for compiled code; both must say the same."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from goldherd import limits
 
-LIST = Path(limits.__file__).with_suffix(".pxd")
+LIST = Path(limits.__file__).with_name("native") / "limits.pxd"
 COMPILED = {name: int(number) for name, number in re.findall(r"^    (\w+) = (\d+)", LIST.read_text(), re.MULTILINE)}
 
 

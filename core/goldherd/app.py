@@ -14,16 +14,16 @@ from typing import Any
 import structlog
 import uvloop
 
-from goldherd.access import Kind, Peer
+from goldherd.api.control import Control
 from goldherd.catalog.directory import CatalogDirectory
 from goldherd.catalog.overlays import remove_overlays
 from goldherd.catalog.store import Catalog
 from goldherd.hooks import Hooks
-from goldherd.server.control import Control
-from goldherd.server.server import Server
-from goldherd.session.portal import Portal
+from goldherd.model.access import Kind, Peer
+from goldherd.model.portals import Portal
+from goldherd.model.targets import ChapCredentials, TargetConfig
 from goldherd.settings import ExportSettings, ServeSettings
-from goldherd.targets import ChapCredentials, TargetConfig
+from goldherd.target.server import Server
 
 log = structlog.get_logger("goldherd")
 

@@ -1,7 +1,7 @@
 """Every exception of goldherd, with the answer it becomes at the border.
 
 A user meets the message, an initiator meets the code that the exception carries. The wire answer is read from
-these attributes in exactly one place per protocol: `login_status` in session/login.py, `sense` in
+these attributes in exactly one place per protocol: `login_status` in negotiation/login.py, `sense` in
 scsi/commands.py. Messages are whole sentences: what was refused, why, and what to do.
 """
 

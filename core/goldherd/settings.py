@@ -26,7 +26,7 @@ from goldherd.limits import (
     SILENCE_SECONDS,
     TEXT_BYTES_MAX,
 )
-from goldherd.targets import TargetConfig
+from goldherd.model.targets import TargetConfig
 
 ISCSI_PORT: Final = 3260
 TARGET_PREFIX: Final = "iqn.2026-11.io.goldherd"

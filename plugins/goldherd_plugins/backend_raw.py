@@ -11,9 +11,9 @@ from pathlib import Path
 from goldherd import hookimpl
 from goldherd.block.file import FileImage
 from goldherd.block.image import Image
-from goldherd.block.locked import open_locked, size_of
-from goldherd.block.newfile import new_file
 from goldherd.errors import ImageError
+from goldherd.files.locks import open_locked, size_of
+from goldherd.files.newfile import new_file
 
 SCHEME = "raw:"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from goldherd import hookimpl
 from goldherd.block.image import Image
-from goldherd.block.newfile import new_file
+from goldherd.files.newfile import new_file
 
 from goldherd_plugins.backend_raw import check_size, open_raw
 

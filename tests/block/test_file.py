@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from goldherd.block.file import FileImage
-from goldherd.block.locked import open_locked
-from goldherd.block.newfile import new_file
 from goldherd.errors import ImageError
+from goldherd.files.locks import open_locked
+from goldherd.files.newfile import new_file
 from goldherd.limits import GRANULE_BYTES
 
 MIB = 1 << 20

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 
 import pytest
-from goldherd.access import Address, Kind, Peer, Rule
 from goldherd.catalog import Catalog, CatalogDirectory, ImageRef, NodeWishes, VersionRecord, images, nodes
 from goldherd.errors import ImageError
-from goldherd.targets import Directory
+from goldherd.model.access import Address, Kind, Peer, Rule
+from goldherd.model.targets import Directory
 
 PREFIX = "iqn.2026-11.io.goldherd"
 Sealer = Callable[..., VersionRecord]

@@ -181,7 +181,7 @@ def test_full_disk_leaves_nothing_and_says_so(
     def full(*arguments: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("goldherd.catalog.copying.os.copy_file_range", full)
+    monkeypatch.setattr("goldherd.files.copying.os.copy_file_range", full)
     source = make_vhd()
     with source.open("r+b") as file:
         file.write(b"data that must be copied")

@@ -10,8 +10,8 @@ from goldherd.catalog import Catalog
 from goldherd.cli.export import export_settings
 from goldherd.cli.luns import parse_lun
 from goldherd.errors import CatalogError, ImageError
+from goldherd.model.targets import LunConfig
 from goldherd.settings import ExportSettings, server_settings
-from goldherd.targets import LunConfig
 
 Settings = Callable[..., ExportSettings]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.daemon import Daemon, running
-from tests.server.initiator import ALGORITHMS, Chap, LoginRefusedError, Session, log_in
 from tests.support.targets import PREFIX
+from tests.target.daemon import Daemon, running
+from tests.target.initiator import ALGORITHMS, Chap, LoginRefusedError, Session, log_in
 
 TARGET, INITIATOR = f"{PREFIX}:export", "iqn.2020-01.com.example:newer"
 DISK_BYTES = 16 << 20

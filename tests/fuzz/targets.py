@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from goldherd.access import Address, Peer, peer_address
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import ImageError
 from goldherd.hooks import BUILTIN, Hooks
+from goldherd.model.access import Address, Peer, peer_address
+from goldherd.model.portals import Portal
+from goldherd.model.targets import ChapCredentials, TargetConfig
+from goldherd.negotiation.host import Exchange
+from goldherd.negotiation.login import Login
+from goldherd.negotiation.text_exchange import TextExchange
 from goldherd.scsi.commands import execute
 from goldherd.scsi.device import LogicalUnit, Target
 from goldherd.scsi.nexus import Nexus
-from goldherd.session.host import Exchange
-from goldherd.session.login import Login
-from goldherd.session.portal import Portal
-from goldherd.session.text_exchange import TextExchange
-from goldherd.targets import ChapCredentials, TargetConfig
 from goldherd.wire import header
 from goldherd_plugins.vhd.survey import survey
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 from goldherd.errors import LoginStatus, ProtocolError, SettingsError
-from goldherd.targets import ChapCredentials
+from goldherd.model.targets import ChapCredentials
 from goldherd_plugins.auth_chap import ALGORITHMS, ChapExchange, check_credentials, response, start_login
 from hypothesis import given
 from hypothesis import strategies as st

@@ -2,7 +2,7 @@
 
 import pytest
 from goldherd.errors import ProtocolError
-from goldherd.targets import ChapCredentials
+from goldherd.model.targets import ChapCredentials
 from goldherd_plugins.auth_none import start_login
 
 

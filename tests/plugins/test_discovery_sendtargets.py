@@ -1,6 +1,6 @@
 """The default answer to SendTargets=All."""
 
-from goldherd.targets import TargetConfig
+from goldherd.model.targets import TargetConfig
 from goldherd_plugins.discovery_sendtargets import list_targets
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from goldherd.block.memory import MemoryImage
-from goldherd.reactor.feed import Feed
-from goldherd.reactor.outbox import CommandLetter, Outbox
+from goldherd.model.parameters import Parameters
+from goldherd.reactor.events_out import CommandLetter, Outbox
+from goldherd.reactor.inmemory import Feed
 from goldherd.scsi.unit import HotNexus, HotUnit
-from goldherd.session.keys import Parameters
 
 TEST_UNIT_READY = bytes(16)
 

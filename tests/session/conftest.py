@@ -1,168 +1,76 @@
-"""The initiator's side of a login, and a host with real plugins and target records for the other side."""
+"""Disks for a Feed: one that answers at once, one that always needs another thread."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from goldherd.access import Address, Kind, Peer, Rule, UnresolvedError, peer_address
-from goldherd.errors import LoginStatus
-from goldherd.hooks import BUILTIN, Hooks
-from goldherd.session.host import Exchange, LoginPolicy
-from goldherd.session.login import Login
-from goldherd.session.portal import Portal
-from goldherd.targets import ChapCredentials, TargetConfig
-from goldherd.wire import header, text
-from goldherd.wire.opcodes import Flag
+from goldherd.block.file import FileImage
+from goldherd.block.image import Image
+from goldherd.block.memory import MemoryImage
 
-TARGET = "iqn.2026-11.io.goldherd:pc-001"
-INITIATOR = "iqn.2026-11.io.goldherd.node:pc-001"
-CREDENTIALS = ChapCredentials("pc-001", b"a secret of 16 b", "goldherd", b"another 16 bytes")
+from tests.session.initiator import Initiator
+
+DISK_BYTES = 4 << 20
+PATTERN = random.Random(7143).randbytes(DISK_BYTES)
 
 
-class Host:
-    """A server's answers to a login: targets in a dictionary, sessions in another."""
-
-    def __init__(self) -> None:
-        self.hooks = Hooks((name, BUILTIN[name]) for name in ("auth_none", "auth_chap"))
-        self.targets = {
-            config.name: config
-            for config in (
-                TargetConfig(TARGET, (), alias="first pc", access=frozenset({Rule(Kind.INITIATOR, INITIATOR)})),
-                TargetConfig("iqn.2026-11.io.goldherd:open", ()),
-                TargetConfig("iqn.2026-11.io.goldherd:chap", (), credentials=CREDENTIALS),
-            )
-        }
-        self.discovery_credentials: ChapCredentials | None = None
-        self.sessions: dict[tuple[str, bytes, str | None], int] = {}
-        self.cids: dict[int, set[int]] = {}
-        self.next_tsih = 1
-        self.connections_max = 1
-        self.macs: dict[Address, str] = {}
-        self.names: dict[str, Collection[Address]] = {}
-
-    def find_target(self, target: str) -> TargetConfig | None:
-        return self.targets.get(target)
-
-    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
-        pass
-
-    def peer(self, initiator: str, address: str) -> Peer:
-        return Peer(initiator, peer_address(address), self)
-
-    def mac_of(self, address: Address) -> str | None:
-        return self.macs.get(address)
-
-    def addresses_of(self, name: str) -> Collection[Address]:
-        if name not in self.names:
-            raise UnresolvedError([name])
-        return self.names[name]
-
-    def start_login(self, initiator: str, target: str | None) -> Exchange | None:
-        credentials = self.targets[target].credentials if target else self.discovery_credentials
-        return self.hooks.start_login(initiator, target, credentials)
-
-    def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
-        return self.sessions.get((initiator, isid, target))
-
-    def connections(self, tsih: int) -> Collection[int]:
-        return self.cids[tsih]
-
-    def max_connections(self, tsih: int) -> int:
-        return self.connections_max
-
-    def allocate_tsih(self) -> int:
-        self.next_tsih += 1
-        return self.next_tsih - 1
-
-    def open_session(self, login: Login) -> int:
-        """Keeps the session of a finished login, as a server does."""
-        result = login.result
-        assert result is not None
-        self.sessions[result.initiator, result.isid, result.target] = result.tsih
-        self.cids[result.tsih] = {result.cid}
-        return result.tsih
-
-
-@dataclass
-class Reply:
-    """One Login Response, taken apart."""
-
-    header: header.LoginResponse
-    data: bytes
-    pairs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def status(self) -> LoginStatus:
-        return LoginStatus(self.header.status_class, self.header.status_detail)
-
-    @property
-    def transit(self) -> bool:
-        return bool(self.header.flags & Flag.TRANSIT)
-
-    @property
-    def goes_on(self) -> bool:
-        return bool(self.header.flags & Flag.CONTINUE)
-
-    @property
-    def stages(self) -> tuple[int, int]:
-        """CSG and NSG."""
-        return self.header.flags >> 2 & 3, self.header.flags & 3
-
-
-class Initiator:
-    """One connection of an initiator. `base` is what all its requests share."""
-
-    def __init__(self, host: Host, policy: LoginPolicy | None = None, **base: Any) -> None:
-        self.login = Login(host, Portal("192.0.2.1", 3260), "192.0.2.7", policy)
-        self.base = header.LoginRequest(
-            **{"isid": bytes.fromhex("00023d000001"), "itt": 7, "cid": 3, "cmd_sn": 5} | base
-        )
-        self.stat_sn: int | None = None
-
-    def send(
-        self,
-        csg: int,
-        nsg: int | None,
-        keys: Mapping[str, str] | bytes = b"",
-        *,
-        goes_on: bool = False,
-        **changes: Any,
-    ) -> Reply:
-        """One request, T=1 if nsg is given; its one response, numbered one after the other."""
-        data = keys if isinstance(keys, bytes) else text.join(keys.items())
-        flags = csg << 2 | (Flag.CONTINUE if goes_on else 0) | (0 if nsg is None else Flag.TRANSIT | nsg)
-        request = replace(self.base, flags=flags, lengths=len(data), **changes)
-        (pdu,) = self.login.receive(request.pack(), data)
-        assert len(pdu) % 4 == 0
-        response = header.LoginResponse.read(pdu[:48])
-        answer = pdu[48 : 48 + response.lengths]
-        assert len(pdu) == 48 + response.lengths + header.padding(response.lengths)
-        if self.stat_sn is not None:
-            assert response.stat_sn == self.stat_sn + 1, "StatSN grows by one with each response"
-        self.stat_sn = response.stat_sn
-        whole = not response.flags & Flag.CONTINUE and answer.endswith(b"\0")
-        return Reply(response, answer, text.parse(answer, {"CHAP_C": 4096, "CHAP_R": 4096}) if whole else {})
+def warm(image: FileImage) -> FileImage:
+    """The image with every granule in memory, so that a plan never says cold."""
+    deadline = time.monotonic() + 60
+    while image.plan_of(0, image.size_bytes) != [("memory", image.size_bytes, 0)]:
+        assert time.monotonic() < deadline, "the fetches never came"
+        time.sleep(0.001)
+    return image
 
 
 @pytest.fixture
-def host() -> Host:
-    return Host()
+def file_of(tmp_path: Path) -> Iterator[Callable[..., FileImage]]:
+    """Makes disks in files; they hold the pattern unless told otherwise."""
+    images: list[FileImage] = []
+
+    def make(content: bytes = PATTERN, *, read_only: bool = False, name: str = "disk") -> FileImage:
+        path = tmp_path / f"{name}-{len(images)}"
+        path.write_bytes(content)
+        fd = os.open(path, os.O_RDONLY if read_only else os.O_RDWR)
+        images.append(FileImage(fd, len(content), read_only=read_only, path=str(path)))
+        return images[-1]
+
+    yield make
+    for image in images:
+        image.close()
 
 
 @pytest.fixture
-def connect(host: Host) -> Callable[..., Initiator]:
-    """Makes a connection to `host`: connect(policy=None, isid=..., tsih=...)."""
-    return lambda policy=None, **base: Initiator(host, policy, **base)
+def disk(file_of: Callable[..., FileImage]) -> FileImage:
+    """4 MiB with the pattern, in memory: reads and small writes are answered at once."""
+    return warm(file_of())
 
 
 @pytest.fixture
-def names() -> dict[str, str]:
-    """The keys of a first request that a normal session needs."""
-    return {"InitiatorName": INITIATOR, "TargetName": TARGET, "SessionType": "Normal"}
+def slow_disk() -> MemoryImage:
+    """4 MiB with the pattern behind the Python door: everything needs another thread."""
+    image = MemoryImage(DISK_BYTES)
+    image.write(0, memoryview(PATTERN))
+    return image
 
 
 @pytest.fixture
-def chap_names() -> dict[str, str]:
-    """The same for the target that asks for CHAP."""
-    return {"InitiatorName": INITIATOR, "TargetName": "iqn.2026-11.io.goldherd:chap"}
+def login(disk: FileImage) -> Iterator[Callable[..., Initiator]]:
+    """Logs in to the disk, or to the images given."""
+    made = []
+
+    def make(*images: Image, **more: Any) -> Initiator:
+        made.append(Initiator(images or (disk,), **more))
+        return made[-1]
+
+    yield make
+    for initiator in made:
+        initiator.settle()
+        initiator.feed.close_session(initiator.token)
+        initiator.feed.step()
+        assert initiator.feed.live_tasks == 0
+        assert initiator.feed.buffer_bytes == 0

@@ -8,11 +8,11 @@ import random
 from dataclasses import dataclass, field
 
 from goldherd.block.memory import MemoryImage
-from goldherd.reactor.feed import Feed
-from goldherd.reactor.outbox import ClosedLetter, CommandLetter, DoneLetter, NumberedLetter, Outbox, RequestLetter
+from goldherd.reactor.events_out import ClosedLetter, CommandLetter, DoneLetter, NumberedLetter, Outbox, RequestLetter
+from goldherd.reactor.inmemory import Feed
 from goldherd.wire.opcodes import Opcode
 
-from tests.reactor.initiator import SYNCHRONIZE_CACHE, Initiator, Pdu
+from tests.session.initiator import SYNCHRONIZE_CACHE, Initiator, Pdu
 
 DISK_BYTES = 1 << 20
 OLD, NEW = b"\x11", b"\x22"

@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from goldherd.reactor.feed import Feed
-from goldherd.reactor.outbox import Outbox
+from goldherd.reactor.events_out import Outbox
+from goldherd.reactor.inmemory import Feed
 
 FIRST_NUMBER = 1000
 """Descriptors of simulated sockets begin here, far from real ones."""

@@ -19,9 +19,9 @@ from goldherd.app import OneTarget
 from goldherd.block.memory import MemoryImage
 from goldherd.hooks import Hooks
 from goldherd.hookspecs import hookimpl
-from goldherd.server.server import Server
+from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.settings import server_settings
-from goldherd.targets import LunConfig, TargetConfig
+from goldherd.target.server import Server
 
 from tests.simulation.life import BLOCK_BYTES, TARGET, Bystander, Gone, Life
 from tests.simulation.loop import SimulatedLoop

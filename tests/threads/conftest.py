@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from goldherd.app import OneTarget
 from goldherd.hooks import BUILTIN, Hooks
-from goldherd.server.server import Server
+from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.settings import server_settings
-from goldherd.targets import LunConfig, TargetConfig
+from goldherd.target.server import Server
 
-from tests.server.initiator import Session, log_in
+from tests.target.initiator import Session, log_in
 
 TARGET = "iqn.2026-11.io.goldherd:threads"
 INITIATOR = "iqn.2026-11.io.goldherd.node:threads"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.initiator import ConnectionEndedError, LoginRefusedError, Session
+from tests.target.initiator import ConnectionEndedError, LoginRefusedError, Session
 from tests.threads.conftest import DISK_BYTES, Running, together
 
 BLOCKS = DISK_BYTES // 512

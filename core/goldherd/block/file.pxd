@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from goldherd.block.image cimport NativeImage
 from goldherd.block.pool cimport Pool
-from goldherd.block.system cimport pthread_cond_t, pthread_mutex_t
+from goldherd.native.linux cimport pthread_cond_t, pthread_mutex_t
 
 cdef enum Residency:
     # One byte per granule of limits.GRANULE_BYTES; changed by atomic steps only.

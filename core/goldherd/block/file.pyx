@@ -12,12 +12,12 @@ from libc.stdlib cimport calloc, free, malloc
 from goldherd.block.fileio cimport file_extent, read_whole, sync_data, write_whole, zero_range
 from goldherd.block.image cimport PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, Run
 from goldherd.block.pool cimport Job, ring, storage_pool
-from goldherd.block.system cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, PROT_READ, close, exchange8,
+from goldherd.native.linux cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, PROT_READ, close, exchange8,
                                     getpagesize, load8, madvise, mincore, mmap, munmap, pthread_cond_broadcast,
                                     pthread_cond_destroy, pthread_cond_init, pthread_cond_wait,
                                     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
                                     pthread_mutex_unlock, store8)
-from goldherd.limits cimport GRANULE_BYTES
+from goldherd.native.limits cimport GRANULE_BYTES
 
 import os
 

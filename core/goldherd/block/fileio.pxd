@@ -4,7 +4,7 @@ from libc.errno cimport EINTR, EIO, ENXIO, errno
 from libc.stdint cimport int64_t, uint64_t
 
 from goldherd.block.image cimport EXTENT_HOLE, EXTENT_MAPPED
-from goldherd.block.system cimport (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA,
+from goldherd.native.linux cimport (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA,
                                     SEEK_HOLE, fallocate, fdatasync, lseek, pread, pwrite)
 
 cdef extern from * nogil:

@@ -17,7 +17,7 @@ from goldherd.block.image cimport (
     IMAGE_PYTHON, PLAN_BLOCKING, PLAN_COLD, RUN_MEMORY, RUN_ZERO, Run)
 from goldherd.block.pool cimport Job, next_epoch, python_pool, ring, storage_pool, wait_for_epoch
 from goldherd.errors import ImageError
-from goldherd.limits cimport GRANULE_BYTES
+from goldherd.native.limits cimport GRANULE_BYTES
 
 cdef extern from * nogil:
     int32_t load_place "__atomic_load_n"(int32_t*, int)

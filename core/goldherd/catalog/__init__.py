@@ -7,20 +7,10 @@ the server.
 
 from goldherd.catalog.directory import CatalogDirectory, SealedFile
 from goldherd.catalog.nodes import NodeWishes, Outcome
-from goldherd.catalog.records import (
-    ANY_INITIATOR,
-    POLICIES,
-    Formats,
-    ImageRef,
-    NodeRecord,
-    Policy,
-    Progress,
-    Seal,
-    State,
-    Totals,
-    VersionRecord,
-)
 from goldherd.catalog.store import Catalog
+from goldherd.model.images import Formats, ImageRef, Seal, State, Totals, VersionRecord
+from goldherd.model.nodes import ANY_INITIATOR, POLICIES, NodeRecord, Policy
+from goldherd.model.progress import Progress
 
 __all__ = [
     "ANY_INITIATOR",

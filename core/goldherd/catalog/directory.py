@@ -1,4 +1,4 @@
-"""The catalog as the server sees it: goldherd.targets.Directory, asked anew at every login and discovery.
+"""The catalog as the server sees it: goldherd.model.targets.Directory, asked anew at every login and discovery.
 
 Nothing is kept in memory, so that a node added by a command is served at once. The one thing the server
 writes, when a node was last seen, is written by a thread of its own: a login never waits for somebody else's
@@ -14,16 +14,16 @@ from queue import SimpleQueue
 import structlog
 from sqlalchemy import RowMapping, and_, or_, select, update
 
-from goldherd.access import OWN, Kind, Peer, Rule
 from goldherd.catalog.images import get_version, version_at
-from goldherd.catalog.names import parse_image_ref
-from goldherd.catalog.records import ANY_INITIATOR, ANYBODY, NodeRecord
 from goldherd.catalog.sealing import verify_sealed
 from goldherd.catalog.secrets import load_secret
 from goldherd.catalog.store import Catalog, now
 from goldherd.catalog.tables import nodes, rules, select_nodes, to_node
 from goldherd.errors import GoldherdError, ImageError
-from goldherd.targets import ChapCredentials, LunConfig, TargetConfig
+from goldherd.model.access import OWN, Kind, Peer, Rule
+from goldherd.model.names import parse_image_ref
+from goldherd.model.nodes import ANY_INITIATOR, ANYBODY, NodeRecord
+from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
 
 _log = structlog.get_logger("goldherd.catalog")
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from sqlalchemy import Connection, and_, delete, false, func, or_, select, update
 
 from goldherd.catalog import leftovers, sealing
-from goldherd.catalog.records import ImageRef, Progress, State, Totals, VersionRecord
 from goldherd.catalog.store import Catalog
 from goldherd.catalog.tables import images, nodes, select_versions, to_version, versions
 from goldherd.errors import CatalogError
+from goldherd.model.images import ImageRef, State, Totals, VersionRecord
+from goldherd.model.progress import Progress
 
 
 def list_versions(catalog: Catalog, image: str | None = None) -> list[VersionRecord]:

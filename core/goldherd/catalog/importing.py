@@ -17,12 +17,13 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from goldherd.catalog import images as image_room
 from goldherd.catalog import leftovers, sealing
-from goldherd.catalog.copying import copy_bytes, hash_file, length_of
-from goldherd.catalog.records import Formats, ImageRef, OpenedImage, Progress, VersionRecord
 from goldherd.catalog.store import Catalog, explained, now, sync_folder
 from goldherd.catalog.tables import images, versions
 from goldherd.errors import CatalogError, ImageError
+from goldherd.files.copying import copy_bytes, hash_file, length_of
 from goldherd.limits import READ_CHUNK_BYTES
+from goldherd.model.images import Formats, ImageRef, OpenedImage, VersionRecord
+from goldherd.model.progress import Progress
 
 GOLDEN_FORMAT: Final = "vhd"
 """The format that may be a parent of differencing children."""

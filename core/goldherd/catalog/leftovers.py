@@ -17,9 +17,9 @@ from pathlib import Path
 
 from sqlalchemy import and_, select
 
-from goldherd.catalog.records import ImageRef
 from goldherd.catalog.store import Catalog, sync_folder
 from goldherd.catalog.tables import images, nodes, versions
+from goldherd.model.images import ImageRef
 
 
 class Change:

@@ -20,12 +20,13 @@ from goldherd.catalog.overlays import (
     refuse_if_in_use,
     remove_overlays,
 )
-from goldherd.catalog.records import Formats, ImageRef, NodeRecord, Policy, VersionRecord
 from goldherd.catalog.sealing import verify_sealed
 from goldherd.catalog.secrets import load_secret, save_secret, secret_path
 from goldherd.catalog.store import Catalog, now
 from goldherd.catalog.tables import images, macs, nodes, rules, select_nodes, to_node
 from goldherd.errors import CatalogError
+from goldherd.model.images import Formats, ImageRef, VersionRecord
+from goldherd.model.nodes import NodeRecord, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class NodeWishes:
     image: ImageRef | None = None
     policy: Policy | None = None
     rules: tuple[str, ...] | None = None
-    """Access rules as text, `kind:value` (goldherd/access.py), or ANYBODY."""
+    """Access rules as text, `kind:value` (goldherd/model/access.py), or ANYBODY."""
     macs: tuple[str, ...] | None = None
     chap_user: str | None = None
     chap_secret: bytes | None = None

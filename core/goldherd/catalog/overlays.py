@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from goldherd.catalog.importing import GOLDEN_FORMAT
-from goldherd.catalog.records import Formats, VersionRecord
 from goldherd.catalog.store import Catalog, explained, sync_folder
 from goldherd.catalog.tables import overlay_name
 from goldherd.errors import CatalogError
 from goldherd.limits import OVERLAY_THREADS
+from goldherd.model.images import Formats, VersionRecord
 
 
 def overlay_path(catalog: Catalog, node: str, version: VersionRecord) -> Path:

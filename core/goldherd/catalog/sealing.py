@@ -11,10 +11,11 @@ import os
 import stat
 from pathlib import Path
 
-from goldherd.catalog.copying import hash_file
-from goldherd.catalog.records import Progress, Seal, VersionRecord
 from goldherd.errors import ImageError
+from goldherd.files.copying import hash_file
 from goldherd.limits import GUARD_HEAD_BYTES, GUARD_TAIL_BYTES
+from goldherd.model.images import Seal, VersionRecord
+from goldherd.model.progress import Progress
 
 _ADVICE = "restore the file from a backup, or import it as a new version."
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Integer, MetaData, RowMapping, Select, String, Table, and_, func, select
 
-from goldherd.catalog.records import NodeRecord, Seal, VersionRecord
+from goldherd.model.images import Seal, VersionRecord
+from goldherd.model.nodes import NodeRecord
 
 metadata: Final = MetaData()
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import typer
 
-from goldherd.access import OWN, Kind
-from goldherd.catalog.records import ANY_INITIATOR
 from goldherd.catalog.store import Catalog
 from goldherd.cli.context import context_of
 from goldherd.errors import GoldherdError
+from goldherd.model.access import OWN, Kind
+from goldherd.model.nodes import ANY_INITIATOR
 
 
 def complete_node(context: typer.Context, incomplete: str) -> list[str]:

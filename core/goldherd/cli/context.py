@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from goldherd.catalog.records import Formats
 from goldherd.catalog.store import Catalog
+from goldherd.model.images import Formats
 
 if TYPE_CHECKING:
     from goldherd.hooks import Hooks

@@ -9,10 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from goldherd.access import OWN, Kind, Rule
 from goldherd.catalog.images import version_at
-from goldherd.catalog.names import normalise_iscsi_name, parse_rule
-from goldherd.catalog.records import ANYBODY
 from goldherd.catalog.sealing import is_write_protected, verify_sealed
 from goldherd.catalog.store import Catalog
 from goldherd.cli import logs
@@ -30,8 +27,11 @@ from goldherd.cli.options import (
 )
 from goldherd.cli.output import complain
 from goldherd.errors import ImageError, SettingsError
+from goldherd.model.access import OWN, Kind, Rule
+from goldherd.model.names import normalise_iscsi_name, parse_rule
+from goldherd.model.nodes import ANYBODY
+from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
 from goldherd.settings import ISCSI_PORT, ExportSettings, ServerSettings, server_settings
-from goldherd.targets import ChapCredentials, LunConfig, TargetConfig
 
 LISTEN_DEFAULT: Final = f"127.0.0.1:{ISCSI_PORT}"
 

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from goldherd.catalog import images, importing
-from goldherd.catalog.names import check_image_name, parse_image_ref
 from goldherd.catalog.nodes import list_nodes
-from goldherd.catalog.records import ImageRef, VersionRecord
 from goldherd.cli.completion import complete_image
 from goldherd.cli.context import context_of, load_formats
 from goldherd.cli.options import Json, Version
 from goldherd.cli.output import count_text, progress_bar, say, show_fields, show_json, show_table, size_text
 from goldherd.errors import CatalogError
+from goldherd.model.images import ImageRef, VersionRecord
+from goldherd.model.names import check_image_name, parse_image_ref
 
 app = typer.Typer(help="Golden images and their versions.", no_args_is_help=True)
 

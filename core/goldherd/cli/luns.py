@@ -8,7 +8,7 @@ from typing import Any, Final
 import typer
 
 from goldherd.errors import ImageError
-from goldherd.targets import LunConfig
+from goldherd.model.targets import LunConfig
 
 BLOCK_SIZES: Final = (512, 4096)
 _FLAGS: Final[dict[str, dict[str, Any]]] = {

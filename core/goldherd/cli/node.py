@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from goldherd.catalog import nodes
-from goldherd.catalog.names import expand_nodes, normalise_initiator, normalise_mac, parse_image_ref, parse_rule
-from goldherd.catalog.records import POLICIES, NodeRecord, Policy
 from goldherd.cli.completion import complete_image, complete_rule
 from goldherd.cli.context import context_of, load_formats
 from goldherd.cli.options import ChapSecretOption, ChapUserOption, Json, Nodes, read_chap
 from goldherd.cli.output import count_text, say, show_fields, show_json, show_table
+from goldherd.model.names import expand_nodes, normalise_initiator, normalise_mac, parse_image_ref, parse_rule
+from goldherd.model.nodes import POLICIES, NodeRecord, Policy
 from goldherd.settings import ServerSettings, server_settings
 
 app = typer.Typer(help="Diskless machines.", no_args_is_help=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from goldherd.catalog.records import Progress
+from goldherd.model.progress import Progress
 
 PROGRESS_AFTER_SECONDS: Final = 1.0
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")

@@ -5,11 +5,11 @@ from typing import Any
 import typer
 
 from goldherd.catalog.images import totals
-from goldherd.catalog.records import Totals
 from goldherd.cli.context import context_of
-from goldherd.cli.control import ask
 from goldherd.cli.options import Json
 from goldherd.cli.output import count_text, say, show_json, show_table, size_text
+from goldherd.client import ask
+from goldherd.model.images import Totals
 from goldherd.settings import control_socket
 
 

@@ -1,5 +1,4 @@
-"""The data plane: from recv to sendmsg without Python. One reactor owns its sessions and shares nothing.
+"""Threads that drive sessions: sockets, epoll and the border to the control plane. Knows nothing of RFC 7143.
 
-Start reading at core.pxd, then follow turn.pyx (one connection's turn), input.pyx (PDUs in), commands.pyx (their first
-step), tasks.pyx (what comes next), output.pyx (PDUs out).
+Start reading at loop.pxd, then epoll.pyx (sockets) and inmemory.pyx (no sockets, for tests).
 """

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from goldherd.reactor.desk cimport Desk
+from goldherd.reactor.loop cimport Desk
 
 cdef class Reactor(Desk):
     cdef int epoll

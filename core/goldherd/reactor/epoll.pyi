@@ -1,6 +1,6 @@
 """Signatures of epoll.pyx; the contracts stand there."""
 
-from goldherd.reactor.desk import Desk
+from goldherd.reactor.loop import Desk
 
 class Reactor(Desk):
     """One reactor: owns the sessions given to it."""

@@ -15,12 +15,12 @@ from posix.uio cimport iovec
 from posix.unistd cimport close
 
 from goldherd.block.pool cimport begin_step, end_step
-from goldherd.block.system cimport load8, store8
-from goldherd.limits cimport BATCH_IOVECS
-from goldherd.reactor.core cimport CLOSE_PEER, Core, WIRE_LATER, WIRE_OVER
-from goldherd.reactor.desk cimport WATCH_BEGIN, WATCH_END, WATCH_NOTHING, WATCH_OUTPUT, Desk
-from goldherd.reactor.outbox cimport Outbox
-from goldherd.session.session cimport Connection
+from goldherd.native.linux cimport load8, store8
+from goldherd.native.limits cimport BATCH_IOVECS
+from goldherd.session.core cimport CLOSE_PEER, Core, WIRE_LATER, WIRE_OVER
+from goldherd.reactor.loop cimport WATCH_BEGIN, WATCH_END, WATCH_NOTHING, WATCH_OUTPUT, Desk
+from goldherd.reactor.events_out cimport Outbox
+from goldherd.session.state cimport Connection
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:

@@ -6,7 +6,7 @@ commands.py. The layouts are those of SBC-3 5.x; all fields big endian.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from goldherd.endian cimport get16, get32, get64
+from goldherd.native.endian cimport get16, get32, get64
 
 cdef enum Verb:
     VERB_OTHER = 0      # prebuilt answer or Python

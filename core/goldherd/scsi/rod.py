@@ -9,7 +9,7 @@ NULL as long as there are no tokens. Whoever writes marks the watches its range 
 TOKEN reads, then looks at the mark. All writes pass one of two doors: in the data plane the two places of the
 reactor that store (`write_blocks` in commands.pyx, `execute` in tasks.pyx), in Python `LogicalUnit.write` and
 `discard`. A write that was under way while the token was made can't slip through either: POPULATE TOKEN runs
-alone (no reactor has a write under way, server/commands.py) and registers its watch under `unit.media`, which
+alone (no reactor has a write under way, target/slow_commands.py) and registers its watch under `unit.media`, which
 every Python write holds. The granularity is the byte range, so that a copy within one volume, which writes to
 the volume all the time, leaves its own token alone.
 

@@ -7,7 +7,7 @@ reactor has reported the connection as closed.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from goldherd.block.image cimport Image
-from goldherd.block.system cimport load32, load_pointer
+from goldherd.native.linux cimport load32, load_pointer
 from goldherd.scsi.watch cimport Watches
 
 cdef enum NexusFlag:

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport Image
 from goldherd.block.pool cimport next_epoch, wait_for_epoch
-from goldherd.block.system cimport store32, store_pointer
+from goldherd.native.linux cimport store32, store_pointer
 from goldherd.scsi.watch cimport Watch, WatchState, Watches
 
 from threading import Lock

@@ -7,7 +7,7 @@ and a write pays one comparison with NULL, of a pointer beside the one it looks 
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from goldherd.block.system cimport load8, store8
+from goldherd.native.linux cimport load8, store8
 
 cdef extern from * nogil:
     void memory_fence "__atomic_thread_fence"(int)

@@ -2,7 +2,7 @@
 
 from libc.stdlib cimport calloc, free
 
-from goldherd.block.system cimport load8, store8
+from goldherd.native.linux cimport load8, store8
 
 
 cdef class Watch:

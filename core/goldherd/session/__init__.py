@@ -1,4 +1,5 @@
-"""What may happen next between an initiator and us (RFC 7143), without I/O. Knows wire, no SCSI and no socket.
+"""The full feature phase without sockets or threads: bytes in, a batch of PDUs out, no Python and no GIL.
 
-Start reading at states.py (login) and session.pxd (numbering and tasks in the full feature phase).
+Start reading at state.pxd (sessions, connections, tasks) and core.pxd, then follow service.pyx (one connection's
+service), receive.pyx (PDUs in), commands.pyx (their first step), tasks.pyx (what comes next), emit.pyx (PDUs out).
 """

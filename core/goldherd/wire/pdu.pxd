@@ -5,7 +5,7 @@ The offsets are bytes from the start of the 48-byte basic header segment.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
-from goldherd.endian cimport get16, get32, get64, put16, put32, put64
+from goldherd.native.endian cimport get16, get32, get64, put16, put32, put64
 
 cdef enum:
     OPCODE = 0

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from goldherd.block.system cimport load32
+from goldherd.native.linux cimport load32
 
 cdef enum:
     BAT_ENTRIES_PER_SECTOR = 128

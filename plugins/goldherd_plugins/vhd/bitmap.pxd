@@ -6,7 +6,7 @@ the order of the file (most significant bit first) read as big endian words. A l
 
 from libc.stdint cimport uint64_t
 
-from goldherd.block.system cimport load64, or64
+from goldherd.native.linux cimport load64, or64
 
 cdef extern from *:
     int clz64 "__builtin_clzll"(unsigned long long) noexcept nogil

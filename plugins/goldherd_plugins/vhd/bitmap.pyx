@@ -3,8 +3,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from goldherd.block.fileio cimport read_whole
-from goldherd.block.system cimport POSIX_FADV_WILLNEED, posix_fadvise
-from goldherd.endian cimport put64
+from goldherd.native.linux cimport POSIX_FADV_WILLNEED, posix_fadvise
+from goldherd.native.endian cimport put64
 from goldherd_plugins.vhd.tables cimport map_zeros, unmap_zeros
 
 cdef extern from *:

@@ -7,8 +7,8 @@ block comes behind, its data on a 4 KiB border (writer.pyx).
 import os
 from pathlib import Path
 
-from goldherd.block.newfile import new_file
 from goldherd.errors import ImageError
+from goldherd.files.newfile import new_file
 
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.layout import (

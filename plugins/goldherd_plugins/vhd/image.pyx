@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from goldherd.block.fileio cimport file_extent, read_whole, write_whole, zero_range
 from goldherd.block.image cimport EXTENT_HOLE, RUN_FILE, RUN_ZERO, Run
-from goldherd.block.system cimport close
+from goldherd.native.linux cimport close
 from goldherd_plugins.vhd.bat cimport place_of
 from goldherd_plugins.vhd.bitmap cimport bit_run
 import os

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import structlog
 from goldherd.block.image import Image
-from goldherd.block.locked import open_locked
 from goldherd.errors import ImageError
+from goldherd.files.locks import open_locked
 from goldherd.hookspecs import Opener
 
 from goldherd_plugins.vhd import layout

@@ -5,7 +5,7 @@ A fresh child of a 30 GiB disk has 15,360 blocks and uses none; its tables must 
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from goldherd.block.system cimport (MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ,
+from goldherd.native.linux cimport (MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ,
                                     PROT_WRITE, mmap, munmap)
 
 cdef inline void* map_zeros(uint64_t length) noexcept nogil:

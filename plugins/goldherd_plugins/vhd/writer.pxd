@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from goldherd.block.system cimport pthread_mutex_t
+from goldherd.native.linux cimport pthread_mutex_t
 from goldherd_plugins.vhd.bat cimport BlockTable
 from goldherd_plugins.vhd.bitmap cimport SectorBitmaps
 from goldherd_plugins.vhd.tables cimport Dirty

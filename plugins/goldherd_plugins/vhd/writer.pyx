@@ -22,7 +22,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from goldherd.block.fileio cimport sync_data, write_whole
-from goldherd.block.system cimport (ftruncate, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
+from goldherd.native.linux cimport (ftruncate, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
                                     pthread_mutex_unlock, store32)
 from goldherd_plugins.vhd.bat cimport BAT_ENTRIES_PER_SECTOR, place_of
 from goldherd_plugins.vhd.bitmap cimport WORDS_PER_SECTOR, set_run

@@ -1,7 +1,7 @@
 """PDUs in full feature phase under fuzz: an input is a small program for a data plane without sockets.
 
 How a program is written stands in language.py. Here it is run: initiator, disks, clock and control plane are all in
-its hands, and the compiled data plane (reactor/feed.pyx) is what it is run against.
+its hands, and the compiled data plane (reactor/inmemory.pyx) is what it is run against.
 
 What must hold: no answer but whole PDUs that RFC 7143 allows, and when all is over no task, buffer, job or connection.
 """
@@ -11,10 +11,10 @@ from dataclasses import replace
 from itertools import product
 from typing import Final
 
-from goldherd.reactor.feed import Feed
-from goldherd.reactor.outbox import ClosedLetter, CommandLetter, FailedLetter, Outbox, RequestLetter
+from goldherd.model.parameters import Parameters
+from goldherd.reactor.events_out import ClosedLetter, CommandLetter, FailedLetter, Outbox, RequestLetter
+from goldherd.reactor.inmemory import Feed
 from goldherd.scsi.nexus import Flag
-from goldherd.session.keys import Parameters
 from goldherd.wire.digest import crc32c
 from goldherd.wire.opcodes import Opcode
 
@@ -22,7 +22,7 @@ from tests.fuzz.framing import language
 from tests.fuzz.framing.language import OTHER_CONNECTION, Agreed, Control, Fill, Input, Kind, Marks, Sending, number_of
 from tests.fuzz.framing.records import TEMPLATES
 from tests.fuzz.framing.surroundings import BOUNCING, DISK_BYTES, FILLING, TOKEN, End, units
-from tests.reactor.initiator import Pdu
+from tests.session.initiator import Pdu
 
 FENCE: Final = 5
 RECORDS_MAX: Final = 100

@@ -8,7 +8,7 @@ from typing import Any, Final
 from goldherd.wire.opcodes import Opcode
 
 from tests.fuzz.framing.language import AGAIN, CUTS, OTHER_CONNECTION, ROOMS, Agreed, Control, Fill, Kind, Sending
-from tests.reactor.initiator import INQUIRY, NO_TAG, READ, SYNCHRONIZE_CACHE, WRITE, cdb_read, cdb_write, lun_field
+from tests.session.initiator import INQUIRY, NO_TAG, READ, SYNCHRONIZE_CACHE, WRITE, cdb_read, cdb_write, lun_field
 
 FINAL: Final = 0x80
 IMMEDIATE: Final = 0x40

@@ -34,7 +34,7 @@ from tests.fuzz.framing.records import (
     write,
 )
 from tests.fuzz.targets import CORPUS
-from tests.reactor.initiator import INQUIRY, NO_TAG, READ, SYNCHRONIZE_CACHE, WRITE, cdb_read
+from tests.session.initiator import INQUIRY, NO_TAG, READ, SYNCHRONIZE_CACHE, WRITE, cdb_read
 
 EVERYTHING: Final = (
     PING,

@@ -15,7 +15,7 @@ from goldherd.limits import GRANULE_BYTES
 from goldherd.scsi.unit import HotUnit
 from goldherd.wire.opcodes import Opcode
 
-from tests.reactor.initiator import NO_TAG, Initiator, Pdu
+from tests.session.initiator import NO_TAG, Initiator, Pdu
 
 DISK_BYTES: Final = 1 << 20
 BOUNCING: Final = 4

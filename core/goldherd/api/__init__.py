@@ -1,0 +1,1 @@
+"""What a running daemon answers to programs on the same machine."""

@@ -1,0 +1,90 @@
+"""Images and their versions: plain, frozen records. Paths are absolute; times are UTC in ISO 8601."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+State = Literal["draft", "sealed", "active", "retired"]
+
+
+class ImageRef(NamedTuple):
+    """`name` or `name@number` as a user writes it."""
+
+    image: str
+    number: int | None
+
+    def __str__(self) -> str:
+        return self.image if self.number is None else f"{self.image}@{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a sealed file looked like: VHD itself has no field that shows a change of the parent."""
+
+    file_bytes: int
+    mtime_ns: int
+    guard: str
+    """SHA-256 of the file's head and tail (sealing.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One version of an image."""
+
+    image: str
+    number: int
+    state: State
+    path: Path
+    format: str
+    size_bytes: int
+    """The disk's size, not the file's."""
+    sha256: str
+    """Of the file as it is stored."""
+    source_sha256: str
+    """Of the file that was imported; differs from sha256 when a raw disk was given a VHD footer."""
+    seal: Seal
+    in_place: bool
+    parent: str | None
+    """The version it is a differencing child of, as `name@number`."""
+    created_at: str
+
+    @property
+    def name(self) -> str:
+        """`lab@1`."""
+        return f"{self.image}@{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The catalog in numbers."""
+
+    images: int
+    versions: int
+    nodes: int
+    golden_bytes: int
+
+
+class OpenedImage(Protocol):
+    """What the catalog needs of an opened disk."""
+
+    size_bytes: int
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        ...
+
+
+class Formats(Protocol):
+    """The image formats, as goldherd.hooks.Hooks offers them: the catalog itself knows none."""
+
+    def probe(self, path: Path) -> str:
+        """The format of a file."""
+        ...
+
+    def open(self, url: str, mode: str, opener: Any) -> OpenedImage:
+        """Opens "format:path"."""
+        ...
+
+    def create(self, url: str, size_bytes: int, parent: Path | None) -> object:
+        """Makes a new image, whole or not at all."""
+        ...

@@ -1,0 +1,38 @@
+"""Nodes, the diskless machines: a plain, frozen record without secrets. Times are UTC in ISO 8601."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+Policy = Literal["keep", "reset"]
+POLICIES: Final = ("keep", "reset")
+ANY_INITIATOR: Final = "any"
+"""The initiator that stands for all of them: whoever asks is admitted."""
+ANYBODY: Final = f"initiator:{ANY_INITIATOR}"
+"""The rule that says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One diskless machine."""
+
+    name: str
+    macs: tuple[str, ...]
+    rules: tuple[str, ...]
+    """Its access rules as text, `kind:value`; one that fits admits."""
+    image: str
+    version: int | None
+    """What its next login gets; None while the image has no active version."""
+    pinned: bool
+    """Whether the version was chosen by number; otherwise the node follows the active one."""
+    policy: Policy
+    chap_user: str | None
+    overlay: Path | None
+    created_at: str
+    seen_at: str | None
+    seen_address: str | None
+
+    @property
+    def initiators(self) -> tuple[str, ...]:
+        """The initiators that it admits by name, `any` among them if it admits all."""
+        return tuple(rule.removeprefix("initiator:") for rule in self.rules if rule.startswith("initiator:"))

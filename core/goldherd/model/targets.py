@@ -1,0 +1,94 @@
+"""What a target is, told by whoever configures it: the catalog (`serve`) or the command line (`export`).
+
+These records cross the border between configuration and the server; they know neither of the two.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from goldherd.model.access import Peer, Rule, admits, difference
+
+
+@dataclass(frozen=True, slots=True)
+class ChapCredentials:
+    """CHAP names and secrets of one target (RFC 1994, RFC 7143 12.1.3); repr never shows a secret."""
+
+    user: str
+    secret: bytes = field(repr=False)
+    mutual_user: str | None = None
+    mutual_secret: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LunConfig:
+    """One logical unit: which file, opened how, shown how.
+
+    `parent` set means: `path` is a differencing child (made when absent if `create` is set) over this sealed
+    parent. `sealed` means the file itself is a golden image: read-only, through the golden cache.
+    """
+
+    lun: int
+    path: Path
+    format: str | None = None
+    parent: Path | None = None
+    parent_format: str | None = None
+    create: bool = False
+    sealed: bool = False
+    read_only: bool = False
+    removable: bool = False
+    thin: bool = True
+    block_size: int = 512
+    physical_block_size: int = 512
+    identity: str = ""
+    """What serial number and NAA id are made from; stable over restarts. Empty: target name and LUN."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetConfig:
+    """One target: its name, who may log in, how it must prove itself, and its logical units."""
+
+    name: str
+    luns: tuple[LunConfig, ...]
+    alias: str = ""
+    access: frozenset[Rule] | None = None
+    """Who may log in and see it: whoever one of these rules fits; None for anybody."""
+    credentials: ChapCredentials | None = None
+    node: str | None = None
+    policy: Literal["keep", "reset"] = "keep"
+
+    def admits(self, peer: Peer) -> bool:
+        """Whether the access rules let that peer in. UnresolvedError when a DNS name must be looked up first."""
+        return self.access is None or admits(self.access, peer)
+
+    def difference(self, peer: Peer) -> str:
+        """What of a peer that is not admitted differs from what would be, for the log."""
+        return difference(self.access or (), peer)
+
+
+class Directory(Protocol):
+    """Where the server asks for targets: at each login and discovery, so that changes need no restart.
+
+    Calls are quick (a few ms at most) and happen on the control thread.
+    """
+
+    def find(self, target: str) -> TargetConfig | None:
+        """The target of that (normalised) name, or None."""
+        ...
+
+    def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
+        """All targets that admit this peer, in name order. UnresolvedError when DNS names must be looked up first."""
+        ...
+
+    def dns_names(self) -> Collection[str]:
+        """All DNS names in access rules: a discovery session needs their addresses."""
+        ...
+
+    def discovery_credentials(self) -> ChapCredentials | None:
+        """What a discovery session must prove; None when discovery is open."""
+        ...
+
+    def node_seen(self, target: str, initiator: str, address: str) -> None:
+        """Told at every successful normal login, for `node list`; failures are the directory's own affair."""
+        ...

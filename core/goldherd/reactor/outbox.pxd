@@ -1,6 +1,0 @@
-"""The control plane's letter box, as compiled code sees it."""
-
-from goldherd.reactor.mailbox cimport Mailbox
-
-cdef class Outbox:
-    cdef Mailbox box

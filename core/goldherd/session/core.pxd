@@ -1,0 +1,120 @@
+"""The state of one reactor, and the steps that input.pyx, tasks.pyx and output.pyx take on it.
+
+No function here or there touches a socket: turn.pyx asks `send_some` and `receive_some` of its driver, which are
+system calls in epoll.pyx and plain memory in feed.pyx. Everything runs on one thread; other threads reach it by letters.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from posix.uio cimport iovec
+
+from goldherd.block.pool cimport Job, Listener
+from goldherd.native.limits cimport RECEIVE_BYTES
+from goldherd.session.batch cimport Batch
+from goldherd.session.messages cimport Letter, Mailbox
+from goldherd.session.state cimport Connection, Session, Task
+
+cdef enum:
+    NOBODY = 0xFFFFFFFF     # no connection, no task; any connection of a session
+
+cdef enum CloseReason:
+    CLOSE_PEER = 1          # end of stream or a socket error
+    CLOSE_LOGOUT = 2        # after the Logout Response, or because the control plane said so
+    CLOSE_PROTOCOL = 3      # the peer broke the protocol
+    CLOSE_DIGEST = 4        # header digest error: the stream can't be trusted
+    CLOSE_SILENT = 5        # a ping was not answered by somebody who answered before
+    CLOSE_STUCK = 6         # took no byte for SEND_STUCK_SECONDS
+    CLOSE_MEMORY = 7        # out of memory
+    CLOSE_GAP = 8           # a command that another connection should have brought never came
+    CLOSE_ALONE = 9         # this connection only, because the control plane said so: its session goes on
+
+cdef enum PduFlag:
+    PDU_TAKES_STAT_SN = 1   # the PDU uses up a StatSN
+    PDU_CLOSES = 2          # the session ends when it has been sent
+    PDU_CLOSES_ALONE = 4    # the connection ends when it has been sent; the session with its last one
+
+cdef enum AbortScope:
+    ABORT_ONE = 1           # the task with this tag of this session
+    ABORT_NEXUS = 2         # all tasks of this session on the unit (NULL: on all units)
+    ABORT_UNIT = 3          # all tasks of all sessions on the unit
+
+cdef enum:
+    # what the driver's two functions say besides a number of bytes
+    WIRE_OVER = -1          # end of the stream, or an error
+    WIRE_LATER = -2         # nothing to receive now
+
+cdef struct Core
+
+# Bytes taken of the iovec, 0 when the peer takes no more for now, or WIRE_OVER.
+ctypedef ssize_t (*SendSome)(Core* core, Connection* connection, iovec* iov, int count) noexcept nogil
+# Bytes put into the iovec, or WIRE_LATER, or WIRE_OVER.
+ctypedef ssize_t (*ReceiveSome)(Core* core, Connection* connection, iovec* iov, int count) noexcept nogil
+
+cdef struct Counters:
+    uint64_t commands
+    uint64_t reads
+    uint64_t writes
+    uint64_t read_bytes
+    uint64_t write_bytes
+    uint64_t receives
+    uint64_t sends
+    uint64_t bounced        # commands that went to Python
+    uint64_t parked         # reads that waited for a fetch
+    uint64_t jobs           # given to the pools
+    uint64_t rejects
+    uint64_t stalls         # connections that had to wait for a command of another one
+    uint64_t dropped        # PDUs outside the window, Data-Out of tasks that are gone
+    uint64_t digest_errors
+    uint64_t busy           # TASK SET FULL
+
+cdef struct Core:
+    Batch* batch
+    uint8_t* receive        # INPUT_BYTES: one receive behind the longest PDU that is collected before it is looked at
+    uint8_t* scratch        # where data goes that nobody wants
+    const char* zeros       # EMIT_BYTES_MAX of them
+    Connection* running_first   # have something to do now
+    Connection* running_last
+    uint32_t running_count
+    Task* parked            # wait for cold data or for a hold to end
+    Task* room_first        # wait for a write buffer
+    Task* room_last
+    uint64_t buffer_bytes   # write buffers in use
+    uint64_t serial         # of the newest task
+    uint64_t now_ms         # at the start of this turn of the loop
+    uint64_t ping_ms        # silence after which a NOP-In is sent
+    uint64_t silence_ms     # silence after which somebody who answered pings before is let go
+    Counters counters
+    # memory
+    Task** slabs
+    uint32_t slab_count
+    Task* free_tasks
+    void** free_buffers     # by power of two
+    uint64_t free_buffer_bytes
+    Session* sessions
+    Connection** connections
+    uint32_t connection_room
+    uint32_t connection_count
+    # neighbours
+    SendSome send_some
+    ReceiveSome receive_some
+    void* driver            # theirs
+    Mailbox inbox
+    Mailbox* outbox
+    Listener listener
+    void* storage           # Pool for disks
+    void* python            # Pool for Python backends
+
+cdef struct TaskJob:
+    Job job
+    Core* core
+    Task* task
+    Letter* letter          # that reports it; made beforehand, so that the report can't fail
+    void* image
+    int operation           # PURPOSE_READ, PURPOSE_WRITE or PURPOSE_FLUSH
+    uint64_t offset
+    uint64_t length
+    char* buffer
+    int result
+
+cdef enum:
+    COLLECT_BYTES_MAX = 48 + 1020 + 4 + 262144 + 4     # header, AHS, data, digests
+    INPUT_BYTES = RECEIVE_BYTES + COLLECT_BYTES_MAX

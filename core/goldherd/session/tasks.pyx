@@ -1,0 +1,381 @@
+"""What a task does next: read, park, store, wait for Data-Out, go to Python, be aborted.
+
+A task is in one place at a time (Phase in session.pxd): a queue, a pool, or Python's hands. While a pool works on
+it nobody frees its memory; when its end comes meanwhile, it is marked and the job's report buries it.
+"""
+
+from libc.errno cimport ENOMEM
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from goldherd.block.image cimport IMAGE_PYTHON, IMAGE_STORE_BLOCKS, Image
+from goldherd.block.pool cimport Job, Pool
+from goldherd.native.limits cimport COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_INLINE_BYTES_MAX
+from goldherd.session.batch cimport roomy
+from goldherd.session.core cimport TaskJob
+from goldherd.session.messages cimport (
+    LETTER_CLOSED, LETTER_COMMAND, LETTER_FAILED, LETTER_JOB, Letter, make_letter, post)
+from goldherd.session.emit cimport (
+    EMIT_COLD, EMIT_DONE, EMIT_FULL, emit_pdu, emit_r2t, emit_read, emit_reply)
+from goldherd.session.ordering cimport stop_stalling
+from goldherd.session.pools cimport (
+    dequeue, enqueue, release_buffer, release_connection, release_task, stop_running, stop_watching, take_buffer,
+    unqueue, watch)
+from goldherd.scsi.unit cimport held, watches_of
+from goldherd.scsi.watch cimport touch
+from goldherd.session.state cimport (
+    PHASE_DATA_OUT, PHASE_PARKED, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_R2T, PHASE_READ,
+    PHASE_REPLY, PHASE_ROOM, PHASE_WRITE, PURPOSE_FLUSH, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE)
+
+
+# --- the send queue ---
+
+cdef void pump(Core* core, Connection* connection) noexcept nogil:
+    cdef Task* task
+    cdef int emitted
+    cdef bint held
+    while connection.send_first != NULL and not connection.closing:
+        task = connection.send_first
+        if task.phase == PHASE_WRITE:
+            dequeue(connection)
+            execute(core, task)
+            continue
+        if not roomy(core.batch):
+            return
+        if task.phase == PHASE_R2T:
+            dequeue(connection)
+            emit_r2t(core, connection, task)
+            task.phase = PHASE_DATA_OUT
+            continue
+        if task.phase == PHASE_READ:
+            emitted = emit_read(core, connection, task)
+        elif task.phase == PHASE_PDU:
+            emitted = emit_pdu(core, connection, task)
+        else:
+            emitted = emit_reply(core, connection, task)
+        if emitted == EMIT_FULL:
+            return
+        dequeue(connection)
+        if emitted == EMIT_DONE:
+            held = task.buffer_bytes != 0
+            release_task(core, task)
+            if held:
+                serve_waiting(core)
+        else:
+            wait_for_data(core, task, emitted)
+
+
+cdef void conclude(Core* core, Task* task, int status) noexcept nogil:
+    """Reports a status; whatever was to be moved has been."""
+    task.status = <uint8_t>status
+    task.sense_bytes = 0
+    task.done = task.move
+    if task.purpose != PURPOSE_READ:    # until now it counted Data-Out
+        task.data_sn = 0
+    enqueue(core, task, PHASE_REPLY)
+
+
+# --- reads ---
+
+cdef void wait_for_data(Core* core, Task* task, int emitted) noexcept nogil:
+    if emitted < 0:
+        fail(core, task, -emitted)
+    elif emitted != EMIT_COLD or task.patience >= COLD_PLANS_MAX:
+        start_job(core, task, PURPOSE_READ)
+    elif not task.watching:
+        # The fetch may end between the plan and here, and nobody would wake us: say that we wait, then plan once
+        # more. A fetch that ends after that second plan finds us in the listener's count and rings.
+        watch(core, task)
+        enqueue(core, task, PHASE_READ)
+    else:
+        task.patience += 1
+        core.counters.parked += 1
+        park(core, task)
+
+
+cdef void park(Core* core, Task* task) noexcept nogil:
+    task.phase = PHASE_PARKED
+    task.next = core.parked
+    core.parked = task
+
+
+cdef void unpark(Core* core) noexcept nogil:
+    cdef Task* task = core.parked
+    cdef Task* following
+    core.parked = NULL
+    while task != NULL:
+        following = task.next
+        enqueue(core, task, PHASE_READ if task.purpose == PURPOSE_READ else PHASE_WRITE)
+        task = following
+
+
+# --- writes ---
+
+cdef bint find_room(Core* core, Task* task, uint32_t length) noexcept nogil:
+    if length == 0:
+        length = 1
+    task.buffer = take_buffer(core, task.connection.session, length)
+    if task.buffer == NULL:
+        return False
+    task.buffer_bytes = length
+    return True
+
+
+cdef void wait_for_room(Core* core, Task* task) noexcept nogil:
+    task.phase = PHASE_ROOM
+    task.next = NULL
+    if core.room_last != NULL:
+        core.room_last.next = task
+    else:
+        core.room_first = task
+    core.room_last = task
+
+
+cdef void serve_waiting(Core* core) noexcept nogil:
+    """Buffers were given back: the longest waiting writes whose session may have one get their R2T."""
+    cdef Task* task = core.room_first
+    cdef Task* following
+    while task != NULL and core.buffer_bytes < WRITE_BUFFER_BYTES_MAX:
+        following = task.next
+        if not find_room(core, task, task.chunk):
+            task = following
+            continue
+        unqueue(core, task)
+        ask_for_data(core, task)
+        task = following
+
+
+cdef void ask_for_data(Core* core, Task* task) noexcept nogil:
+    """An R2T for what the chunk still lacks."""
+    if task.buffer == NULL and not find_room(core, task, task.chunk):
+        wait_for_room(core, task)
+        return
+    task.allowed = task.chunk - task.received
+    if task.allowed > task.connection.max_burst:    # parameter data is collected over several R2Ts
+        task.allowed = task.connection.max_burst
+    task.data_sn = 0
+    task.unsolicited = False
+    enqueue(core, task, PHASE_R2T)
+
+
+cdef void data_arrived(Core* core, Task* task, uint32_t length, bint final) noexcept nogil:
+    task.received += length
+    task.allowed -= length if length <= task.allowed else task.allowed
+    if not final and task.allowed:
+        return                              # more of this burst will come
+    if task.received < task.chunk:
+        ask_for_data(core, task)
+    elif task.purpose == PURPOSE_PYTHON:
+        bounce(core, task)
+    else:
+        execute(core, task)
+
+
+cdef void execute(Core* core, Task* task) noexcept nogil:
+    cdef int result
+    if held(task.nexus.unit):            # an exclusive command runs: wait for its end
+        park(core, task)
+        return
+    if task.chunk == 0:
+        stored(core, task)
+        return
+    # Here, not in the pool: the list of watches is good for this step only.
+    touch(watches_of(task.nexus.unit), task.offset + task.done, task.chunk)
+    if task.nexus.unit.image_flags & IMAGE_STORE_BLOCKS or task.chunk > WRITE_INLINE_BYTES_MAX:
+        start_job(core, task, PURPOSE_WRITE)
+        return
+    result = (<Image>task.nexus.unit.image).store(task.offset + task.done, task.chunk, task.buffer)
+    job_done(core, task, PURPOSE_WRITE, result)
+
+
+cdef void stored(Core* core, Task* task) noexcept nogil:
+    """A chunk is written: the next one, or the end."""
+    cdef uint64_t rest
+    task.done += task.chunk
+    core.counters.write_bytes += task.chunk
+    task.connection.write_bytes += task.chunk
+    rest = task.move - task.done
+    if rest:
+        task.received = 0
+        if rest < task.chunk:
+            task.chunk = <uint32_t>rest
+        ask_for_data(core, task)
+        return
+    give_back(core, task)
+    if task.fua:
+        start_job(core, task, PURPOSE_FLUSH)
+    else:
+        conclude(core, task, 0)
+    serve_waiting(core)
+
+
+cdef void give_back(Core* core, Task* task) noexcept nogil:
+    """The write buffer is free again; the rest of a PDU that was going into it goes nowhere."""
+    if task.connection.sink_task == task:
+        task.connection.sink_task = NULL
+        task.connection.sink = NULL
+    if task.buffer_bytes:
+        release_buffer(core, task.connection.session, task.buffer, task.buffer_bytes)
+    task.buffer = NULL
+    task.buffer_bytes = 0
+
+
+# --- other threads ---
+
+cdef void run_job(Job* job) noexcept nogil:
+    cdef TaskJob* work = <TaskJob*>job
+    cdef Core* core = work.core
+    if work.operation == PURPOSE_READ:
+        work.result = (<Image>work.image).load(work.offset, work.length, work.buffer)
+    elif work.operation == PURPOSE_WRITE:
+        work.result = (<Image>work.image).store(work.offset, work.length, work.buffer)
+    else:
+        work.result = (<Image>work.image).persist()
+    post(&core.inbox, work.letter)
+
+
+cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
+    cdef TaskJob* work
+    cdef uint64_t length
+    cdef void* pool = core.python if task.nexus.unit.image_flags & IMAGE_PYTHON else core.storage
+    stop_watching(core, task)
+    if operation == PURPOSE_READ:
+        length = task.move - task.done
+        length = (length + 511) & ~<uint64_t>511
+        if length > EMIT_BYTES_MAX:
+            length = EMIT_BYTES_MAX
+        if task.owned == NULL:
+            task.owned = malloc(EMIT_BYTES_MAX if task.move - task.done > length else length)
+            if task.owned == NULL:
+                fail(core, task, ENOMEM)
+                return
+        task.buffer = <char*>task.owned
+        task.chunk = <uint32_t>length
+        task.received = 0
+    work = <TaskJob*>malloc(sizeof(TaskJob))
+    if work == NULL:
+        fail(core, task, ENOMEM)
+        return
+    work.letter = make_letter(LETTER_JOB, 0)
+    if work.letter == NULL:
+        free(work)
+        fail(core, task, ENOMEM)
+        return
+    work.letter.place = work
+    work.job.run = run_job
+    work.core = core
+    work.task = task
+    work.image = task.nexus.unit.image
+    work.operation = operation
+    work.offset = task.offset + task.done
+    work.length = task.chunk
+    work.buffer = task.buffer
+    task.phase = PHASE_POOL
+    task.connection.jobs += 1
+    core.counters.jobs += 1
+    (<Pool>pool).submit(&work.job)
+
+
+cdef void job_done(Core* core, Task* task, int operation, int result) noexcept nogil:
+    if result < 0:
+        fail(core, task, -result)
+    elif operation == PURPOSE_READ:
+        task.loaded = True
+        task.patience = 0
+        enqueue(core, task, PHASE_READ)
+    elif operation == PURPOSE_WRITE:
+        stored(core, task)
+    else:
+        conclude(core, task, 0)
+
+
+cdef void bounce(Core* core, Task* task) noexcept nogil:
+    cdef uint32_t length = task.received
+    cdef Letter* letter = make_letter(LETTER_COMMAND, length)
+    core.counters.bounced += 1
+    if letter == NULL:
+        conclude(core, task, 0x28)          # TASK SET FULL: try again later
+        return
+    if length:
+        memcpy(letter.payload, task.buffer, length)
+    send_letter(core, task, letter)         # the buffer stays counted: it stands for the copy that Python holds
+
+
+cdef void fail(Core* core, Task* task, int error) noexcept nogil:
+    """I/O of a task failed, or its Data-Out is not what was asked for: Python words the sense data.
+
+    A task of a LUN that isn't there has no unit to word it; Python executes it as it is and says so.
+    """
+    cdef Letter* letter = make_letter(LETTER_FAILED, 0)
+    if letter == NULL:
+        conclude(core, task, 0x08)          # BUSY
+        return
+    letter.status = task.purpose
+    letter.value = <uint32_t>error
+    give_back(core, task)
+    serve_waiting(core)
+    send_letter(core, task, letter)
+
+
+cdef void send_letter(Core* core, Task* task, Letter* letter) noexcept nogil:
+    """To the control plane; the task waits in Python's hands until a reply comes, which must always come."""
+    letter.link = task.connection.link
+    letter.token = task.connection.session.token
+    letter.tag = task.tag
+    letter.itt = task.itt
+    letter.number = task.nexus.number if task.nexus != NULL else <uint32_t>0xFFFFFFFF
+    if letter.kind == LETTER_COMMAND:
+        letter.value = task.expected
+    letter.serial = task.serial
+    memcpy(letter.lun, task.lun, 8)
+    memcpy(letter.cdb, task.cdb, 16)
+    stop_watching(core, task)
+    task.phase = PHASE_PYTHON
+    post(core.outbox, letter)
+
+
+# --- the end of tasks and connections ---
+
+cdef void abort_task(Core* core, Task* task) noexcept nogil:
+    """Ends a task without a response; one that another thread works on is only marked."""
+    if task.phase == PHASE_POOL or task.phase == PHASE_PYTHON:
+        task.aborted = True
+        return
+    unqueue(core, task)
+    release_task(core, task)
+    serve_waiting(core)
+
+
+cdef void end_connection(Core* core, Connection* connection, int reason) noexcept nogil:
+    cdef Task* task = connection.session.newest
+    cdef Task* older
+    connection.closed = True
+    connection.reason = reason
+    stop_running(core, connection)
+    stop_stalling(connection)
+    while task != NULL:
+        older = task.older
+        if task.connection == connection:
+            if task.phase == PHASE_POOL:
+                task.aborted = True         # its job reports to job_over, which buries it
+            else:
+                unqueue(core, task)
+                release_task(core, task)
+        task = older
+    connection.send_first = connection.send_last = NULL
+    serve_waiting(core)
+    if connection.jobs == 0:
+        report_closed(core, connection)
+
+
+cdef void report_closed(Core* core, Connection* connection) noexcept nogil:
+    """Nothing of the connection is in use any more: Python may let go of units and images."""
+    cdef Letter* letter = make_letter(LETTER_CLOSED, 0)
+    if letter != NULL:                      # without memory for it the session stays known, which is harmless
+        letter.token = connection.session.token
+        letter.link = connection.link
+        letter.last = connection.session.connections == 1
+        letter.value = <uint32_t>connection.reason
+        post(core.outbox, letter)
+    release_connection(core, connection)

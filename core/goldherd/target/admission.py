@@ -1,0 +1,279 @@
+"""Lets finished logins in: opens the target's disks, makes the session or joins it, and gives the socket to a reactor.
+
+Theory of operation. For one target this happens one login at a time, under the target's lock. Whatever a new session
+or connection replaces ends first, and completely: a write of the old one that is still on its way to the disk must not
+land behind one of the new one (RFC 7143 6.3.5). When that takes too long, because the disk hangs, the new login is
+refused and its initiator tries again; only reads may be left behind, since they reach nobody.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from goldherd import limits
+from goldherd.errors import ProtocolError
+from goldherd.hooks import Hooks
+from goldherd.model.access import Peer, peer_address
+from goldherd.model.parameters import Parameters
+from goldherd.model.portals import Portal, announced
+from goldherd.model.targets import Directory, TargetConfig
+from goldherd.negotiation.discovery import send_targets
+from goldherd.negotiation.host import LoginResult
+from goldherd.negotiation.states import SessionAction, Status
+from goldherd.negotiation.text_exchange import TextExchange
+from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.unit import HotNexus
+from goldherd.target.drains import Fences
+from goldherd.target.logins import Arrival
+from goldherd.target.open_targets import LiveTarget, LiveTargets
+from goldherd.target.resolver import NetworkFacts
+from goldherd.target.sessions import LOADER_ISID, Link, Path, Session, Sessions
+
+log = structlog.get_logger("goldherd.target")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What it needs of the server.
+
+    Args:
+        facts: what discovery may know of the network without asking it.
+        login_seconds: how long a login waits for its target.
+        announced: the portals that discovery tells of.
+        take_apart: ends a session that never began, and says why.
+    """
+
+    directory: Directory
+    targets: LiveTargets
+    sessions: Sessions
+    hooks: Hooks
+    fences: Fences
+    facts: NetworkFacts
+    login_seconds: float
+    announced: Callable[[], list[Portal]]
+    take_apart: Callable[[Session, str], None]
+
+    async def admit(self, arrival: Arrival) -> None:
+        """Makes a session of a finished login; ProtocolError or ImageError when its disks can't be had."""
+        login = arrival.login
+        if login.target is None:
+            await self._hand_over(arrival, None)
+            return
+        async with self.targets.held(login.target, self.login_seconds):
+            config = self.directory.find(login.target)
+            if config is None:
+                raise ProtocolError(f"The target {login.target} has gone.", login_status=Status.REMOVED)
+            if login.joins:
+                await self._join(arrival)
+                return
+            await self._end_replaced(login)
+            if login.isid.startswith(LOADER_ISID):
+                await self._begin_boot(config)
+            live = await self.targets.open(config)
+            await self._hand_over(arrival, live)
+        self.directory.node_seen(login.target, login.initiator, login.address)
+
+    async def _join(self, arrival: Arrival) -> None:
+        """One more connection of a session, or one in place of another (RFC 7143 6.3.4).
+
+        Looked up now, as for a new session: what the login met may have changed meanwhile.
+        """
+        login = arrival.login
+        session = self.sessions.find(login.initiator, login.isid, login.target, login.portal_group)
+        if session is None or session.tsih != login.tsih or session.ending:
+            raise _session_gone(login)
+        old = session.link_of(login.cid)
+        if old is None and len(session.links) >= session.max_connections:
+            raise ProtocolError(
+                f"The session {login.tsih} has {len(session.links)} connections already.",
+                login_status=Status.TOO_MANY_CONNECTIONS,
+            )
+        if old is not None:
+            await self._close_replaced(session, old)
+        link = session.add_link(login, self._exchange(arrival))
+        try:
+            await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
+            session.reactor.attach(
+                session.token,
+                arrival.socket.fileno(),
+                login.cmd_sn,
+                login.stat_sn,
+                _joined(session.login.parameters, login.parameters),
+                None,
+                arrival.residual,
+                link.number,
+                old is not None,
+            )
+        except BaseException:
+            session.links.pop(link.number, None)
+            if old is not None:
+                session.end("the connection that was to replace another one ended")
+            raise
+        arrival.socket.detach()  # the reactor's from now on
+        log.info(
+            "a connection was added to a session",
+            target=login.target,
+            initiator=login.initiator,
+            address=login.address,
+            cid=login.cid,
+            connections=len(session.links),
+        )
+
+    async def _close_replaced(self, session: Session, old: Link) -> None:
+        """Connection reinstatement is an implicit logout of the old connection; its session must outlast it."""
+        session.reactor.close_connection(session.token, old.number, keep=True)
+        try:
+            await asyncio.wait_for(old.closed.wait(), limits.CLOSE_SECONDS)
+        except TimeoutError:
+            session.end("a connection of it could not be replaced: its disk hangs")
+            raise ProtocolError(
+                f"An old connection of {session.initiator} does not end: its disk hangs.",
+                login_status=Status.SERVICE_UNAVAILABLE,
+            ) from None
+        if session.closed.is_set():
+            raise _session_gone(session.login)
+
+    async def _end_replaced(self, login: LoginResult) -> None:
+        """Session reinstatement: the old session ends before the new one begins.
+
+        Looked up now, not when the login decided: of two logins at once, the second replaces the first.
+        """
+        old = self.sessions.find(login.initiator, login.isid, login.target, login.portal_group)
+        if old is not None:
+            await self._end(old, "a new session took its place")
+
+    async def _begin_boot(self, config: TargetConfig) -> None:
+        """A boot loader logs in: a node with policy reset gets a fresh disk, any node the version that is active now.
+
+        Only a loader is taken for the beginning of a boot: an operating system that comes back after a network
+        failure must find what it wrote. Sessions of an operating system that are still open then belong to a machine
+        that was reset; if there are only loaders', this one may have lost its connection in the middle of a boot, and
+        goes on with the version it began with.
+        """
+        reset = config.policy == "reset"
+        live = self.targets.get(config.name)
+        if live is not None:
+            outdated = live.config.luns != config.luns and not all(session.by_loader for session in live.sessions)
+            if reset or outdated:
+                await asyncio.gather(*(self._end(session, "its machine boots anew") for session in live.sessions))
+                if not live.idle:  # a command that outlives its session, SANITIZE perhaps
+                    raise ProtocolError(
+                        f"The last boot of {config.name} still has I/O under way: its disk hangs.",
+                        login_status=Status.SERVICE_UNAVAILABLE,
+                    )
+                await self.targets.close(live)
+        if reset:
+            await self.targets.renew(config)
+
+    async def _end(self, session: Session, why: str) -> None:
+        """Ends a session and waits until nothing of it is in use, or at least nothing can reach the disk any more."""
+        session.end(why)
+        try:
+            await asyncio.wait_for(session.closed.wait(), limits.CLOSE_SECONDS)
+        except TimeoutError:
+            if not await self._only_reads(session):
+                raise ProtocolError(
+                    f"An old session of {session.initiator} does not end: its disk hangs.",
+                    login_status=Status.SERVICE_UNAVAILABLE,
+                ) from None
+            session.set_aside = True
+            log.warning("an old session still waits for reads: its disk hangs", target=session.target)
+
+    async def _only_reads(self, session: Session) -> bool:
+        if session.running:
+            return False
+        fence = self.fences.ask(lambda number: session.reactor.fence_writes(number, session.token))
+        try:
+            await asyncio.wait_for(fence, limits.FENCE_SECONDS)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _hand_over(self, arrival: Arrival, live: LiveTarget | None) -> None:
+        login = arrival.login
+        boots = live is not None and self._is_boot(login, live)
+        session = Session(self.sessions.next_token(), login, self.sessions.choose_reactor(), live)
+        link = session.add_link(login, self._exchange(arrival))
+        if live is not None:
+            for lun, unit in live.units.items():
+                nexus = Nexus(unit.unit, login.initiator, login.isid, login.portal_group)
+                path = Path(unit, nexus, HotNexus(unit.hot, lun))
+                nexus.on_flags = path.follow
+                session.paths[lun] = path
+                unit.unit.attach(nexus)
+                path.follow(nexus)
+        self.sessions.add(session)
+        try:
+            await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
+            session.reactor.attach(
+                session.token,
+                arrival.socket.fileno(),
+                login.cmd_sn,
+                login.stat_sn,
+                login.parameters,
+                {lun: path.hot for lun, path in session.paths.items()},
+                arrival.residual,
+                link.number,
+            )
+        except BaseException:
+            self.take_apart(session, "the connection ended during the last response of its login")
+            raise
+        arrival.socket.detach()  # the reactor's from now on
+        if live is not None:
+            log.info(
+                "a session was opened",
+                target=login.target,
+                initiator=login.initiator,
+                address=login.address,
+                isid=login.isid.hex(),
+                node=live.config.node,
+            )
+            self.hooks.session_opened(session)
+            if boots and live.config.node is not None:
+                self.hooks.node_booted(live.config.node, session)
+
+    @staticmethod
+    def _is_boot(login: LoginResult, live: LiveTarget) -> bool:
+        """The first session of a boot that isn't the loader's; one that replaces its own kind is none."""
+        return (
+            not login.isid.startswith(LOADER_ISID)
+            and login.action is SessionAction.NEW
+            and all(session.by_loader for session in live.sessions)
+        )
+
+    def _exchange(self, arrival: Arrival) -> TextExchange:
+        parameters = arrival.login.parameters
+        return TextExchange(self._answer_send_targets(arrival), parameters.max_send_data_segment)
+
+    def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], list[tuple[str, str]] | None]:
+        login = arrival.login
+
+        def visible() -> list[str]:
+            # What a discovery session needs was looked up at its login; that holds for all it asks.
+            peer = Peer(login.initiator, peer_address(login.address), self.facts)
+            return self.hooks.list_targets(login.initiator, login.portal, list(self.directory.visible_to(peer)))
+
+        def answer(value: str) -> list[tuple[str, str]] | None:
+            return send_targets(value, login.target, visible, announced(arrival.portal, self.announced()))
+
+        return answer
+
+
+def _joined(leading: Parameters, own: Parameters) -> Parameters:
+    """What counts on a connection that joins a session: the session's agreement, and what each connection has of its
+    own (RFC 7143 13: digests and MaxRecvDataSegmentLength)."""
+    return replace(
+        leading,
+        header_digest=own.header_digest,
+        data_digest=own.data_digest,
+        max_send_data_segment=own.max_send_data_segment,
+        max_recv_data_segment=own.max_recv_data_segment,
+    )
+
+
+def _session_gone(login: LoginResult) -> ProtocolError:
+    return ProtocolError(
+        f"The session {login.tsih} of {login.initiator} has ended.", login_status=Status.SESSION_DOES_NOT_EXIST
+    )

@@ -1,0 +1,147 @@
+"""Opens the disks of targets: files by their plugins, sealed parents once for everybody through the golden cache.
+
+All calls may sleep in a disk: make them on a thread that may. Knows no session.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from goldherd import limits
+from goldherd.block.golden import GoldenCache, GoldenImage
+from goldherd.block.image import Image
+from goldherd.errors import ImageError
+from goldherd.hooks import Hooks
+from goldherd.model.targets import LunConfig
+
+log = structlog.get_logger("goldherd.disks")
+
+FileId = tuple[int, int]
+
+
+class Seal(Protocol):
+    """What is known of a sealed file."""
+
+    @property
+    def parent(self) -> Path | None:
+        """The sealed file it is based on."""
+        ...
+
+
+class Seals(Protocol):
+    """Who knows whether a golden file is still what was sealed."""
+
+    def sealed(self, path: Path) -> Seal:
+        """The record of a sealed file, found unchanged; ImageError when it was changed or isn't sealed."""
+        ...
+
+
+class Disks:
+    """All open disks of a server.
+
+    Args:
+        hooks: the plugins.
+        cache: where sealed parents live.
+        seals: who checks them; None on the command line, where nothing is catalogued.
+    """
+
+    def __init__(self, hooks: Hooks, cache: GoldenCache, seals: Seals | None = None) -> None:
+        self._hooks = hooks
+        self._cache = cache
+        self._seals = seals
+        self._lock = threading.Lock()
+        self._goldens: dict[FileId, GoldenImage] = {}
+
+    def open(self, config: LunConfig) -> Image:
+        """The disk of a LUN; ImageError with one sentence when it can't be had."""
+        if config.parent is not None:
+            return self._open_child(config, config.parent)
+        if config.sealed:
+            return self.golden(config.path, config.format)
+        form = config.format or self._hooks.probe(config.path)
+        return self._hooks.open(f"{form}:{config.path}", "r" if config.read_only else "rw", Opening(self, None))
+
+    def _open_child(self, config: LunConfig, parent: Path) -> Image:
+        form = config.format or "vhd"
+        golden = self.golden(parent, config.parent_format)
+        if config.create and not config.path.exists():
+            self._hooks.create(f"{form}:{config.path}", golden.size_bytes, parent)
+            log.info("a new disk was made", path=str(config.path), parent=str(parent))
+        return self._hooks.open(
+            f"{form}:{config.path}", "r" if config.read_only else "rw", Opening(self, parent, (file_id(config.path),))
+        )
+
+    def golden(self, path: Path, form: str | None, below: Sequence[FileId] = ()) -> GoldenImage:
+        """The sealed image in a file, opened once for everybody.
+
+        Args:
+            path: the file.
+            form: its format; None to find out.
+            below: the files that led here, to see a loop.
+        """
+        parent = self._seals.sealed(path).parent if self._seals is not None else None
+        identity = file_id(path)
+        if identity in below:
+            raise ImageError(
+                f"{path} is its own ancestor: the chain of parents runs in a circle. Restore the right parent.",
+                path=str(path),
+            )
+        if len(below) > limits.CHAIN_DEPTH_MAX:
+            raise ImageError(
+                f"{path} is the {len(below)}th parent in its chain; {limits.CHAIN_DEPTH_MAX} are the limit. Merge "
+                "some of them.",
+                path=str(path),
+            )
+        with self._lock:
+            known = self._goldens.get(identity)
+        if known is not None:
+            return known
+        url = f"{form or self._hooks.probe(path)}:{path}"
+        image = self._cache.adopt(self._hooks.open(url, "r", Opening(self, parent, (*below, identity))))
+        with self._lock:
+            first = self._goldens.setdefault(identity, image)
+        if first is not image:  # somebody else opened it in the same moment
+            image.close()
+        return first
+
+    @staticmethod
+    def is_shared(image: Image) -> bool:
+        """Whether the image is a sealed one that others read too, so that no single user may close it."""
+        return isinstance(image, GoldenImage)
+
+    def close(self) -> None:
+        """Lets go of all sealed parents; nobody may read them any more."""
+        for image in reversed(self._goldens.values()):  # children before their parents
+            image.close()
+        self._goldens.clear()
+
+
+@dataclass
+class Opening:
+    """What a plugin may ask while it opens one image (hookspecs.Opener)."""
+
+    disks: Disks
+    parent: Path | None
+    below: tuple[FileId, ...] = ()
+    search: Sequence[Path] = field(default=())
+    chs_size: bool = False
+    longer_child: bool = False
+
+    def open_parent(self, path: Path, format_name: str) -> Image:
+        """The sealed image at path, for reading only."""
+        return self.disks.golden(path, format_name, self.below)
+
+
+def file_id(path: Path) -> FileId:
+    """Which file a path means: device and inode, so that two names of one file are one."""
+    try:
+        found = path.stat()
+    except OSError as failure:
+        raise ImageError(
+            f"Could not open {path}: {failure.strerror}. Check that the file is there and may be read.", path=str(path)
+        ) from None
+    return found.st_dev, found.st_ino

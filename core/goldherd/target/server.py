@@ -1,0 +1,404 @@
+"""A server: portals, sessions, targets and reactors, held together.
+
+The way of a connection: logins.py accepts it and leads its login; admission.py opens the target's disks, makes the
+session and gives the socket to a reactor; commands.py and requests.py answer what the reactor hands back; when the
+connection ends, `_take_apart` takes the session apart.
+"""
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path as FolderPath
+from typing import Any, Final
+
+import structlog
+
+from goldherd import limits
+from goldherd.block.golden import GoldenCache
+from goldherd.errors import LoginRedirectError
+from goldherd.hooks import Hooks
+from goldherd.model.access import Peer, UnresolvedError, peer_address
+from goldherd.model.portals import Portal
+from goldherd.model.targets import Directory, TargetConfig
+from goldherd.negotiation.host import Exchange, LoginPolicy
+from goldherd.reactor.epoll import Reactor
+from goldherd.reactor.events_out import (
+    ClosedLetter,
+    CommandLetter,
+    DoneLetter,
+    FailedLetter,
+    NumberedLetter,
+    Outbox,
+    RequestLetter,
+)
+from goldherd.settings import ServerSettings
+from goldherd.target.admission import Admission
+from goldherd.target.disks import Disks, Seals
+from goldherd.target.drains import Fences
+from goldherd.target.login_throttle import Doorkeeper
+from goldherd.target.logins import Portals
+from goldherd.target.open_targets import LiveTargets
+from goldherd.target.requests import TAKES_STAT_SN, Requests
+from goldherd.target.resolver import NetworkFacts, Resolver
+from goldherd.target.sessions import Running, Session, Sessions
+from goldherd.target.slow_commands import Commands
+from goldherd.wire import header
+
+log = structlog.get_logger("goldherd.target")
+
+_REASONS: Final = {
+    1: "the peer closed the connection",
+    2: "logout",
+    3: "the peer broke the protocol",
+    4: "a header digest was wrong",
+    5: "the peer did not answer a ping",
+    6: "the peer took no data",
+    7: "out of memory",
+    8: "a command that another connection should have brought never came",
+    9: "logout",
+}
+"""CloseReason of session/core.pxd, for logs and hooks."""
+_REQUEST_LOGOUT: Final = 1
+"""Async event: the target asks for a logout within Parameter3 seconds (RFC 7143 11.9.1)."""
+
+
+class Server:
+    """One running server. Make it, `await start()`, and `await stop()` in the end.
+
+    Args:
+        directory: what the targets are.
+        settings: addresses, threads, cache, times.
+        hooks: the plugins.
+        seals: who checks sealed parents; None when nothing is catalogued.
+        state: the folder in which persistent reservations survive a restart; None: they don't.
+        reset: throws a node's overlay away; called on a thread.
+        linger_seconds: how long a target stays open without a session; None: always.
+        make_reactor: makes a reactor of a number and the outbox; a simulation has its own.
+        clock: seconds that only go on.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        settings: ServerSettings,
+        hooks: Hooks,
+        *,
+        seals: Seals | None = None,
+        state: FolderPath | None = None,
+        reset: Callable[[TargetConfig], None] | None = None,
+        linger_seconds: float | None = limits.LINGER_SECONDS,
+        make_reactor: Callable[[int, Outbox], Reactor] = Reactor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.hooks = hooks
+        self.cache = GoldenCache(settings.cache)
+        self.portals: list[Portal] = []
+        self._outbox = Outbox()
+        self._reactors = [make_reactor(number, self._outbox) for number in range(max(settings.reactors, 1))]
+        for reactor in self._reactors:
+            reactor.pace(settings.ping_seconds, settings.ping_timeout_seconds)
+        self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
+        self._disks = Disks(hooks, self.cache, seals)
+        groups = [address.tag for address in settings.listen]
+        self.targets = LiveTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
+        self.sessions = Sessions(self._reactors)
+        self._fences = Fences(self._reactors)
+        self._commands = Commands(self._fences, self._executor)
+        self._requests = Requests(self._fences, self._end_reset)
+        doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
+        policy = LoginPolicy(
+            connections_max=settings.connections_max,
+            rounds_max=settings.login_rounds,
+            text_bytes_max=settings.login_text_bytes,
+        )
+        self.resolver = Resolver(clock)
+        self._facts = NetworkFacts(self.resolver.addresses_of)
+        admission = Admission(
+            directory,
+            self.targets,
+            self.sessions,
+            hooks,
+            self._fences,
+            NetworkFacts(self.resolver.last_known),
+            settings.login_seconds,
+            lambda: self._logins.announced,
+            self._take_apart,
+        )
+        self._logins: Portals = Portals(
+            self, admission.admit, self._numbers, self.resolver.resolve, settings.login_seconds, doorkeeper, policy
+        )
+        self._timers: list[asyncio.Task[None]] = []
+        self._ending: set[asyncio.Task[None]] = set()
+        self._hurried = asyncio.Event()
+
+    # --- life ---
+
+    async def start(self) -> list[Portal]:
+        """Listens; returns the portals with their real ports. SettingsError when an address can't be had."""
+        _allow_many_files()
+        self.portals = await self._logins.open(self.settings.listen)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._outbox.fileno(), self._read_letters)
+        if self.settings.reactors:
+            for reactor in self._reactors:
+                reactor.start()
+        else:
+            self._step_on_loop(self._reactors[0])
+        self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, self.targets.flush)))
+        log.info("serving", portals=[str(portal) for portal in self.portals], reactors=self.settings.reactors)
+        return self.portals
+
+    def _step_on_loop(self, reactor: Reactor) -> None:
+        """reactors=0: the same core, stepped whenever its epoll descriptor is readable."""
+        loop = asyncio.get_running_loop()
+
+        def step() -> None:
+            if reactor.step_once():
+                loop.call_soon(step)
+
+        async def tick() -> None:
+            step()
+
+        loop.add_reader(reactor.descriptor, step)
+        self._timers.append(loop.create_task(self._every(1.0, tick)))
+
+    @staticmethod
+    async def _every(seconds: float, work: Callable[[], Any]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception:
+                log.exception("a timer failed")
+
+    async def stop(self) -> None:
+        """Accepts nobody, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
+        await self._logins.close()
+        asked = [session for session in self.sessions if session.live is not None and not session.by_loader]
+        for session in asked:
+            self._ask_to_leave(session)
+        await self._wait_for_logouts(asked)
+        for session in self.sessions:
+            session.end("the server stopped")
+        await self._wait_for(list(self.sessions), limits.CLOSE_SECONDS)
+        for timer in self._timers:
+            timer.cancel()
+        await self.targets.close_all()
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._outbox.fileno())
+        if self.settings.reactors:
+            for reactor in self._reactors:
+                await loop.run_in_executor(self._executor, reactor.stop)
+        else:
+            loop.remove_reader(self._reactors[0].descriptor)
+        await loop.run_in_executor(self._executor, self._disks.close)
+        self._executor.shutdown()
+        log.info("stopped")
+
+    def _ask_to_leave(self, session: Session) -> None:
+        seconds = int(self.settings.shutdown_seconds)
+        message = header.pdu(header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds))
+        for link in session.links:  # "on the same connection as the one being requested to be logged out"
+            session.reactor.send_pdu(session.token, message, TAKES_STAT_SN, link=link)
+
+    def hurry(self) -> None:
+        """Clients need not be waited for any more."""
+        self._hurried.set()
+
+    async def _wait_for_logouts(self, sessions: Sequence[Session]) -> None:
+        """Until they have ended, the time is over, or somebody is in a hurry."""
+        ends = asyncio.ensure_future(self._wait_for(sessions, self.settings.shutdown_seconds))
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        await asyncio.wait((ends, hurried), return_when=asyncio.FIRST_COMPLETED)
+        for future in (ends, hurried):
+            future.cancel()
+
+    @staticmethod
+    async def _wait_for(sessions: Sequence[Session], seconds: float) -> None:
+        waiting = [asyncio.ensure_future(session.closed.wait()) for session in sessions]
+        try:
+            if waiting:
+                await asyncio.wait(waiting, timeout=seconds)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    # --- what logins ask (session.host.LoginHost) ---
+
+    def find_target(self, target: str) -> TargetConfig | None:
+        """The target of that name."""
+        return self.directory.find(target)
+
+    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+        """Asks the plugins whether the login is to go elsewhere."""
+        elsewhere = self.hooks.redirect_login(initiator, target, portal)
+        if elsewhere is not None:
+            raise LoginRedirectError(
+                f"A plugin sends {initiator} to {elsewhere.address}.",
+                address=elsewhere.address,
+                permanent=elsewhere.permanent,
+            )
+
+    def peer(self, initiator: str, address: str) -> Peer:
+        """Who that is, for access rules."""
+        return Peer(initiator, peer_address(address), self._facts)
+
+    def _check_names(self, names: Collection[str]) -> None:
+        """UnresolvedError unless all of them were looked up lately."""
+        missing = []
+        for name in names:
+            try:
+                self.resolver.addresses_of(name)
+            except UnresolvedError:
+                missing.append(name)
+        if missing:
+            raise UnresolvedError(missing)
+
+    def start_login(self, initiator: str, target: str | None) -> Exchange | None:
+        """How it must prove itself."""
+        if target is None:
+            self._check_names(self.directory.dns_names())
+            credentials = self.directory.discovery_credentials()
+        else:
+            config = self.directory.find(target)
+            credentials = config.credentials if config is not None else None
+        return self.hooks.start_login(initiator, target, credentials)
+
+    def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
+        """The handle of a live session of the same initiator port and target port."""
+        session = self.sessions.find(initiator, isid, target, portal_group)
+        return session.tsih if session is not None else None
+
+    def connections(self, tsih: int) -> Collection[int]:
+        """The connections of a session."""
+        session = self.sessions.of_handle(tsih)
+        return () if session is None else [link.cid for link in session.links.values()]
+
+    def max_connections(self, tsih: int) -> int:
+        """How many it may have."""
+        session = self.sessions.of_handle(tsih)
+        return 1 if session is None else session.max_connections
+
+    def allocate_tsih(self) -> int:
+        """A handle for a new session."""
+        return self.sessions.allocate_handle()
+
+    async def _numbers(self, tsih: int) -> tuple[int, int] | None:
+        """Where the numbering of a session stands."""
+        session = self.sessions.of_handle(tsih)
+        return None if session is None else await self._fences.numbers(session.reactor, session.token)
+
+    # --- what reactors say ---
+
+    def _read_letters(self) -> None:
+        for letter in self._outbox.collect():
+            try:
+                self._act(letter)
+            except Exception:
+                log.exception("a letter of a reactor could not be answered", letter=type(letter).__name__)
+                session = self.sessions.get(getattr(letter, "token", 0))
+                if session is not None:  # a new session is better than an answer that never comes
+                    session.end("a request of it could not be answered")
+
+    def _act(self, letter: object) -> None:
+        if isinstance(letter, DoneLetter):
+            self._fences.done(letter.fence, letter.found)
+            return
+        if isinstance(letter, NumberedLetter):
+            self._fences.done(letter.fence, letter.numbers)
+            return
+        assert isinstance(letter, CommandLetter | FailedLetter | RequestLetter | ClosedLetter)
+        session = self.sessions.get(letter.token)
+        if session is None:
+            return
+        if isinstance(letter, CommandLetter):
+            self._commands.command(session, letter)
+        elif isinstance(letter, FailedLetter):
+            self._commands.failed(session, letter)
+        elif isinstance(letter, RequestLetter):
+            self._requests.request(session, letter)
+        elif letter.last:
+            reason = session.ending or _REASONS.get(letter.reason, "unknown")
+            self._when_over(session.running.values(), lambda: self._take_apart(session, reason))
+        else:
+            running = [each for each in session.running.values() if each.link == letter.link]
+            self._when_over(running, lambda: session.remove_link(letter.link))
+
+    def _when_over(self, running: Iterable[Running], then: Callable[[], None]) -> None:
+        """No reactor works for a connection any more; what Python does for it must not outlive it either."""
+        tasks = [each.task for each in running]
+        for each in running:
+            each.abort()
+        if not tasks:
+            then()
+            return
+
+        async def finish() -> None:
+            await asyncio.wait(tasks)
+            then()
+
+        task = asyncio.get_running_loop().create_task(finish())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _take_apart(self, session: Session, reason: str) -> None:
+        """The session is over, and no reactor uses anything of it."""
+        session.detach()
+        for running in session.running.values():  # nobody waits for it, and it may be long
+            running.abort()
+        session.reactor.forget(session.token)
+        self.sessions.remove(session)
+        if session.live is not None:
+            log.info("a session was closed", target=session.target, initiator=session.initiator, reason=reason)
+            self.hooks.session_closed(session, reason)
+            self.targets.release(session.live)
+
+    @staticmethod
+    def _end_reset(sessions: Iterable[Session]) -> None:
+        """TARGET COLD RESET: all sessions of the target end; the sender's ends with its response."""
+        for session in sessions:
+            session.end("another initiator reset the target")
+
+    # --- meters ---
+
+    def status(self) -> dict[str, Any]:
+        """What `goldherd status` shows."""
+        totals: dict[str, int] = {}
+        for reactor in self._reactors:
+            for name, value in reactor.counters().items():
+                totals[name] = totals.get(name, 0) + value
+        return {
+            "pid": os.getpid(),
+            "portals": [str(portal) for portal in self.portals],
+            "reactors": self.settings.reactors,
+            "sessions": [
+                {
+                    "node": session.live.config.node if session.live else None,
+                    "target": session.target or None,
+                    "initiator": session.initiator,
+                    "address": session.address,
+                    "isid": session.isid.hex(),
+                    "connections": len(session.links),
+                    "state": "discovery" if session.live is None else "loader" if session.by_loader else "logged in",
+                }
+                for session in self.sessions
+            ],
+            "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
+            "images": self.cache.describe()["images"],
+            "counters": totals,
+        }
+
+
+def _allow_many_files() -> None:
+    """A descriptor per session and per overlay: as many as the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as failure:
+            log.warning("the limit of open files could not be raised", limit=soft, reason=str(failure))

@@ -1,0 +1,232 @@
+"""The sessions of a server: who is logged in, and the reactors that serve them.
+
+A session has a token, a number that is never used again, by which reactors and control plane speak of it.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from goldherd import limits
+from goldherd.errors import ProtocolError
+from goldherd.negotiation.host import LoginResult
+from goldherd.negotiation.states import Status
+from goldherd.negotiation.text_exchange import TextExchange
+from goldherd.reactor.epoll import Reactor
+from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.unit import HotNexus
+from goldherd.target.open_targets import LiveTarget, LiveUnit
+
+LOADER_ISID: Final = bytes.fromhex("40002723")
+"""How iPXE's ISIDs begin: enterprise number 10019. Its next bytes are new for each connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One LUN of a session: the nexus for Python and the one that reactors read."""
+
+    live: LiveUnit
+    nexus: Nexus
+    hot: HotNexus
+
+    def follow(self, nexus: Nexus) -> None:
+        """The data plane learns what it may not do itself; may be called on any thread."""
+        self.hot.flags = nexus.flags
+
+
+@dataclass(eq=False)
+class Running:
+    """A command that Python carries out."""
+
+    live: LiveUnit
+    task: asyncio.Task[None]
+    link: int
+    """The connection it came on."""
+    aborted: bool = False
+
+    def abort(self) -> None:
+        """It ends at its next step; its reply is swallowed by the reactor."""
+        self.aborted = True
+
+
+@dataclass(eq=False)
+class Link:
+    """One connection of a session."""
+
+    number: int
+    """By which session and reactor tell it from the others; never used again in its session, as a CID may be."""
+    login: LoginResult
+    exchange: TextExchange
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing of it is in use any more, in the reactor or here."""
+
+    @property
+    def cid(self) -> int:
+        """The Connection ID that the initiator gave it."""
+        return self.login.cid
+
+
+@dataclass(eq=False)
+class Session:
+    """One session in full feature phase (hookspecs.SessionRecord)."""
+
+    token: int
+    login: LoginResult
+    """That of its leading connection."""
+    reactor: Reactor
+    live: LiveTarget | None
+    links: dict[int, Link] = field(default_factory=dict)
+    """Its connections by number."""
+    paths: dict[int, Path] = field(default_factory=dict)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: str = ""
+    """Why we ended it, when we did."""
+    set_aside: bool = False
+    """It has only reads under way, of a disk that hangs; another session may take its place already."""
+    threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.SESSION_THREADS_MAX))
+    """Its share of the threads that may sleep: long commands of one session leave some to the others."""
+    running: "dict[int, Running]" = field(default_factory=dict)
+    """Commands that Python carries out now, by Initiator Task Tag as it came."""
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def add_link(self, login: LoginResult, exchange: TextExchange) -> Link:
+        """One more connection."""
+        link = Link(next(self._numbers), login, exchange)
+        self.links[link.number] = link
+        return link
+
+    def link_of(self, cid: int) -> Link | None:
+        """Its connection with that CID."""
+        return next((link for link in self.links.values() if link.cid == cid), None)
+
+    def remove_link(self, number: int) -> None:
+        """A connection has ended, and nothing of it is in use."""
+        link = self.links.pop(number, None)
+        if link is not None:
+            link.closed.set()
+
+    @property
+    def max_connections(self) -> int:
+        """How many connections it may have, as its leading login agreed."""
+        return self.login.parameters.max_connections
+
+    @property
+    def initiator(self) -> str:
+        return self.login.initiator
+
+    @property
+    def target(self) -> str:
+        """The target's name; empty in a discovery session."""
+        return self.login.target or ""
+
+    @property
+    def isid(self) -> bytes:
+        return self.login.isid
+
+    @property
+    def tsih(self) -> int:
+        return self.login.tsih
+
+    @property
+    def address(self) -> str:
+        return self.login.address
+
+    @property
+    def by_loader(self) -> bool:
+        """Whether a boot loader opened it, not an operating system."""
+        return self.isid.startswith(LOADER_ISID)
+
+    def neighbours(self) -> "list[Session]":
+        """All sessions of the same target, this one among them."""
+        return list(self.live.sessions) if self.live is not None else [self]
+
+    def end(self, why: str) -> None:
+        """Drops its connections; their ClosedLetters follow. `why` is for logs and hooks."""
+        self.ending = self.ending or why
+        self.reactor.close_session(self.token)
+
+    def detach(self) -> None:
+        """The session is over: its nexuses are lost (SAM-5 6.3.4)."""
+        for path in self.paths.values():
+            path.nexus.on_flags = None
+            path.live.unit.detach(path.nexus)
+
+
+class Sessions:
+    """The registry.
+
+    Args:
+        reactors: who serves them; the one with the fewest gets the next.
+    """
+
+    def __init__(self, reactors: Sequence[Reactor]) -> None:
+        self._reactors = reactors
+        self._tokens = itertools.count(1)
+        self._handles = itertools.cycle(range(1, 0x10000))
+        self._by_token: dict[int, Session] = {}
+        self._by_tsih: dict[int, Session] = {}
+
+    def __iter__(self) -> "itertools.chain[Session]":
+        return itertools.chain(list(self._by_token.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    def get(self, token: int) -> Session | None:
+        """The session with that token, if it is still there."""
+        return self._by_token.get(token)
+
+    def of_handle(self, tsih: int) -> Session | None:
+        """The session with that Target Session Identifying Handle."""
+        return self._by_tsih.get(tsih)
+
+    def find(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> Session | None:
+        """The session of exactly this initiator port and target port (RFC 7143 4.2.7.1); portal_group None: any."""
+        if target is None:
+            return None  # discovery sessions are never continued
+        for session in self._by_token.values():
+            login = session.login
+            if session.set_aside or portal_group not in (None, login.portal_group):
+                continue
+            if (login.isid, login.target, login.initiator) == (isid, target, initiator):
+                return session
+        return None
+
+    def allocate_handle(self) -> int:
+        """A TSIH that nobody has; ProtocolError when the server is full."""
+        if len(self._by_tsih) >= limits.SESSIONS_MAX:
+            raise ProtocolError(
+                f"There are {len(self._by_tsih)} sessions, which is the limit.", login_status=Status.OUT_OF_RESOURCES
+            )
+        return next(handle for handle in self._handles if handle not in self._by_tsih)
+
+    def choose_reactor(self) -> Reactor:
+        """The reactor with the fewest sessions."""
+        loads = dict.fromkeys(self._reactors, 0)
+        for session in self._by_token.values():
+            loads[session.reactor] += 1
+        return min(loads, key=lambda reactor: loads[reactor])
+
+    def next_token(self) -> int:
+        """A number no session ever had."""
+        return next(self._tokens)
+
+    def add(self, session: Session) -> None:
+        """It is served from now on."""
+        self._by_token[session.token] = session
+        self._by_tsih[session.tsih] = session
+        if session.live is not None:
+            session.live.sessions.add(session)
+
+    def remove(self, session: Session) -> None:
+        """Nothing of it is in use any more."""
+        self._by_token.pop(session.token, None)
+        if self._by_tsih.get(session.tsih) is session:
+            del self._by_tsih[session.tsih]
+        if session.live is not None:
+            session.live.sessions.discard(session)
+        for link in session.links.values():
+            link.closed.set()
+        session.closed.set()

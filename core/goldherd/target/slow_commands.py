@@ -1,0 +1,217 @@
+"""Carries out the SCSI commands that reactors hand over, and words the sense of I/O that failed in them.
+
+Quick commands are executed at once on the event loop; those that touch a disk run on a thread. A command that must
+run alone (COMPARE AND WRITE...) first holds the unit's writes and waits until no reactor works on it. Every command
+gets exactly one reply, because its place in the command window is held until then.
+"""
+
+import asyncio
+import errno
+import itertools
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from goldherd.errors import Sense
+from goldherd.reactor.events_out import CommandLetter, FailedLetter
+from goldherd.scsi import commands, sense, transfer
+from goldherd.scsi.call import Command, Direction, Reply, Status
+from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.unit import HotUnit
+from goldherd.target.drains import Fences
+from goldherd.target.sessions import Path, Running, Session
+
+log = structlog.get_logger("goldherd.commands")
+
+_KINDS: Final = {1: "read", 2: "write", 3: "flush"}
+_TRANSPORT_ERRORS: Final = {
+    errno.EBADMSG: Sense(0x0B, 0x47, 0x05),
+    errno.EPROTO: Sense(0x0B, 0x4B, 0x00),
+    errno.EOVERFLOW: Sense(0x0B, 0x0C, 0x0C),
+    errno.EBADRQC: Sense(0x05, 0x49, 0x00),
+}
+"""What was wrong with the PDUs of a command: its Data-Out (RFC 7143 11.4.7.2) damaged on the way (protocol service CRC
+error), not what the R2T asked for (data phase error) or not announced (unexpected unsolicited data); a task attribute
+that means nothing (invalid message error, SAM-5 8.9)."""
+
+
+class Commands:
+    """The letters of the reactors that want something done.
+
+    Args:
+        fences: to make a unit or a session stand still.
+        executor: threads that may sleep.
+    """
+
+    def __init__(self, fences: Fences, executor: Executor) -> None:
+        self._fences = fences
+        self._executor = executor
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._behind = itertools.count(1)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- SCSI commands ---
+
+    def command(self, session: Session, letter: CommandLetter) -> None:
+        """Starts one command."""
+        path = session.paths.get(letter.nexus)
+        if path is None:
+            self._without_unit(session, letter)
+            return
+        command = commands.lookup(letter.cdb)
+        if command is not None and (command.blocking or command.exclusive):
+            task = self._spawn(self._run(session, path, command, letter))
+            if not command.survives_abort:
+                session.running[letter.itt] = Running(path.live, task, letter.link)
+            return
+        self._reply(session, letter, command, path, self._execute(path, session, letter))
+
+    def _without_unit(self, session: Session, letter: CommandLetter) -> None:
+        if session.live is None:  # a discovery session has no business with SCSI (RFC 7143 4.3)
+            log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
+            session.end("a discovery session sent a SCSI command")
+            return
+        reply = commands.execute_without_unit(session.live.target, letter.cdb)
+        session.reactor.reply(letter.token, letter.tag, reply.status, reply.sense, reply.data_in)
+
+    @staticmethod
+    def _execute(path: Path, session: Session, letter: CommandLetter) -> Reply:
+        running = session.running.get(letter.itt)
+        return commands.execute(
+            path.nexus,
+            letter.cdb,
+            letter.data_out,
+            expected_data_out=letter.expected if letter.data_out else None,
+            aborted=lambda: running is not None and running.aborted,
+            data_plane=True,
+        )
+
+    async def _run(self, session: Session, path: Path, command: Command, letter: CommandLetter) -> None:
+        """A command that may sleep, perhaps one that must be alone."""
+        loop = asyncio.get_running_loop()
+        assert session.live is not None, "a discovery session has no paths"
+        session.live.working += 1
+        key = letter.itt
+        try:
+            if command.exclusive:
+                async with path.live.exclusive:
+                    reply = await self._alone(path, lambda: self._execute(path, session, letter))
+            else:
+                async with session.threads:
+                    reply = await loop.run_in_executor(self._executor, self._execute, path, session, letter)
+            if reply.aborts:
+                session.running.pop(key, None)  # two that abort each other must not wait for each other
+            for other in reply.aborts:
+                await self._abort_nexus(session, path, other)
+            if reply.after is not None:
+                key = self._put_behind(session, key)
+            self._reply(session, letter, command, path, reply)
+            if reply.after is not None:
+                async with nullcontext() if command.survives_abort else session.threads:
+                    await loop.run_in_executor(self._executor, reply.after)
+        except Exception:
+            log.exception("a command could not be carried out", cdb=letter.cdb.hex())
+            failed = Reply(Status.CHECK_CONDITION, sense.encode(sense.INTERNAL_TARGET_FAILURE))
+            self._reply(session, letter, command, path, failed)
+        finally:
+            session.live.working -= 1
+            session.running.pop(key, None)
+
+    def _put_behind(self, session: Session, itt: int) -> int:
+        """A command goes on behind its answer, when its Initiator Task Tag may be used again: its other key."""
+        key = -next(self._behind)
+        running = session.running.pop(itt, None)
+        if running is not None:
+            session.running[key] = running
+        return key
+
+    async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:
+        """Holds the unit's writes, waits for those that run, works, lets go."""
+        hot = path.live.hot
+        hot.hold()
+        try:
+            await self._fences.ask_all(lambda reactor, fence: reactor.fence(fence, hot))
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            hot.release()
+            for reactor in self._fences.reactors:
+                reactor.wake()
+
+    async def _abort_nexus(self, session: Session, path: Path, nexus: Nexus) -> None:
+        """PREEMPT AND ABORT: the preempted nexus's tasks on this unit."""
+        for other in session.neighbours():
+            if any(its.nexus is nexus for its in other.paths.values()):
+                running = [each for each in other.running.values() if each.live is path.live]
+                for each in running:
+                    each.abort()
+                found = await self._fences.ask(partial(_abort_on, other, path.live.hot))
+                if running:
+                    await asyncio.wait([each.task for each in running])
+                if found or running:
+                    nexus.attend(sense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
+
+    @staticmethod
+    def _reply(session: Session, letter: CommandLetter, command: Command | None, path: Path, reply: Reply) -> None:
+        if reply.proceeds:
+            session.reactor.proceed(letter.token, letter.tag)
+            return
+        written: int | None = None
+        if command is not None and command.direction is Direction.OUT:
+            done = reply.status in (Status.GOOD, Status.CONDITION_MET)
+            written = command.data_out_bytes(letter.cdb, path.live.unit.block_size) if done else 0
+        session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, reply.data_in, written)
+
+    # --- I/O that failed in the data plane ---
+
+    @staticmethod
+    def failed(session: Session, letter: FailedLetter) -> None:
+        """Words the sense data of a task whose I/O failed."""
+        path = session.paths.get(letter.nexus)
+        if path is None:
+            absent = sense.encode(sense.LOGICAL_UNIT_NOT_SUPPORTED)
+            session.reactor.reply(letter.token, letter.tag, Status.CHECK_CONDITION, absent, b"", 0)
+            return
+        kind = _KINDS.get(letter.purpose, "write")
+        unit = path.live.unit
+        transport = _TRANSPORT_ERRORS.get(letter.errno)
+        if transport is not None:
+            log.warning(
+                "an initiator sent a wrong command",
+                target=session.target,
+                initiator=session.initiator,
+                reason=errno.errorcode[letter.errno],
+            )
+            encoded = sense.encode(transport, descriptor=unit.mode.descriptor_sense)
+            reply = Reply(Status.CHECK_CONDITION, encoded)
+        else:
+            log.error(
+                "a disk failed",
+                target=session.target,
+                path=unit.image.path,
+                doing=kind,
+                reason=errno.errorcode.get(letter.errno, letter.errno),
+            )
+            reply = commands.io_error(unit, kind, letter.errno, _only_block(kind, letter.cdb))
+        written = 0 if kind == "write" else None
+        session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, b"", written)
+
+
+def _only_block(kind: str, cdb: bytes) -> int | None:
+    """The block that a command of one block was about, for INFORMATION; of several nobody knows which failed."""
+    if kind == "flush":
+        return None
+    lba, count = transfer.span_of(cdb)
+    return lba if count == 1 else None
+
+
+def _abort_on(session: Session, hot: HotUnit, fence: int) -> None:
+    session.reactor.abort_session_tasks(fence, session.token, hot)

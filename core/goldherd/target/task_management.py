@@ -1,0 +1,155 @@
+"""Task management functions (RFC 7143 11.5): ends tasks in reactors and in Python, then tells the SCSI side.
+
+A function is answered when nothing of the tasks it ended can reach a disk any more (4.2.3.4), or "function rejected"
+when that takes too long: an initiator that waits for its answer can't go on to something stronger.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, NamedTuple
+
+import structlog
+
+from goldherd import limits
+from goldherd.reactor.epoll import Reactor
+from goldherd.scsi import task_management
+from goldherd.target.drains import Fences
+from goldherd.target.open_targets import LiveUnit
+from goldherd.target.sessions import Path, Running, Session
+from goldherd.wire.header import TaskManagementRequest
+
+log = structlog.get_logger("goldherd.management")
+
+COLD_RESET: Final = 7
+COMPLETE, NO_TASK, NO_LUN, NO_REASSIGNMENT, NOT_SUPPORTED, REJECTED = 0, 1, 2, 4, 5, 255
+"""Responses (RFC 7143 11.6.1)."""
+
+
+class Order(NamedTuple):
+    """One request on its way."""
+
+    session: Session
+    path: Path
+    request: TaskManagementRequest
+    serial: int
+    """Tasks up to this one came before the request; later ones are not meant (RFC 7143 4.2.3.4)."""
+
+
+class Management:
+    """Carries task management functions out.
+
+    Args:
+        fences: how reactors are asked to end tasks.
+    """
+
+    def __init__(self, fences: Fences) -> None:
+        self._fences = fences
+
+    async def carry_out(self, session: Session, request: TaskManagementRequest, serial: int) -> int:
+        """The response to one request."""
+        function = request.flags & 0x7F
+        handler = _FUNCTIONS.get(function)
+        if handler is None:
+            return _ANSWERS.get(function, NOT_SUPPORTED)
+        lun = request.lun if function not in _WHOLE_TARGET else min(session.paths, default=0) << 48
+        path = _path(session, lun)
+        if path is None:
+            return NO_LUN
+        try:
+            async with asyncio.timeout(limits.TASK_MANAGEMENT_SECONDS):
+                return await handler(self, Order(session, path, request, serial))
+        except TimeoutError:  # the initiator goes on to something stronger, and at last to a new session
+            log.warning("tasks do not end: their disk hangs", function=function, target=session.target)
+            return REJECTED
+        except Exception:
+            log.exception("task management failed", function=function)
+            return REJECTED
+
+    async def _abort_task(self, order: Order) -> int:
+        """A task that is not here but could still come counts as ended: its number is skipped (RFC 7143 11.5.1)."""
+        session, request = order.session, order.request
+        tag = int.from_bytes(request.referenced_tag.to_bytes(4), "little")  # as the reactor keeps it
+        running = session.running.get(tag)
+        found = await self._end(
+            [running] if running else [],
+            lambda fence: session.reactor.abort_task(fence, session.token, tag, request.ref_cmd_sn, request.cmd_sn),
+        )
+        return COMPLETE if found else NO_TASK
+
+    async def _abort_task_set(self, order: Order) -> int:
+        session, hot, before = order.session, order.path.live.hot, order.request.cmd_sn
+        await self._end(
+            _running(session, order.path.live),
+            lambda fence: session.reactor.abort_session_tasks(fence, session.token, hot, order.serial, before),
+        )
+        return COMPLETE
+
+    async def _clear_task_set(self, order: Order) -> int:
+        await self._empty(order.session, order.path)
+        task_management.clear_task_set(order.path.live.unit, order.path.nexus)
+        return COMPLETE
+
+    async def _unit_reset(self, order: Order) -> int:
+        await self._empty(order.session, order.path)
+        task_management.logical_unit_reset(order.path.live.unit, order.path.nexus)
+        return COMPLETE
+
+    async def _target_reset(self, order: Order) -> int:
+        for path in order.session.paths.values():
+            await self._empty(order.session, path)
+        task_management.target_reset(order.path.live.unit.target)
+        return COMPLETE
+
+    async def _empty(self, session: Session, path: Path) -> None:
+        """Ends all tasks of all sessions on the unit."""
+        live = path.live
+        running = [each for other in session.neighbours() for each in _running(other, live)]
+        await asyncio.gather(
+            *(self._end([], partial(_abort_on, reactor, live)) for reactor in self._fences.reactors),
+            self._wait(running),
+        )
+
+    async def _end(self, running: Iterable[Running], what: Callable[[int], None]) -> int:
+        """Ends tasks of one reactor, and waits for those that Python carries out; how many there were."""
+        waiting = asyncio.ensure_future(self._wait(running))
+        found = await self._fences.ask(what)
+        await waiting
+        return found
+
+    @staticmethod
+    async def _wait(running: Iterable[Running]) -> None:
+        tasks = [each.task for each in running]
+        for each in running:
+            each.abort()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def _abort_on(reactor: Reactor, live: LiveUnit, fence: int) -> None:
+    reactor.abort_unit_tasks(fence, live.hot)
+
+
+def _running(session: Session, live: LiveUnit) -> list[Running]:
+    return [each for each in session.running.values() if each.live is live]
+
+
+def _path(session: Session, lun: int) -> Path | None:
+    """Single-level LUNs: peripheral or flat (SAM-5 4.7)."""
+    first = lun >> 48
+    return None if lun & (1 << 48) - 1 else session.paths.get(first & 0x3FFF if first >> 14 == 1 else first)
+
+
+_Handler = Callable[[Management, Order], Awaitable[int]]
+_FUNCTIONS: Final[dict[int, _Handler]] = {
+    1: Management._abort_task,
+    2: Management._abort_task_set,
+    4: Management._clear_task_set,
+    5: Management._unit_reset,
+    6: Management._target_reset,
+    COLD_RESET: Management._target_reset,
+}
+_ANSWERS: Final = {8: NO_REASSIGNMENT}
+"""TASK REASSIGN; CLEAR ACA (3) and the queries of RFC 7144 (9 to 12) are not supported."""
+_WHOLE_TARGET: Final = (6, COLD_RESET)
+"""Functions whose LUN field says nothing."""

@@ -1,0 +1,60 @@
+"""What plugins hear of a machine's boot while the real server runs (hookspecs: session_opened, session_closed,
+node_booted)."""
+
+from pathlib import Path
+
+from tests.target.conftest import install
+from tests.target.daemon import Herd
+from tests.target.initiator import loader_isid
+
+DIARY = """
+from pathlib import Path
+
+from goldherd import hookimpl
+
+BOOK = Path({book!r})
+
+
+def note(*words):
+    with BOOK.open("a") as file:
+        print(*words, file=file)
+
+
+@hookimpl
+def session_opened(session):
+    note("opened", session.isid.hex())
+    raise RuntimeError("a plugin that fails here harms nobody")
+
+
+@hookimpl
+def session_closed(session, reason):
+    note("closed", session.isid.hex(), reason)
+
+
+@hookimpl
+def node_booted(node, session):
+    note("booted", node)
+"""
+
+
+def test_plugin_hears_of_a_boot(herd: Herd, site: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    install("diary", DIARY.format(book=str(book)), site)
+    with herd.serve() as daemon:
+        with daemon.log_in("pc-001", isid=loader_isid(1)) as loader:
+            system = daemon.log_in("pc-001")
+            again = daemon.log_in("pc-001")  # the initiator of the booted system takes over
+            assert system.ended()
+            again.log_out()
+            assert daemon.stop() == 0
+            assert loader.ended()
+        assert "Traceback" not in daemon.log
+    assert book.read_text().splitlines() == [
+        "opened 400027230001",
+        "opened 00023d000001",
+        "booted pc-001",
+        "closed 00023d000001 a new session took its place",
+        "opened 00023d000001",
+        "closed 00023d000001 logout",
+        "closed 400027230001 the server stopped",
+    ]
