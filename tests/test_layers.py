@@ -5,18 +5,11 @@ that lie directly in goldherd/ and import no room themselves.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-CORE, PLUGINS = ROOT / "core" / "goldherd", ROOT / "plugins" / "goldherd_plugins"
-
-IMPORT = re.compile(
-    r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(\([^)]*\)|[^\n#]*)|c?import\s+([\w.]+(?:\s*,\s*[\w.]+)*))",
-    re.MULTILINE,
-)
+from tests.support.rooms import CORE, PLUGINS, ROOT, imported, sources
 
 MAY_IMPORT = {
     "model": set[str](),
@@ -46,25 +39,6 @@ SEE_ROOMS = {"hookspecs": {"block", "model"}, "hooks": {"block", "model"}, "sett
 
 PLUGINS_MAY_IMPORT = {"block", "files", "native", "wire", "model"}
 """Backends derive from images and lock files, and CHAP reads binary values in login texts."""
-
-
-def sources(folder: Path) -> list[Path]:
-    """Every file in which an import can stand."""
-    return sorted(path for kind in ("*.py", "*.pyx", "*.pxd", "*.pyi") for path in folder.rglob(kind))
-
-
-def imported(path: Path) -> Iterator[str]:
-    """The parts of goldherd that a file imports: the name after `goldherd.`, be it room or file."""
-    for module, names, plain in IMPORT.findall(path.read_text()):
-        for name in plain.split(",") if plain else [module]:
-            parts = name.strip().split(".")
-            if parts[0] == "goldherd" and len(parts) > 1:
-                yield parts[1]
-            elif parts == ["goldherd"] and names:
-                for wanted in re.findall(r"\w+(?:\s+as\s+\w+)?", names):
-                    known = wanted.split()[0]
-                    if (CORE / known).is_dir() or any(CORE.glob(f"{known}.p*")):
-                        yield known
 
 
 def rooms() -> list[str]:
