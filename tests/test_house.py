@@ -89,7 +89,7 @@ def test_no_test_is_skipped() -> None:
     assert not found(re.compile(r"pytest\.skip|mark\.skip|mark\.xfail|importorskip"), files("tests", kinds={".py"}))
 
 
-@pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "docs/architecture.md"])
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md"])
 def test_document_is_there(name: str) -> None:
     assert (ROOT / name).stat().st_size
 
