@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from goldherd.model.parameters import Parameters
-from goldherd.reactor.events_out import Outbox
-from goldherd.reactor.inmemory import Feed
+from goldherd.reactor.events_out import EventQueue
+from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.wire.digest import crc32c
 
 PDUS = 1000
@@ -25,13 +25,13 @@ def ping(header_digest: bool) -> bytes:
 @pytest.mark.parametrize("segment", [1448, 65536])
 def test_pings(benchmark: Any, header_digest: bool, segment: int) -> None:
     """1,000 NOP-Outs in segments as they come from a network card, or from loopback."""
-    feed = Feed(0, Outbox())
-    feed.connect(1, Parameters(header_digest=header_digest), {})
+    reactor = InMemoryReactor(0, EventQueue())
+    reactor.connect(1, Parameters(header_digest=header_digest), {})
     stream = ping(header_digest) * PDUS
     pieces = [stream[at : at + segment] for at in range(0, len(stream), segment)]
 
     def run() -> int:
-        return sum(len(feed.receive(1, piece)) for piece in pieces)
+        return sum(len(reactor.receive(1, piece)) for piece in pieces)
 
     assert benchmark.pedantic(run, **ROUNDS) == len(stream)
     benchmark.extra_info["pdus"] = PDUS

@@ -1,6 +1,6 @@
 """The read path without sockets: a command comes in as bytes, its Data-In goes out as bytes.
 
-Every answer is copied once more than on a socket (into the wire of the Feed), which 256 KiB reads show.
+Every answer is copied once more than on a socket (into the stream of the InMemoryReactor), which 256 KiB reads show.
 """
 
 import os
@@ -13,22 +13,22 @@ from typing import Any
 import pytest
 from goldherd.block.file import FileImage
 from goldherd.model.parameters import Parameters
-from goldherd.reactor.events_out import Outbox
-from goldherd.reactor.inmemory import Feed
+from goldherd.reactor.events_out import EventQueue
+from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.scsi.unit import HotNexus, HotUnit
 
 DISK_BYTES = 64 << 20
 
 
 @pytest.fixture
-def feed(tmp_path: Path) -> Iterator[Feed]:
+def reactor(tmp_path: Path) -> Iterator[InMemoryReactor]:
     """One session on a raw disk that is in memory."""
     path = tmp_path / "disk"
     path.write_bytes(random.Random(6).randbytes(1 << 20) * 64)
     image = FileImage(os.open(path, os.O_RDONLY), DISK_BYTES, read_only=True, path=str(path))
     while image.plan_of(0, DISK_BYTES) != [("memory", DISK_BYTES, 0)]:
         time.sleep(0.001)
-    made = Feed(0, Outbox())
+    made = InMemoryReactor(0, EventQueue())
     made.connect(1, Parameters(max_send_data_segment=262144), {0: HotNexus(HotUnit(image), 0)})
     yield made
     made.hang_up(1)
@@ -53,12 +53,12 @@ SHAPES = [(4, 1024, 1), (4, 1024, 8), (4, 1024, 32), (64, 128, 8), (256, 32, 4)]
 
 
 @pytest.mark.parametrize(("kib", "count", "depth"), SHAPES)
-def test_reads(benchmark: Any, feed: Feed, kib: int, count: int, depth: int) -> None:
+def test_reads(benchmark: Any, reactor: InMemoryReactor, kib: int, count: int, depth: int) -> None:
     """Reads of one size, `depth` at a time."""
     segments = commands(kib, count, depth)
 
     def run() -> int:
-        return sum(len(feed.receive(1, segment)) for segment in segments)
+        return sum(len(reactor.receive(1, segment)) for segment in segments)
 
     assert benchmark.pedantic(run, rounds=30, warmup_rounds=3) == count * (48 + kib * 1024)
     benchmark.extra_info.update(commands=count, kib=kib, depth=depth)

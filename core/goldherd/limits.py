@@ -47,7 +47,7 @@ COMMAND_WINDOW: Final = 128
 """Commands a session may have under way: open-iscsi's queue (cmds_max) is 128."""
 CONNECTIONS_MAX: Final = 32
 """Connections of one session at most, whatever is configured: what Windows offers."""
-HELD_BYTES_MAX: Final = 131072
+STALLED_BYTES_MAX: Final = 131072
 """Received bytes of a connection that wait for a command of another one, beside those of a PDU that is not whole; then
 it is read no further."""
 GAP_SECONDS: Final = 60
@@ -68,8 +68,8 @@ BATCH_IOVECS: Final = 1024
 """IOV_MAX of Linux: what one sendmsg takes."""
 BATCH_BYTES_MAX: Final = 524288
 """Bytes after which a batch is sent before anything is added to it."""
-TURN_BYTES_MAX: Final = 1048576
-"""Bytes one connection may send before the others of its reactor have their turn."""
+SERVICE_BYTES_MAX: Final = 1048576
+"""Bytes one connection may send before the others of its reactor are served."""
 BATCH_CONTROL_BYTES: Final = 131072
 """Room for the headers of one batch: more than BATCH_IOVECS / 2 headers with digests need."""
 BATCH_DATA_BYTES: Final = 1048576
@@ -237,7 +237,7 @@ CLOSE_SECONDS: Final = 5.0
 """How long we wait for a dropped session's I/O before going on without it."""
 TASK_MANAGEMENT_SECONDS: Final = 8.0
 """How long a task management function waits for I/O to end; then it is answered "function rejected"."""
-FENCE_SECONDS: Final = 1.0
+DRAIN_SECONDS: Final = 1.0
 """How long we then wait for a reactor to say that nothing of it can reach a disk."""
 CONTROL_THREADS: Final = 16
 """Threads of the control plane that may sleep: opening disks, rare commands, flushes."""

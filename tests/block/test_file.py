@@ -22,7 +22,7 @@ def image_of(path: Path, mode: str = "rw", **options: int) -> FileImage:
 
 
 def warm_plan(image: FileImage, offset: int, length: int) -> list[tuple[str, int, int]] | str:
-    """The plan once no fetch is under way, as a reactor sees it after the bell."""
+    """The plan once no fetch is under way, as a reactor sees it after the notification."""
     deadline = time.monotonic() + 60
     while (plan := image.plan_of(offset, length)) == "cold":
         assert time.monotonic() < deadline, "the fetch never came"

@@ -95,7 +95,7 @@ def test_what_changes_nothing_tells_nobody(unit, a, b) -> None:
 def test_software_write_protect(unit, a) -> None:
     a.good(*select(SWP_ON))
     assert a.sense("2a 00 00000000 00 0001 00", bytes(512)) == "07/27/00"
-    assert a.nexus.flags == Flag.BOUNCE_WRITE
+    assert a.nexus.flags == Flag.SLOW_WRITE
     a.good(*select(CONTROL))
     a.good("2a 00 00000000 00 0001 00", bytes(512))
     assert a.nexus.flags == 0

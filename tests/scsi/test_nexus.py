@@ -74,14 +74,14 @@ def test_flags_are_told_when_they_change(a) -> None:
     a.nexus.attend(codes.CAPACITY_DATA_CHANGED)
     a.nexus.attend(codes.MODE_PARAMETERS_CHANGED)
     a.attention()
-    assert told == [Flag.BOUNCE_ALL]
+    assert told == [Flag.SLOW_ALL]
     a.attention()
-    assert told == [Flag.BOUNCE_ALL, 0]
+    assert told == [Flag.SLOW_ALL, 0]
 
 
 def test_flags_under_another_s_reserve(a, b) -> None:
     a.good("16 00 00 00 00 00")
-    assert (a.nexus.flags, b.nexus.flags) == (0, Flag.BOUNCE_ALL)
+    assert (a.nexus.flags, b.nexus.flags) == (0, Flag.SLOW_ALL)
     a.good("17 00 00 00 00 00")
     assert b.nexus.flags == 0
 
@@ -89,11 +89,11 @@ def test_flags_under_another_s_reserve(a, b) -> None:
 def test_flags_of_a_sanitize_that_runs(unit, a) -> None:
     unit.sanitize_progress = 0.0
     unit.changed()
-    assert a.nexus.flags == Flag.BOUNCE_ALL
+    assert a.nexus.flags == Flag.SLOW_ALL
 
 
 def test_flags_of_a_write_protected_unit(make_unit, initiator_on) -> None:
-    assert initiator_on(make_unit(1, read_only=True)).nexus.flags == Flag.BOUNCE_WRITE
+    assert initiator_on(make_unit(1, read_only=True)).nexus.flags == Flag.SLOW_WRITE
 
 
 # --- task management ---

@@ -240,7 +240,7 @@ def test_conflicts(unit, a, b, type_: int, registered: bool) -> None:
         assert not b.conflicts(cdb)
     for cdb in (READ, WRITE, MODE_SENSE):
         assert not a.conflicts(cdb)
-    flags = 0 if shared else Flag.BOUNCE_WRITE | Flag.BOUNCE_PREBUILT | (Flag.BOUNCE_READ if exclusive else 0)
+    flags = 0 if shared else Flag.SLOW_WRITE | Flag.SLOW_PREBUILT | (Flag.SLOW_READ if exclusive else 0)
     assert (a.nexus.flags, b.nexus.flags) == (0, flags)
 
 

@@ -75,7 +75,7 @@ def test_ejecting_a_fixed_medium_is_ignored(a) -> None:
 
 def test_ejected_medium(removable, r, s) -> None:
     r.good(EJECT)
-    assert s.nexus.flags == Flag.BOUNCE_ALL
+    assert s.nexus.flags == Flag.SLOW_ALL
     for cdb in ("00", READ, "2a 00 00000000 00 0000 00", "25", "9e 10", "35"):
         assert s.sense(cdb) == "02/3a/02"
     s.good("12 00 00 00ff 00")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from goldherd.block.memory import MemoryImage
 from goldherd.model.parameters import Parameters
-from goldherd.reactor.events_out import CommandLetter, Outbox
-from goldherd.reactor.inmemory import Feed
+from goldherd.reactor.events_out import CommandEvent, EventQueue
+from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.scsi.unit import HotNexus, HotUnit
 
 TEST_UNIT_READY = bytes(16)
@@ -47,26 +47,26 @@ def test_an_answer_that_can_not_be_given_is_refused(unit: HotUnit, wrong: dict[s
         unit.publish([answer_of(b"x", **wrong)])
 
 
-def ask(feed: Feed, cmd_sn: int) -> bytes:
+def ask(reactor: InMemoryReactor, cmd_sn: int) -> bytes:
     """The data that answers a TEST UNIT READY with room for 64 bytes."""
     header = bytearray(48)
     header[0], header[1] = 1, 0xC0
     header[20:24], header[24:28] = (64).to_bytes(4, "big"), cmd_sn.to_bytes(4, "big")
-    received = feed.receive(1, bytes(header))
+    received = reactor.receive(1, bytes(header))
     return received[48 : 48 + int.from_bytes(received[5:8], "big")]
 
 
 def test_the_newest_answers_count(unit: HotUnit) -> None:
-    feed = Feed(0, Outbox())
-    feed.connect(1, Parameters(), {0: HotNexus(unit, 0)})
+    reactor = InMemoryReactor(0, EventQueue())
+    reactor.connect(1, Parameters(), {0: HotNexus(unit, 0)})
     for number in range(1, 30):
         unit.publish([answer_of(b"answer %d" % number)])
-        assert ask(feed, number) == b"answer %d" % number
+        assert ask(reactor, number) == b"answer %d" % number
 
 
 def test_answers_may_be_published_while_they_are_given(unit: HotUnit) -> None:
-    feed = Feed(0, Outbox())
-    feed.connect(1, Parameters(), {0: HotNexus(unit, 0)})
+    reactor = InMemoryReactor(0, EventQueue())
+    reactor.connect(1, Parameters(), {0: HotNexus(unit, 0)})
     unit.publish([answer_of(b"0" * 40)])
     stop = threading.Event()
 
@@ -79,7 +79,7 @@ def test_answers_may_be_published_while_they_are_given(unit: HotUnit) -> None:
     threads = [threading.Thread(target=publish) for _ in range(2)]
     for thread in threads:
         thread.start()
-    answers = [ask(feed, number) for number in range(1, 2000)]
+    answers = [ask(reactor, number) for number in range(1, 2000)]
     stop.set()
     for thread in threads:
         thread.join()
@@ -87,15 +87,15 @@ def test_answers_may_be_published_while_they_are_given(unit: HotUnit) -> None:
 
 
 def test_flags_of_a_nexus_count_from_the_next_command(unit: HotUnit) -> None:
-    feed = Feed(0, Outbox())
+    reactor = InMemoryReactor(0, EventQueue())
     nexus = HotNexus(unit, 5, 1)
-    feed.connect(1, Parameters(), {0: nexus})
+    reactor.connect(1, Parameters(), {0: nexus})
     unit.publish([answer_of(b"ready")])
-    assert ask(feed, 1) == b""
-    (letter,) = feed.letters()
-    assert isinstance(letter, CommandLetter)
-    assert letter.nexus == nexus.number == 5
-    feed.reply(1, letter.tag, 0, b"", b"judged")
+    assert ask(reactor, 1) == b""
+    (event,) = reactor.take_events()
+    assert isinstance(event, CommandEvent)
+    assert event.nexus == nexus.number == 5
+    reactor.reply(1, event.tag, 0, b"", b"judged")
     nexus.flags = 0
-    assert ask(feed, 2) == b"judged"
-    assert ask(feed, 3) == b"ready"
+    assert ask(reactor, 2) == b"judged"
+    assert ask(reactor, 3) == b"ready"

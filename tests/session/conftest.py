@@ -1,4 +1,4 @@
-"""Disks for a Feed: one that answers at once, one that always needs another thread."""
+"""Disks for an InMemoryReactor: one that answers at once, one that always needs another thread."""
 
 import os
 import random
@@ -70,7 +70,7 @@ def login(disk: FileImage) -> Iterator[Callable[..., Initiator]]:
     yield make
     for initiator in made:
         initiator.settle()
-        initiator.feed.close_session(initiator.token)
-        initiator.feed.step()
-        assert initiator.feed.live_tasks == 0
-        assert initiator.feed.buffer_bytes == 0
+        initiator.reactor.close_session(initiator.session_id)
+        initiator.reactor.step()
+        assert initiator.reactor.live_tasks == 0
+        assert initiator.reactor.buffer_bytes == 0

@@ -1,4 +1,4 @@
-"""The other end of a Feed: builds PDUs as RFC 7143 lays them out and takes the answers apart."""
+"""The other end of an InMemoryReactor: builds PDUs as RFC 7143 lays them out and takes the answers apart."""
 
 import select
 from collections.abc import Callable, Iterable
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from goldherd.block.image import Image
 from goldherd.model.parameters import Parameters
-from goldherd.reactor.events_out import CommandLetter, FailedLetter, Outbox, RequestLetter
-from goldherd.reactor.inmemory import Feed
+from goldherd.reactor.events_out import CommandEvent, EventQueue, FailedEvent, RequestEvent
+from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.scsi.unit import HotNexus, HotUnit
 from goldherd.wire.digest import crc32c
 from goldherd.wire.opcodes import Opcode
 
 if TYPE_CHECKING:
-    from goldherd.reactor.events_out import Letter
+    from goldherd.reactor.events_out import Event
 
 Kind = TypeVar("Kind")
 NO_TAG: Final = 0xFFFFFFFF
@@ -81,7 +81,7 @@ class Numbers:
 
 
 class Initiator:
-    """One connection of a session over a Feed; a session of its own unless it `joins` another one's.
+    """One connection of a session over an InMemoryReactor; a session of its own unless it `joins` another one's.
 
     Keeps what RFC 7143 asks of every stream of answers: StatSN in order, MaxCmdSN never decreasing, digests right.
     """
@@ -91,34 +91,40 @@ class Initiator:
         images: Iterable[Image] = (),
         parameters: Parameters = FAST,
         *,
-        feed: Feed | None = None,
-        token: int = 7,
+        reactor: InMemoryReactor | None = None,
+        session_id: int = 7,
         cmd_sn: int = 1,
         stat_sn: int = 1,
         flags: int = 0,
         block_size: int = 512,
         units: Iterable[HotUnit] = (),
         joins: "Initiator | None" = None,
-        link: int = 0,
-        takes_kept: bool = False,
+        connection: int = 0,
+        reinstates: bool = False,
         **changed: Any,
     ) -> None:
         self.parameters = replace(parameters, **changed)
-        feed = feed if joins is None else joins.feed
-        self.outbox = Outbox() if feed is None else feed.outbox
-        self.feed = Feed(0, self.outbox) if feed is None else feed
+        reactor = reactor if joins is None else joins.reactor
+        self.events = EventQueue() if reactor is None else reactor.events
+        self.reactor = InMemoryReactor(0, self.events) if reactor is None else reactor
         self.units = list(units) or [HotUnit(image, block_size) for image in images]
         self.nexuses = [HotNexus(unit, number, flags) for number, unit in enumerate(self.units)]
-        self.token = token if joins is None else joins.token
-        self.link = link
+        self.session_id = session_id if joins is None else joins.session_id
+        self.connection = connection
         self.numbers = Numbers(cmd_sn) if joins is None else joins.numbers
         self.stat_sn = stat_sn
         self.max_cmd_sn: int | None = None
         self.left = b""
         self.outgoing = b""
         luns = dict(enumerate(self.nexuses)) if joins is None else None
-        self.feed.connect(
-            self.token, self.parameters, luns, exp_cmd_sn=cmd_sn, stat_sn=stat_sn, link=link, takes_kept=takes_kept
+        self.reactor.connect(
+            self.session_id,
+            self.parameters,
+            luns,
+            exp_cmd_sn=cmd_sn,
+            stat_sn=stat_sn,
+            connection=connection,
+            reinstates=reinstates,
         )
 
     @property
@@ -229,7 +235,7 @@ class Initiator:
 
     def send(self, data: bytes = b"") -> list[Pdu]:
         """Hands over one segment; the PDUs that have come since."""
-        return self.parse(self.feed.receive(self.token, data, self.link))
+        return self.parse(self.reactor.receive(self.session_id, data, self.connection))
 
     def parse(self, received: bytes) -> list[Pdu]:
         """Takes answers apart and checks what must hold for all of them."""
@@ -279,42 +285,42 @@ class Initiator:
 
     def wait(self) -> None:
         """Until a job or a fetch has ended."""
-        assert select.select([self.feed.descriptor], [], [], 30)[0], "nothing happens any more"
+        assert select.select([self.reactor.descriptor], [], [], 30)[0], "nothing happens any more"
 
     def settle(self) -> None:
-        """Until no job runs and nothing is parked."""
-        while self.feed.busy:
+        """Until no job runs and nothing is suspended."""
+        while self.reactor.busy:
             self.wait()
-            self.feed.step()
+            self.reactor.step()
 
-    def post(self) -> "list[Letter]":
-        """The letters to the control plane since the last call."""
-        return self.feed.letters()
+    def post(self) -> "list[Event]":
+        """The events to the control plane since the last call."""
+        return self.reactor.take_events()
 
-    def letter(self, kind: type[Kind]) -> Kind:
-        """The only letter there is, of this kind."""
-        (letter,) = self.post()
-        assert isinstance(letter, kind)
-        return letter
+    def event(self, kind: type[Kind]) -> Kind:
+        """The only event there is, of this kind."""
+        (event,) = self.post()
+        assert isinstance(event, kind)
+        return event
 
-    def reply(self, letter: "Letter", status: int = 0, sense: bytes = b"", data: bytes = b"", **more: Any) -> list[Pdu]:
-        """Answers a CommandLetter or a FailedLetter."""
-        assert isinstance(letter, CommandLetter | FailedLetter)
-        self.feed.reply(letter.token, letter.tag, status, sense, data, **more)
+    def reply(self, event: "Event", status: int = 0, sense: bytes = b"", data: bytes = b"", **more: Any) -> list[Pdu]:
+        """Answers a CommandEvent or a FailedEvent."""
+        assert isinstance(event, CommandEvent | FailedEvent)
+        self.reactor.reply(event.session_id, event.tag, status, sense, data, **more)
         return self.send()
 
-    def answer(self, letter: "Letter", header: bytes, data: bytes = b"", flags: int = 1) -> list[Pdu]:
-        """Answers a RequestLetter with a PDU."""
-        assert isinstance(letter, RequestLetter)
+    def answer(self, event: "Event", header: bytes, data: bytes = b"", flags: int = 1) -> list[Pdu]:
+        """Answers a RequestEvent with a PDU."""
+        assert isinstance(event, RequestEvent)
         whole = bytearray(header.ljust(48, b"\0"))
         whole[5:8] = len(data).to_bytes(3, "big")
-        self.feed.send_pdu(letter.token, bytes(whole) + data, flags, letter.tag)
+        self.reactor.send_pdu(event.session_id, bytes(whole) + data, flags, event.tag)
         return self.send()
 
     @property
     def open(self) -> bool:
         """Whether the target still holds the connection."""
-        return self.feed.is_open(self.token, self.link)
+        return self.reactor.is_open(self.session_id, self.connection)
 
 
 def has_status(pdus: list[Pdu]) -> bool:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from goldherd.block.file import FileImage
 from goldherd.block.memory import MemoryImage
-from goldherd.reactor.events_out import CommandLetter
+from goldherd.reactor.events_out import CommandEvent
 from goldherd.scsi.unit import HotUnit
 from goldherd.wire.opcodes import Opcode
 
@@ -123,9 +123,9 @@ def test_read6_of_zero_blocks_means_256(login: Login) -> None:
 def test_a_read_beyond_the_end_is_judged_by_the_control_plane(login: Login, lba: int, blocks: int) -> None:
     initiator = login()
     assert not initiator.send(initiator.read(lba, blocks, 512))
-    letter = initiator.letter(CommandLetter)
-    assert letter.cdb == cdb_read(lba, blocks)
-    assert only(initiator.reply(letter, 2, b"sense")).data == b"\0\5sense"
+    event = initiator.event(CommandEvent)
+    assert event.cdb == cdb_read(lba, blocks)
+    assert only(initiator.reply(event, 2, b"sense")).data == b"\0\5sense"
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ def test_forms_of_a_lun(login: Login, disk: FileImage, slow_disk: MemoryImage, f
 def test_commands_to_a_lun_that_is_not_there_go_to_the_control_plane(login: Login, field: bytes) -> None:
     initiator = login()
     assert not initiator.send(initiator.read(0, 1, lun=field))
-    letter = initiator.letter(CommandLetter)
-    assert (letter.nexus, letter.lun) == (0xFFFFFFFF, field)
-    assert only(initiator.reply(letter, 2, b"none")).status == 2
+    event = initiator.event(CommandEvent)
+    assert (event.nexus, event.lun) == (0xFFFFFFFF, field)
+    assert only(initiator.reply(event, 2, b"none")).status == 2
 
 
 def answering(disk: FileImage, answer: bytes, allocation: int = 0) -> HotUnit:
@@ -203,8 +203,8 @@ def test_a_reply_without_the_r_bit_carries_no_data(login: Login) -> None:
     """RFC 7143 11.3.5: the expected length is the write's."""
     initiator = login()
     initiator.send(initiator.command(INQUIRY, expected=512, flags=WRITE, data=bytes(512)))
-    letter = initiator.letter(CommandLetter)
-    answer = only(initiator.reply(letter, 0, b"", bytes(36)))
+    event = initiator.event(CommandEvent)
+    answer = only(initiator.reply(event, 0, b"", bytes(36)))
     assert (answer.opcode, answer.residual_of) == (Opcode.SCSI_RESPONSE, ("O", 36))
 
 

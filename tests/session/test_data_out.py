@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import PARAMETER_BYTES_MAX, WRITE_BUFFER_BYTES_MAX
-from goldherd.reactor.events_out import CommandLetter, FailedLetter
+from goldherd.reactor.events_out import CommandEvent, FailedEvent
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.conftest import PATTERN
@@ -74,7 +74,7 @@ def test_writes_in_every_shape(
     assert [pdu.data_sn for pdu in bursts] == list(range(len(bursts)))
     assert (only(pdus).status, only(pdus).residual_of) == (0, ("", 0))
     assert content(initiator, 9, length) == data
-    assert initiator.feed.counters()["jobs"] >= fua
+    assert initiator.reactor.counters()["jobs"] >= fua
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_immediate_data_that_was_not_agreed_on(
     initiator = login(immediate_data=immediate_data, first_burst=first_burst)
     segment = initiator.write(0, NEW[:length])
     assert not initiator.send(segment[:2000]) + initiator.send(segment[2000:])
-    letter = initiator.letter(FailedLetter)
-    assert (letter.errno, letter.purpose) == (errno.EOVERFLOW, 2)
-    assert only(initiator.reply(letter, 2, b"sense", written=0)).residual_of == ("U", length)
+    event = initiator.event(FailedEvent)
+    assert (event.errno, event.purpose) == (errno.EOVERFLOW, 2)
+    assert only(initiator.reply(event, 2, b"sense", written=0)).residual_of == ("U", length)
     assert content(initiator, 0, length) == PATTERN[:length]
 
 
@@ -147,11 +147,11 @@ def test_data_out_that_was_not_asked_for_fails_its_task(login: Login, wrong: dic
         5, wrong.get("offset", 0), NEW[: wrong.get("length", 8192)], ttt=ttt, data_sn=wrong.get("data_sn", 0)
     )
     assert not initiator.send(segment[:500]) + initiator.send(segment[500:])
-    letter = initiator.letter(FailedLetter)
-    assert letter.errno == errno.EPROTO
-    assert initiator.feed.buffer_bytes == 0
+    event = initiator.event(FailedEvent)
+    assert event.errno == errno.EPROTO
+    assert initiator.reactor.buffer_bytes == 0
     assert not initiator.send(initiator.data_out(5, 0, NEW[:8192], ttt=ttt))  # too late
-    assert only(initiator.reply(letter, 2, b"sense", written=0)).status == 2
+    assert only(initiator.reply(event, 2, b"sense", written=0)).status == 2
     assert content(initiator, 0, 8192) == PATTERN[:8192]
 
 
@@ -162,14 +162,14 @@ def test_data_out_with_a_wrong_tag_is_dropped(login: Login) -> None:
     for itt, ttt in [(6, r2t.ttt), *((5, tag) for tag in tags)]:
         for length in (512, 16384):
             assert not initiator.send(initiator.data_out(itt, 0, NEW[:length], ttt=ttt))
-    assert initiator.feed.counters()["dropped"] == 12
+    assert initiator.reactor.counters()["dropped"] == 12
     assert only(obey(initiator, r2t, NEW, 5)).status == 0
     assert not initiator.send(initiator.data_out(5, 0, NEW[:512], ttt=r2t.ttt))  # the task is gone
 
 
 def test_data_out_of_another_session_is_dropped(login: Login) -> None:
     first = login()
-    second = Initiator(feed=first.feed, token=8, units=first.units)
+    second = Initiator(reactor=first.reactor, session_id=8, units=first.units)
     r2t = only(first.send(first.write(0, NEW[:4096], sent=0, itt=5)))
     assert not second.send(second.data_out(5, 0, NEW[:4096], ttt=r2t.ttt))
     assert second.open
@@ -202,11 +202,11 @@ def test_parameter_data_is_collected_for_the_control_plane(login: Login) -> None
     while pdus:
         assert only(pdus).desired_length <= 16384
         pdus = obey(initiator, only(pdus), data, 5)
-    letter = initiator.letter(CommandLetter)
-    assert (letter.data_out, letter.cdb, letter.expected) == (data, verify, len(data))
-    assert initiator.feed.buffer_bytes == 131072  # stands for the copy that Python holds
-    assert only(initiator.reply(letter, 0, written=len(data))).residual_of == ("", 0)
-    assert initiator.feed.buffer_bytes == 0
+    event = initiator.event(CommandEvent)
+    assert (event.data_out, event.cdb, event.expected) == (data, verify, len(data))
+    assert initiator.reactor.buffer_bytes == 131072  # stands for the copy that Python holds
+    assert only(initiator.reply(event, 0, written=len(data))).residual_of == ("", 0)
+    assert initiator.reactor.buffer_bytes == 0
 
 
 def test_parameter_data_is_bounded(login: Login) -> None:
@@ -215,16 +215,16 @@ def test_parameter_data_is_bounded(login: Login) -> None:
     verify = bytes([0x8F, 2]) + bytes(8) + (0xFFFFFFFF).to_bytes(4, "big") + bytes(2)
     r2t = only(initiator.send(initiator.command(verify, expected=0xFFFFFFFF, flags=WRITE)))
     assert r2t.desired_length == 1 << 20
-    assert initiator.feed.buffer_bytes == PARAMETER_BYTES_MAX
+    assert initiator.reactor.buffer_bytes == PARAMETER_BYTES_MAX
     initiator.send(initiator.command(INQUIRY, expected=0xFFFFFFFF, flags=WRITE))
-    assert initiator.feed.buffer_bytes <= PARAMETER_BYTES_MAX + 65536
+    assert initiator.reactor.buffer_bytes <= PARAMETER_BYTES_MAX + 65536
     initiator.post()
 
 
 def test_synchronize_cache_waits_for_the_disk(login: Login) -> None:
     initiator = login()
     assert only(initiator.status(initiator.command(SYNCHRONIZE_CACHE))).status == 0
-    assert initiator.feed.counters()["jobs"] == 1
+    assert initiator.reactor.counters()["jobs"] == 1
 
 
 def test_writes_without_a_buffer_are_told_task_set_full(login: Login) -> None:
@@ -232,7 +232,7 @@ def test_writes_without_a_buffer_are_told_task_set_full(login: Login) -> None:
     waiting = []
     for itt in range(WRITE_BUFFER_BYTES_MAX >> 21):  # a session gets no more than it leaves to others
         waiting += initiator.send(initiator.write(0, NEW[: 1 << 20], sent=0, itt=itt))
-    assert initiator.feed.buffer_bytes == WRITE_BUFFER_BYTES_MAX // 2
+    assert initiator.reactor.buffer_bytes == WRITE_BUFFER_BYTES_MAX // 2
     assert only(initiator.send(initiator.write(0, NEW[:1024], sent=512, final=False))).status == 0x28
     assert not initiator.send(initiator.write(0, NEW[: 1 << 20], sent=0, itt=500))  # its R2T waits for room
     assert only(initiator.send(initiator.write(0, NEW[:512]))).status == 0  # goes without a buffer
@@ -248,7 +248,7 @@ def test_buffers_of_tasks_that_were_aborted_in_the_pool_serve_those_that_wait(lo
     r2ts = [only(initiator.send(initiator.write(0, NEW[: 1 << 20], sent=0, itt=itt))) for itt in range(count)]
     assert not initiator.send(initiator.write(0, NEW[: 1 << 20], sent=0, itt=500))
     obey(initiator, r2ts[0], NEW, 0)
-    initiator.feed.abort_task(1, initiator.token, int.from_bytes((0).to_bytes(4, "big"), "little"))
+    initiator.reactor.abort_task(1, initiator.session_id, int.from_bytes((0).to_bytes(4, "big"), "little"))
     pdus = initiator.until(bool)
     assert pdus[-1].itt == 500
     initiator.post()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from goldherd.block.file import FileImage
-from goldherd.reactor.events_out import ClosedLetter, FailedLetter
+from goldherd.reactor.events_out import ClosedEvent, FailedEvent
 from goldherd.wire.opcodes import Opcode, RejectReason
 
 from tests.session.conftest import PATTERN
@@ -22,9 +22,9 @@ def damaged(pdu: bytes, at: int) -> bytes:
 @pytest.mark.parametrize("at", [0, 1, 7, 20, 47, 48, 51])
 def test_a_header_digest_error_closes_the_connection(login: Login, at: int) -> None:
     initiator = login(header_digest=True)
-    initiator.feed.receive(initiator.token, damaged(initiator.read(0, 1), at))
+    initiator.reactor.receive(initiator.session_id, damaged(initiator.read(0, 1), at))
     assert not initiator.open
-    assert ClosedLetter(initiator.token, 4, 0, True) in initiator.post()
+    assert ClosedEvent(initiator.session_id, 4, 0, True) in initiator.post()
 
 
 def test_a_header_digest_covers_additional_header_segments(login: Login) -> None:
@@ -42,9 +42,9 @@ def test_damaged_immediate_data_is_rejected_and_fails_the_command(login: Login, 
     reject = only(pdus)
     assert (reject.opcode, reject.reason) == (Opcode.REJECT, RejectReason.REJECT_DATA_DIGEST)
     assert reject.data == segment[:48]
-    letter = initiator.letter(FailedLetter)
-    assert letter.errno == errno.EBADMSG
-    assert only(initiator.reply(letter, 2, b"sense", written=0)).residual_of == ("U", length)
+    event = initiator.event(FailedEvent)
+    assert event.errno == errno.EBADMSG
+    assert only(initiator.reply(event, 2, b"sense", written=0)).residual_of == ("U", length)
     assert data_of(initiator.status(initiator.read(0, 1))) == PATTERN[:512]  # nothing reached the disk
 
 
@@ -54,9 +54,9 @@ def test_a_damaged_data_out_fails_its_task(login: Login, length: int) -> None:
     r2t = only(initiator.send(initiator.write(0, b"x" * length, sent=0, itt=5)))
     segment = damaged(initiator.data_out(5, 0, b"x" * length, ttt=r2t.ttt), 60)
     assert only(initiator.send(segment[:70]) + initiator.send(segment[70:])).reason == RejectReason.REJECT_DATA_DIGEST
-    letter = initiator.letter(FailedLetter)
-    assert letter.errno == errno.EBADMSG
-    assert only(initiator.reply(letter, 2, b"sense", written=0)).status == 2
+    event = initiator.event(FailedEvent)
+    assert event.errno == errno.EBADMSG
+    assert only(initiator.reply(event, 2, b"sense", written=0)).status == 2
     assert data_of(initiator.status(initiator.read(0, 1))) == PATTERN[:512]
 
 
@@ -77,9 +77,9 @@ def test_a_flood_of_damaged_immediate_commands_takes_no_more_places_than_good_on
     for _ in range(400):
         pdus += initiator.send(damaged(initiator.write(0, b"x" * 512, immediate=True), 60))
     assert {pdu.reason for pdu in pdus} == {2}
-    assert initiator.feed.live_tasks == 160
-    for letter in initiator.post():
-        initiator.reply(letter, 2, b"sense")
+    assert initiator.reactor.live_tasks == 160
+    for event in initiator.post():
+        initiator.reply(event, 2, b"sense")
 
 
 def test_file_mappings_are_copied_before_a_digest_is_made(login: Login, disk: FileImage) -> None:
@@ -90,6 +90,6 @@ def test_file_mappings_are_copied_before_a_digest_is_made(login: Login, disk: Fi
         file.truncate(4096)
     initiator.send(initiator.read(16, 8))
     initiator.settle()
-    letter = initiator.letter(FailedLetter)
-    assert letter.errno == errno.EIO
-    initiator.reply(letter, 2, b"sense")
+    event = initiator.event(FailedEvent)
+    assert event.errno == errno.EIO
+    initiator.reply(event, 2, b"sense")

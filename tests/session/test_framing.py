@@ -79,9 +79,9 @@ def test_many_pdus_in_one_segment_are_answered_in_order(login: Login) -> None:
 def test_bytes_behind_the_login_are_the_first_command(disk: FileImage) -> None:
     before = Initiator([disk])
     segment = before.read(0, 1)
-    later = Initiator([disk], feed=before.feed, token=8, units=before.units)
-    later.feed.connect(9, FAST, dict(enumerate(later.nexuses)), residual=segment)
-    assert later.feed.sent(9)[48:] == PATTERN[:512]
+    later = Initiator([disk], reactor=before.reactor, session_id=8, units=before.units)
+    later.reactor.connect(9, FAST, dict(enumerate(later.nexuses)), residual=segment)
+    assert later.reactor.sent(9)[48:] == PATTERN[:512]
 
 
 @pytest.mark.parametrize("ahs_words", [1, 6, 255])
@@ -114,9 +114,9 @@ def test_a_data_segment_of_16_mib_is_not_waited_for(login: Login) -> None:
 def test_the_end_of_the_stream_inside_a_pdu_ends_the_session(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.write(0, PATTERN[:65536])[:10000])
-    initiator.feed.hang_up(initiator.token)
+    initiator.reactor.hang_up(initiator.session_id)
     assert not initiator.open
-    assert [type(letter).__name__ for letter in initiator.post()] == ["ClosedLetter"]
+    assert [type(event).__name__ for event in initiator.post()] == ["ClosedEvent"]
 
 
 @pytest.mark.parametrize("ahs", [b"", bytes(4), bytes(range(256)) * 3 + bytes(252)])

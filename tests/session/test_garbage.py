@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from goldherd.block.file import FileImage
-from goldherd.reactor.events_out import ClosedLetter, CommandLetter, FailedLetter, RequestLetter
+from goldherd.reactor.events_out import ClosedEvent, CommandEvent, FailedEvent, RequestEvent
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.conftest import PATTERN, warm
@@ -48,20 +48,22 @@ def mutated(chance: random.Random, segment: bytes) -> bytes:
 
 def answer_letters(initiator: Initiator, chance: random.Random) -> bool:
     """The control plane's part, with delays and odd answers; whether the connection was reported closed."""
-    feed, closed = initiator.feed, False
-    for letter in initiator.post():
-        if isinstance(letter, ClosedLetter):
+    reactor, closed = initiator.reactor, False
+    for event in initiator.post():
+        if isinstance(event, ClosedEvent):
             closed = True
-        elif isinstance(letter, CommandLetter | FailedLetter):
+        elif isinstance(event, CommandEvent | FailedEvent):
             if chance.random() < 0.2:
-                feed.abort_task(5, initiator.token, chance.randrange(6) << 24)
+                reactor.abort_task(5, initiator.session_id, chance.randrange(6) << 24)
             written = chance.choice([None, 0, 512])
             data = b"" if written is not None else bytes(chance.randrange(5000))
-            feed.reply(letter.token, letter.tag, chance.choice([0, 2]), b"sense" * chance.randrange(2), data, written)
-        elif isinstance(letter, RequestLetter):
-            feed.send_pdu(letter.token, chance.choice([b"", bytes([0x24, 0x80]) + bytes(46)]), 1, letter.tag)
+            reactor.reply(
+                event.session_id, event.tag, chance.choice([0, 2]), b"sense" * chance.randrange(2), data, written
+            )
+        elif isinstance(event, RequestEvent):
+            reactor.send_pdu(event.session_id, chance.choice([b"", bytes([0x24, 0x80]) + bytes(46)]), 1, event.tag)
         if chance.random() < 0.05:
-            feed.abort_session_tasks(6, initiator.token, None)
+            reactor.abort_session_tasks(6, initiator.session_id, None)
     return closed
 
 
@@ -77,33 +79,33 @@ def play(image: FileImage, seed: int, segments: int, wrong: float) -> int:
         initial_r2t=chance.random() < 0.5,
         max_burst=chance.choice([512, 4096, 1 << 20]),
         first_burst=512,
-        token=seed + 1,
+        session_id=seed + 1,
     )
     tag, sent = 7, 0
     for sent in range(segments):  # noqa: B007
         if chance.random() < 0.05:
-            initiator.feed.full_after(initiator.token, chance.choice([0, 60, 5000]))
+            initiator.reactor.full_after(initiator.session_id, chance.choice([0, 60, 5000]))
         segment = valid_pdus(initiator, chance, tag)
         if chance.random() < wrong:
             segment = mutated(chance, segment) if chance.random() < 0.9 else chance.randbytes(chance.randrange(1, 3000))
         cut = chance.randrange(len(segment))
-        received = initiator.feed.receive(initiator.token, segment[:cut])
-        received += initiator.feed.receive(initiator.token, segment[cut:])
+        received = initiator.reactor.receive(initiator.session_id, segment[:cut])
+        received += initiator.reactor.receive(initiator.session_id, segment[cut:])
         for at in range(len(received) - 47):
             if received[at] == Opcode.READY_TO_TRANSFER and received[at + 1] == 0x80:
                 tag = int.from_bytes(received[at + 20 : at + 24], "big")
                 break
-        initiator.feed.full_after(initiator.token, None)
+        initiator.reactor.full_after(initiator.session_id, None)
         answer_letters(initiator, chance)
         if not initiator.open:
             break
-    initiator.feed.hang_up(initiator.token)
-    while initiator.feed.busy:
+    initiator.reactor.hang_up(initiator.session_id)
+    while initiator.reactor.busy:
         initiator.wait()
-        initiator.feed.step()
+        initiator.reactor.step()
     answer_letters(initiator, chance)
     assert not initiator.open
-    assert (initiator.feed.live_tasks, initiator.feed.buffer_bytes, initiator.feed.sessions) == (0, 0, 0)
+    assert (initiator.reactor.live_tasks, initiator.reactor.buffer_bytes, initiator.reactor.sessions) == (0, 0, 0)
     return sent + 1
 
 
@@ -126,9 +128,9 @@ def test_random_bytes(small: FileImage) -> None:
     chance = random.Random(99)
     for _ in range(1500):
         initiator = Initiator([small], header_digest=chance.random() < 0.1)
-        initiator.feed.receive(initiator.token, chance.randbytes(chance.randrange(1, 5000)))
-        initiator.feed.hang_up(initiator.token)
-        assert (initiator.feed.live_tasks, initiator.feed.buffer_bytes) == (0, 0)
+        initiator.reactor.receive(initiator.session_id, chance.randbytes(chance.randrange(1, 5000)))
+        initiator.reactor.hang_up(initiator.session_id)
+        assert (initiator.reactor.live_tasks, initiator.reactor.buffer_bytes) == (0, 0)
 
 
 def test_every_header_byte_in_every_extreme(small: FileImage) -> None:
@@ -138,7 +140,7 @@ def test_every_header_byte_in_every_extreme(small: FileImage) -> None:
         for value in (0, 0x7F, 0x80, 0xFF):
             for number in range(6):
                 initiator = Initiator([small])
-                initiator.feed.receive(initiator.token, initiator.write(0, bytes(8192), sent=0, itt=2))
+                initiator.reactor.receive(initiator.session_id, initiator.write(0, bytes(8192), sent=0, itt=2))
                 segment = bytearray(
                     [
                         initiator.read(1, 1),
@@ -150,9 +152,9 @@ def test_every_header_byte_in_every_extreme(small: FileImage) -> None:
                     ][number]
                 )
                 segment[place] = value
-                initiator.feed.receive(initiator.token, bytes(segment))
-                initiator.feed.receive(initiator.token, initiator.read(0, 1))
+                initiator.reactor.receive(initiator.session_id, bytes(segment))
+                initiator.reactor.receive(initiator.session_id, initiator.read(0, 1))
                 answer_letters(initiator, chance)
-                initiator.feed.hang_up(initiator.token)
+                initiator.reactor.hang_up(initiator.session_id)
                 initiator.settle()
-                assert (initiator.feed.live_tasks, initiator.feed.buffer_bytes) == (0, 0)
+                assert (initiator.reactor.live_tasks, initiator.reactor.buffer_bytes) == (0, 0)

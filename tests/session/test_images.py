@@ -12,7 +12,7 @@ from goldherd.block.image import Image
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import ImageError, StorageFullError
 from goldherd.limits import GRANULE_BYTES
-from goldherd.reactor.events_out import FailedLetter
+from goldherd.reactor.events_out import FailedEvent
 
 from tests.plugins.conftest import Opener, create_disk, open_disk
 from tests.session.conftest import PATTERN
@@ -83,7 +83,7 @@ def test_many_cold_reads_at_once_are_all_answered_with_their_own_data(login: Log
     pdus = initiator.until(lambda pdus: sum(pdu.flags & 1 for pdu in pdus) == len(tags), stream)
     for itt, lba in tags.items():
         assert data_of([pdu for pdu in pdus if pdu.itt == itt]) == MIXED[lba * 512 :][: 7 * 512]
-    assert initiator.feed.counters()["parked"]
+    assert initiator.reactor.counters()["cold_waits"]
 
 
 class GoldenOpener(Opener):
@@ -126,7 +126,7 @@ def test_a_differencing_child_over_a_cold_golden_parent(login: Login, tmp_path: 
 def test_a_backend_in_python_answers_through_its_own_threads(login: Login, slow_disk: MemoryImage) -> None:
     initiator = login(slow_disk)
     assert data_of(initiator.status(initiator.read(0, 4000))) == PATTERN[: 4000 * 512]
-    assert initiator.feed.counters()["jobs"] == 8
+    assert initiator.reactor.counters()["jobs"] == 8
 
 
 FAILURES: list[tuple[BaseException, int]] = [
@@ -154,9 +154,9 @@ def test_a_backend_that_fails_is_told_with_its_errno(
     image.failure = failure
     assert not initiator.send(segment())
     initiator.settle()
-    letter = initiator.letter(FailedLetter)
-    assert (letter.errno, letter.purpose) == (number, {"read": 1, "write": 2, "flush": 3}[work])
-    assert only(initiator.reply(letter, 2, b"sense", written=0 if work == "write" else None)).status == 2
+    event = initiator.event(FailedEvent)
+    assert (event.errno, event.purpose) == (number, {"read": 1, "write": 2, "flush": 3}[work])
+    assert only(initiator.reply(event, 2, b"sense", written=0 if work == "write" else None)).status == 2
     image.failure = None
     assert only(initiator.until(bool, segment())).status == 0
 
@@ -168,9 +168,9 @@ def test_a_read_that_fails_halfway_tells_what_was_sent(login: Login, file_of: Ca
     pdus = initiator.send(initiator.read(0, 1024))
     initiator.settle()
     pdus += initiator.send()
-    letter = initiator.letter(FailedLetter)
-    assert letter.errno == errno.EIO
-    pdus += initiator.reply(letter, 2, b"sense")
+    event = initiator.event(FailedEvent)
+    assert event.errno == errno.EIO
+    pdus += initiator.reply(event, 2, b"sense")
     assert data_of(pdus) == PATTERN[:262144]
     assert (pdus[-1].residual_of, pdus[-1].data_sn) == (("U", 262144), 4)
 
@@ -180,9 +180,9 @@ def test_a_write_to_a_disk_that_is_read_only_fails(login: Login, file_of: Callab
     for length in (512, 262144):
         assert not initiator.send(initiator.write(0, bytes(length)))
         initiator.settle()
-        letter = initiator.letter(FailedLetter)
-        assert letter.errno == errno.EROFS
-        initiator.reply(letter, 2, b"sense", written=0)
+        event = initiator.event(FailedEvent)
+        assert event.errno == errno.EROFS
+        initiator.reply(event, 2, b"sense", written=0)
 
 
 def test_blocks_of_4096_bytes(login: Login, disk: FileImage) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import COMMAND_WINDOW
-from goldherd.reactor.events_out import CommandLetter
+from goldherd.reactor.events_out import CommandEvent
 from goldherd.wire.opcodes import Opcode, RejectReason
 
 from tests.session.conftest import PATTERN
@@ -61,13 +61,13 @@ def test_max_cmd_sn_stays_while_commands_are_held(login: Login) -> None:
     initiator = login()
     for _ in range(COMMAND_WINDOW):
         initiator.send(initiator.command(INQUIRY, expected=255))
-    letters = initiator.post()
-    assert len(letters) == COMMAND_WINDOW
+    events = initiator.post()
+    assert len(events) == COMMAND_WINDOW
     ping = only(initiator.send(initiator.other(Opcode.NOP_OUT)))
     assert ping.max_cmd_sn == ping.exp_cmd_sn - 1  # the window is closed
     assert not initiator.send(initiator.read(0, 1, cmd_sn=initiator.cmd_sn))
-    for letter in letters:
-        initiator.reply(letter, 0, b"", b"inquiry")
+    for event in events:
+        initiator.reply(event, 0, b"", b"inquiry")
     assert only(initiator.send(initiator.read(0, 1))).max_cmd_sn == initiator.cmd_sn - 1 + COMMAND_WINDOW
 
 
@@ -80,8 +80,8 @@ def test_max_cmd_sn_never_decreases_for_immediate_tasks(login: Login) -> None:
     # What was told may be used, to the last number.
     pdus = initiator.send(b"".join(initiator.read(0, 1) for _ in range(COMMAND_WINDOW)))
     assert len(pdus) == COMMAND_WINDOW
-    for letter in initiator.post():
-        initiator.reply(letter)
+    for event in initiator.post():
+        initiator.reply(event)
 
 
 def test_max_cmd_sn_never_decreases_when_a_read_waits(login: Login, slow_disk: MemoryImage) -> None:
@@ -95,8 +95,8 @@ def test_too_many_immediate_commands_are_rejected(login: Login) -> None:
     initiator = login()
     pdus = initiator.send(b"".join(initiator.command(INQUIRY, immediate=True) for _ in range(COMMAND_WINDOW + 40)))
     assert [pdu.reason for pdu in pdus] == [RejectReason.REJECT_TOO_MANY_IMMEDIATE] * 8
-    for letter in initiator.post():
-        initiator.reply(letter)
+    for event in initiator.post():
+        initiator.reply(event)
 
 
 @pytest.mark.parametrize("immediate", [False, True])
@@ -104,8 +104,8 @@ def test_the_tag_of_a_live_task_is_refused(login: Login, immediate: bool) -> Non
     initiator = login()
     initiator.send(initiator.command(INQUIRY, expected=255, itt=9))
     assert only(initiator.send(initiator.read(0, 1, itt=9, immediate=immediate))).reason == 7
-    letter = initiator.letter(CommandLetter)
-    assert only(initiator.reply(letter, 0, b"", b"abc")).data == b"abc"
+    event = initiator.event(CommandEvent)
+    assert only(initiator.reply(event, 0, b"", b"abc")).data == b"abc"
     assert data_of(initiator.send(initiator.read(0, 1, itt=9))) == PATTERN[:512]
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from goldherd.block.memory import MemoryImage
-from goldherd.limits import COMMAND_WINDOW, GAP_SECONDS, HELD_BYTES_MAX, RECEIVE_BYTES
-from goldherd.reactor.events_out import ClosedLetter, CommandLetter, DoneLetter, NumberedLetter, RequestLetter
+from goldherd.limits import COMMAND_WINDOW, GAP_SECONDS, RECEIVE_BYTES, STALLED_BYTES_MAX
+from goldherd.reactor.events_out import ClosedEvent, CommandEvent, DoneEvent, NumberedEvent, RequestEvent
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.conftest import PATTERN
@@ -20,7 +20,7 @@ LUN_RESET, ABORT_TASK, ABORT_TASK_SET = 5, 1, 2
 def pair(login: Login) -> Pair:
     """Two connections of one session; the next command is number 1."""
     first = login()
-    return first, Initiator(joins=first, link=1)
+    return first, Initiator(joins=first, connection=1)
 
 
 def drive(ends: Pair, *segments: tuple[int, bytes]) -> tuple[list[Pdu], list[Pdu]]:
@@ -60,7 +60,7 @@ def test_a_command_waits_for_the_one_before_it(pair: Pair) -> None:
     on_first, on_second = drive(pair, (0, early[0]))
     assert data_of(on_first) == PATTERN[:512]
     assert data_of(on_second) == PATTERN[512:1024]
-    assert second.feed.counters()["stalls"] == 1
+    assert second.reactor.counters()["stalls"] == 1
 
 
 def test_several_gaps_close_one_after_the_other(pair: Pair) -> None:
@@ -78,12 +78,12 @@ def test_commands_reach_the_control_plane_in_order(pair: Pair) -> None:
     first, second = pair
     one, two, three = (first.command(INQUIRY, expected=255, itt=number) for number in (1, 2, 3))
     drive(pair, (1, two), (1, three), (0, one))
-    letters = first.post()
-    assert [letter.cdb[:1] for letter in letters if isinstance(letter, CommandLetter)] == [b"\x12"] * 3
-    assert [letter.itt.to_bytes(4, "little")[3] for letter in letters if isinstance(letter, CommandLetter)] == [1, 2, 3]
-    assert [letter.link for letter in letters if isinstance(letter, CommandLetter)] == [0, 1, 1]
-    for letter in letters:
-        first.reply(letter)
+    events = first.post()
+    assert [event.cdb[:1] for event in events if isinstance(event, CommandEvent)] == [b"\x12"] * 3
+    assert [event.itt.to_bytes(4, "little")[3] for event in events if isinstance(event, CommandEvent)] == [1, 2, 3]
+    assert [event.connection for event in events if isinstance(event, CommandEvent)] == [0, 1, 1]
+    for event in events:
+        first.reply(event)
     second.send()
 
 
@@ -98,7 +98,7 @@ def test_a_waiting_command_may_come_in_pieces(pair: Pair) -> None:
 
 
 def test_a_large_write_waits_before_its_data_is_whole(pair: Pair) -> None:
-    """Its first bytes are here when its turn comes; the rest goes straight to its buffer."""
+    """Its first bytes are here when it is next; the rest goes straight to its buffer."""
     first, second = pair
     one, two = first.read(0, 1), first.write(0, PATTERN[: 64 << 10])
     assert not second.send(two[:20000])
@@ -130,7 +130,7 @@ def test_immediate_commands_between_waiting_ones(pair: Pair) -> None:
 def test_data_of_a_task_under_way_does_not_wait(login: Login) -> None:
     """Otherwise the write and the command behind it would wait for each other's connection."""
     first = login(max_burst=4096, first_burst=512)
-    second = Initiator(joins=first, link=1, max_burst=4096, first_burst=512)
+    second = Initiator(joins=first, connection=1, max_burst=4096, first_burst=512)
     r2t = only(second.send(second.write(0, bytes(4096), sent=0, itt=1)))
     two, three = first.read(0, 1), first.read(1, 1)
     assert not second.send(three)
@@ -141,7 +141,7 @@ def test_data_of_a_task_under_way_does_not_wait(login: Login) -> None:
 
 def test_unsolicited_data_waits_with_its_command(login: Login) -> None:
     first = login()
-    second = Initiator(joins=first, link=1)
+    second = Initiator(joins=first, connection=1)
     one = first.read(0, 1)
     two = first.write(4, PATTERN[:4096], sent=0, itt=2, final=False)
     data = b"".join(
@@ -160,7 +160,7 @@ def test_a_stream_in_any_pieces(login: Login, piece: int, digests: bool) -> None
     """Reads, writes, pings and Data-Out of 60 commands, split between two connections and into segments."""
     kinds = {"header_digest": digests, "data_digest": digests}
     first = login(**kinds)
-    pair = first, Initiator(joins=first, link=1, **kinds)
+    pair = first, Initiator(joins=first, connection=1, **kinds)
     streams = [b"", b""]
     for number in range(60):
         end = number * 7 % 3 % 2
@@ -184,8 +184,8 @@ def test_waiting_bytes_are_bounded_and_none_is_lost(pair: Pair) -> None:
     one = first.read(0, 1)
     stream = b"".join(first.write(lba * 16, bytes([lba]) * 8192) for lba in range(60))  # 480 KiB
     assert not second.send(stream)
-    held = len(stream) - second.feed.unreceived(second.token, 1)
-    assert HELD_BYTES_MAX <= held <= HELD_BYTES_MAX + RECEIVE_BYTES
+    held = len(stream) - second.reactor.unreceived(second.session_id, 1)
+    assert STALLED_BYTES_MAX <= held <= STALLED_BYTES_MAX + RECEIVE_BYTES
     _, on_second = drive(pair, (0, one))
     while len(on_second) < 60:
         on_second += second.send()
@@ -198,26 +198,26 @@ def test_a_full_window_behind_a_gap(pair: Pair) -> None:
     one, *rest = (first.read(number, 1) for number in range(COMMAND_WINDOW))
     assert not second.send(b"".join(rest))
     beyond = second.read(7, 1)
-    assert not second.send(beyond)  # outside the window: dropped when its turn comes
+    assert not second.send(beyond)  # outside the window: dropped when it is next
     _, on_second = drive(pair, (0, one))
     assert len(on_second) >= COMMAND_WINDOW - 1
 
 
 def test_numbers_wrap_in_the_middle_of_a_gap(login: Login) -> None:
     first = login(cmd_sn=0xFFFFFFFE)
-    pair = first, Initiator(joins=first, link=1)
+    pair = first, Initiator(joins=first, connection=1)
     one, two, three, four = (first.read(number, 1, cmd_sn=(0xFFFFFFFE + number) & 0xFFFFFFFF) for number in range(4))
     _, on_second = drive(pair, (1, two + three + four), (0, one))
     assert [pdu.exp_cmd_sn for pdu in on_second] == [0, 1, 2]
 
 
 def test_a_gap_may_come_before_the_connection_that_closes_it(login: Login) -> None:
-    """The initiator may use both as soon as it has the login response; letters and sockets have no order."""
+    """The initiator may use both as soon as it has the login response; events and sockets have no order."""
     first = login()
-    first.feed.expect_connection(9, first.token)
+    first.reactor.expect_connection(9, first.session_id)
     one, two = first.read(0, 1), first.read(1, 1)
     assert not first.send(two)
-    second = Initiator(joins=first, link=1)
+    second = Initiator(joins=first, connection=1)
     on_second, on_first = drive((second, first), (0, one))
     assert (data_of(on_second), data_of(on_first)) == (PATTERN[:512], PATTERN[512:1024])
 
@@ -226,14 +226,14 @@ def test_a_gap_that_never_closes_ends_the_session(pair: Pair) -> None:
     first, second = pair
     first.send(first.read(0, 1))
     second.send(second.read(0, 1, cmd_sn=5))
-    start = first.feed.clock_ms
-    first.feed.tick(start + GAP_SECONDS * 1000 - 1)
+    start = first.reactor.clock_ms
+    first.reactor.tick(start + GAP_SECONDS * 1000 - 1)
     assert first.open and second.open
-    first.feed.tick(start + GAP_SECONDS * 1000 + 1)
+    first.reactor.tick(start + GAP_SECONDS * 1000 + 1)
     assert not first.open and not second.open
-    letters = first.post()
-    assert {letter.link for letter in letters if isinstance(letter, ClosedLetter)} == {0, 1}
-    assert [letter.last for letter in letters if isinstance(letter, ClosedLetter)] == [False, True]
+    events = first.post()
+    assert {event.connection for event in events if isinstance(event, ClosedEvent)} == {0, 1}
+    assert [event.last for event in events if isinstance(event, ClosedEvent)] == [False, True]
 
 
 # --- task management ---
@@ -252,7 +252,7 @@ def test_management_of_many_tasks_waits_for_those_before_it(pair: Pair, function
     assert not second.post()
     first.send(one)
     command, request = first.post()
-    assert isinstance(command, CommandLetter) and isinstance(request, RequestLetter)
+    assert isinstance(command, CommandEvent) and isinstance(request, RequestEvent)
     assert command.serial < request.serial
     first.reply(command)
     second.answer(request, bytes([Opcode.TASK_MANAGEMENT_RESPONSE]))
@@ -261,7 +261,7 @@ def test_management_of_many_tasks_waits_for_those_before_it(pair: Pair, function
 def test_abort_task_does_not_wait(pair: Pair) -> None:
     first, second = pair
     second.send(first.read(0, 1, cmd_sn=2) + manage(second, ABORT_TASK, cmd_sn=2))
-    second.answer(second.letter(RequestLetter), bytes([Opcode.TASK_MANAGEMENT_RESPONSE]))
+    second.answer(second.event(RequestEvent), bytes([Opcode.TASK_MANAGEMENT_RESPONSE]))
     assert first.send(first.read(0, 1, cmd_sn=1))
 
 
@@ -270,10 +270,10 @@ def test_tasks_numbered_after_the_request_are_not_meant(pair: Pair) -> None:
     first, _ = pair
     drive(pair, (0, first.command(INQUIRY, expected=255)), (0, first.command(INQUIRY, expected=255)))
     before, after = first.post()
-    assert isinstance(after, CommandLetter)
-    first.feed.abort_session_tasks(9, first.token, first.units[0], after.serial, 2)
-    first.feed.step()
-    assert first.post() == [DoneLetter(9, 1)]
+    assert isinstance(after, CommandEvent)
+    first.reactor.abort_session_tasks(9, first.session_id, first.units[0], after.serial, 2)
+    first.reactor.step()
+    assert first.post() == [DoneEvent(9, 1)]
     assert not first.reply(before)  # ended without an answer
     assert only(first.reply(after)).status == 0
 
@@ -283,9 +283,9 @@ def test_the_number_of_a_lost_command_is_skipped(pair: Pair) -> None:
     first, second = pair
     two = first.read(1, 1, cmd_sn=2)
     assert not second.send(two)
-    first.feed.abort_task(5, first.token, 0x77, ref_cmd_sn=1, cmd_sn=3)
+    first.reactor.abort_task(5, first.session_id, 0x77, ref_cmd_sn=1, cmd_sn=3)
     assert data_of(second.send()) == PATTERN[512:1024]
-    assert first.post() == [DoneLetter(5, 1)]
+    assert first.post() == [DoneEvent(5, 1)]
     assert not first.send(first.read(0, 1, cmd_sn=1))  # it comes after all: a duplicate
     assert only(first.send(first.read(0, 1, cmd_sn=3))).exp_cmd_sn == 4
 
@@ -293,9 +293,9 @@ def test_the_number_of_a_lost_command_is_skipped(pair: Pair) -> None:
 def test_numbers_behind_a_gap_are_skipped_when_it_closes(pair: Pair) -> None:
     first, second = pair
     for lost in (2, 3):
-        first.feed.abort_task(lost, first.token, 0x77, ref_cmd_sn=lost, cmd_sn=5)
-    first.feed.step()
-    assert first.post() == [DoneLetter(2, 1), DoneLetter(3, 1)]
+        first.reactor.abort_task(lost, first.session_id, 0x77, ref_cmd_sn=lost, cmd_sn=5)
+    first.reactor.step()
+    assert first.post() == [DoneEvent(2, 1), DoneEvent(3, 1)]
     assert not second.send(second.read(0, 1, cmd_sn=4))
     assert only(first.send(first.read(0, 1, cmd_sn=1))).exp_cmd_sn == 4
     assert only(second.send()).exp_cmd_sn == 5
@@ -305,9 +305,9 @@ def test_numbers_behind_a_gap_are_skipped_when_it_closes(pair: Pair) -> None:
 def test_no_number_is_skipped_that_is_past_or_not_before_the_request(pair: Pair, lost: int) -> None:
     first, _ = pair
     first.send(first.read(0, 1))
-    first.feed.abort_task(5, first.token, 0x77, ref_cmd_sn=lost, cmd_sn=3)
-    first.feed.step()
-    assert first.post() == [DoneLetter(5, 0)]
+    first.reactor.abort_task(5, first.session_id, 0x77, ref_cmd_sn=lost, cmd_sn=3)
+    first.reactor.step()
+    assert first.post() == [DoneEvent(5, 0)]
     assert only(first.send(first.read(0, 1))).exp_cmd_sn == 3
 
 
@@ -317,9 +317,9 @@ def test_no_number_is_skipped_that_is_past_or_not_before_the_request(pair: Pair,
 def test_a_lost_connection_ends_the_session(pair: Pair) -> None:
     """ErrorRecoveryLevel 0 (RFC 7143 7.1.4.4)."""
     first, second = pair
-    first.feed.hang_up(first.token)
+    first.reactor.hang_up(first.session_id)
     assert not second.open
-    assert first.post() == [ClosedLetter(7, 1, 1, False), ClosedLetter(7, 1, 0, True)]
+    assert first.post() == [ClosedEvent(7, 1, 1, False), ClosedEvent(7, 1, 0, True)]
 
 
 def test_a_connection_closed_alone_leaves_the_others(pair: Pair) -> None:
@@ -327,10 +327,10 @@ def test_a_connection_closed_alone_leaves_the_others(pair: Pair) -> None:
     first.send(first.command(INQUIRY, expected=255))
     second.send(second.command(INQUIRY, expected=255))
     lost, kept = first.post()
-    first.feed.close_connection(first.token, 0)
-    first.feed.step()
+    first.reactor.close_connection(first.session_id, 0)
+    first.reactor.step()
     assert not first.open and second.open
-    assert second.post() == [ClosedLetter(7, 9, 0, False)]
+    assert second.post() == [ClosedEvent(7, 9, 0, False)]
     assert not second.reply(lost)
     assert only(second.reply(kept)).status == 0
     assert data_of(second.send(second.read(0, 1))) == PATTERN[:512]
@@ -338,53 +338,53 @@ def test_a_connection_closed_alone_leaves_the_others(pair: Pair) -> None:
 
 def test_the_last_connection_takes_the_session_with_it(pair: Pair) -> None:
     first, _ = pair
-    for link in (0, 1):
-        first.feed.close_connection(first.token, link)
-    first.feed.step()
-    assert [letter.last for letter in first.post() if isinstance(letter, ClosedLetter)] == [False, True]
+    for connection in (0, 1):
+        first.reactor.close_connection(first.session_id, connection)
+    first.reactor.step()
+    assert [event.last for event in first.post() if isinstance(event, ClosedEvent)] == [False, True]
 
 
 def test_a_connection_takes_the_place_of_another(login: Login) -> None:
     """Connection reinstatement of the only connection: the session goes on, numbering and all."""
     first = login()
     first.send(first.read(0, 1))
-    first.feed.close_connection(first.token, 0, keep=True)
-    first.feed.step()
-    assert first.post() == [ClosedLetter(7, 9, 0, False)]
-    second = Initiator(joins=first, link=1, takes_kept=True)
+    first.reactor.close_connection(first.session_id, 0, reinstated=True)
+    first.reactor.step()
+    assert first.post() == [ClosedEvent(7, 9, 0, False)]
+    second = Initiator(joins=first, connection=1, reinstates=True)
     assert only(second.send(second.read(0, 1))).exp_cmd_sn == 3
-    first.feed.hang_up(first.token, 1)
-    assert second.post() == [ClosedLetter(7, 1, 1, True)]
+    first.reactor.hang_up(first.session_id, 1)
+    assert second.post() == [ClosedEvent(7, 1, 1, True)]
 
 
 def test_a_kept_place_that_nobody_takes(login: Login) -> None:
     first = login()
-    first.feed.close_connection(first.token, 0, keep=True)
-    first.feed.close_session(first.token)
-    first.feed.step()
-    assert [letter.last for letter in first.post() if isinstance(letter, ClosedLetter)] == [False, True]
-    first.feed.expect_connection(3, first.token)
-    first.feed.step()
-    assert first.post() == [NumberedLetter(3, None)]
+    first.reactor.close_connection(first.session_id, 0, reinstated=True)
+    first.reactor.close_session(first.session_id)
+    first.reactor.step()
+    assert [event.last for event in first.post() if isinstance(event, ClosedEvent)] == [False, True]
+    first.reactor.expect_connection(3, first.session_id)
+    first.reactor.step()
+    assert first.post() == [NumberedEvent(3, None)]
 
 
 def test_a_kept_place_waits_for_jobs_of_the_old_connection(login: Login, slow_disk: MemoryImage) -> None:
     first = login(slow_disk)
     first.send(first.read(0, 8))
-    first.feed.close_connection(first.token, 0, keep=True)
-    first.feed.close_session(first.token)
-    first.feed.step()
+    first.reactor.close_connection(first.session_id, 0, reinstated=True)
+    first.reactor.close_session(first.session_id)
+    first.reactor.step()
     first.settle()
-    assert [letter.last for letter in first.post() if isinstance(letter, ClosedLetter)][-1]
+    assert [event.last for event in first.post() if isinstance(event, ClosedEvent)][-1]
 
 
 def test_nobody_joins_a_session_that_has_ended(login: Login) -> None:
     first = login()
-    first.feed.close_session(first.token)
-    first.feed.step()
+    first.reactor.close_session(first.session_id)
+    first.reactor.step()
     first.post()
-    late = Initiator(joins=first, link=1)
-    assert late.post() == [ClosedLetter(7, 2, 1, True)]
+    late = Initiator(joins=first, connection=1)
+    assert late.post() == [ClosedEvent(7, 2, 1, True)]
     assert not late.send(late.read(0, 1))
 
 
@@ -392,10 +392,10 @@ def test_a_connection_in_the_middle_of_a_gap_closes_alone(pair: Pair) -> None:
     """Its waiting commands go with it; the others are not held up by their numbers once those are skipped."""
     first, second = pair
     assert not second.send(second.read(0, 1, cmd_sn=2))
-    first.feed.close_connection(first.token, 1)
+    first.reactor.close_connection(first.session_id, 1)
     assert only(first.send(first.read(0, 1, cmd_sn=1))).exp_cmd_sn == 2
-    assert first.post() == [ClosedLetter(7, 9, 1, False)]
-    first.feed.abort_task(5, first.token, 0x77, ref_cmd_sn=2, cmd_sn=3)
+    assert first.post() == [ClosedEvent(7, 9, 1, False)]
+    first.reactor.abort_task(5, first.session_id, 0x77, ref_cmd_sn=2, cmd_sn=3)
     assert not first.send()
     assert only(first.send(first.read(0, 1, cmd_sn=3))).exp_cmd_sn == 4
 
@@ -403,21 +403,21 @@ def test_a_connection_in_the_middle_of_a_gap_closes_alone(pair: Pair) -> None:
 def test_numbers_of_a_session(pair: Pair) -> None:
     first, _ = pair
     first.send(first.read(0, 1))
-    first.feed.expect_connection(9, first.token)
-    first.feed.step()
-    assert first.post() == [NumberedLetter(9, (2, 1 + COMMAND_WINDOW))]
+    first.reactor.expect_connection(9, first.session_id)
+    first.reactor.step()
+    assert first.post() == [NumberedEvent(9, (2, 1 + COMMAND_WINDOW))]
 
 
 def test_many_connections_of_many_sessions_end_at_once(login: Login) -> None:
-    """Ends that come in the middle of a turn leave nobody out and touch nobody twice."""
+    """Connections that end while others are served are each served once."""
     leading = login()
-    ends = [leading, *(Initiator(joins=leading, link=link) for link in range(1, 8))]
-    other = Initiator(units=leading.units, feed=leading.feed, token=8)
+    ends = [leading, *(Initiator(joins=leading, connection=connection) for connection in range(1, 8))]
+    other = Initiator(units=leading.units, reactor=leading.reactor, session_id=8)
     for end in ends:
-        end.feed.full_after(end.token, 0, end.link)
+        end.reactor.full_after(end.session_id, 0, end.connection)
         end.send(end.read(0, 256))
-    leading.feed.hang_up(leading.token, 3)
+    leading.reactor.hang_up(leading.session_id, 3)
     assert not any(end.open for end in ends)
     assert data_of(other.send(other.read(0, 1))) == PATTERN[:512]
-    other.feed.close_session(8)
-    other.feed.step()
+    other.reactor.close_session(8)
+    other.reactor.step()

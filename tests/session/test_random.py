@@ -124,7 +124,7 @@ class Player:
     def step(self) -> None:
         """Sends a segment of random length, through a socket that takes a random number of bytes."""
         initiator, chance = self.initiator, self.chance
-        initiator.feed.full_after(initiator.token, chance.choice([None, None, 0, 100, 70000]))
+        initiator.reactor.full_after(initiator.session_id, chance.choice([None, None, 0, 100, 70000]))
         cut = min(len(self.outgoing), chance.choice([1, 47, 48, 100, 1460, 1460, 65536, 1 << 20]))
         segment, self.outgoing = self.outgoing[:cut], self.outgoing[cut:]
         self.take(initiator.send(segment))
@@ -142,8 +142,8 @@ class Player:
         assert self.initiator.open
         assert not self.initiator.post()
         self.initiator.settle()
-        assert self.initiator.feed.live_tasks == 0
-        assert self.initiator.feed.buffer_bytes == 0
+        assert self.initiator.reactor.live_tasks == 0
+        assert self.initiator.reactor.buffer_bytes == 0
 
 
 @pytest.mark.parametrize("seed", range(12))

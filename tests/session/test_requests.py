@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from goldherd.limits import PING_SECONDS, SILENCE_SECONDS
-from goldherd.reactor.events_out import ClosedLetter, RequestLetter
+from goldherd.reactor.events_out import ClosedEvent, RequestEvent
 from goldherd.wire.opcodes import Opcode, RejectReason
 
 from tests.session.initiator import NO_TAG, Initiator, only
@@ -33,7 +33,7 @@ def test_a_nop_out_without_a_tag_is_not_answered(login: Login) -> None:
 
 def seconds_later(initiator: Initiator, seconds: int) -> None:
     """Lets time pass."""
-    initiator.feed.tick(initiator.feed.clock_ms + seconds * 1000)
+    initiator.reactor.tick(initiator.reactor.clock_ms + seconds * 1000)
 
 
 def test_a_silent_initiator_is_pinged_once(login: Login) -> None:
@@ -64,7 +64,7 @@ def test_who_answered_before_and_is_silent_now_is_gone(login: Login) -> None:
     seconds_later(initiator, SILENCE_SECONDS - PING_SECONDS - 2)
     assert initiator.open
     seconds_later(initiator, 2)
-    assert initiator.post() == [ClosedLetter(initiator.token, 5, 0, True)]
+    assert initiator.post() == [ClosedEvent(initiator.session_id, 5, 0, True)]
 
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST, Opcode.TASK_MANAGEMENT_REQUEST])
@@ -73,20 +73,20 @@ def test_requests_go_to_the_control_plane(login: Login, opcode: int, immediate: 
     initiator = login(data_digest=True, header_digest=True)
     segment = initiator.other(opcode, itt=6, data=b"text", immediate=immediate)
     assert not initiator.send(segment)
-    letter = initiator.letter(RequestLetter)
-    assert (letter.header, letter.data) == (segment[:48], b"text")
-    pdu = only(initiator.answer(letter, bytes([0x24, 0x80]), b"answer"))
+    event = initiator.event(RequestEvent)
+    assert (event.header, event.data) == (segment[:48], b"text")
+    pdu = only(initiator.answer(event, bytes([0x24, 0x80]), b"answer"))
     assert (pdu.opcode, pdu.data) == (Opcode.TEXT_RESPONSE, b"answer")
-    assert initiator.feed.live_tasks == 0
+    assert initiator.reactor.live_tasks == 0
 
 
 def test_a_request_may_be_settled_without_an_answer(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.other(Opcode.TEXT_REQUEST))
-    letter = initiator.letter(RequestLetter)
-    initiator.feed.send_pdu(letter.token, b"", 0, letter.tag)
+    event = initiator.event(RequestEvent)
+    initiator.reactor.send_pdu(event.session_id, b"", 0, event.tag)
     assert not initiator.send()
-    assert initiator.feed.live_tasks == 0
+    assert initiator.reactor.live_tasks == 0
 
 
 def test_a_request_above_64_kib_is_refused(login: Login) -> None:
@@ -98,8 +98,8 @@ def test_a_request_above_64_kib_is_refused(login: Login) -> None:
 def test_a_logout_response_closes_the_connection(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.other(Opcode.LOGOUT_REQUEST) + initiator.read(0, 1))
-    letter = initiator.letter(RequestLetter)
-    pdus = initiator.answer(letter, bytes([0x26, 0x80]), flags=3)
+    event = initiator.event(RequestEvent)
+    pdus = initiator.answer(event, bytes([0x26, 0x80]), flags=3)
     assert [pdu.opcode for pdu in pdus] == [Opcode.LOGOUT_RESPONSE]
     assert not initiator.open
 
@@ -107,15 +107,15 @@ def test_a_logout_response_closes_the_connection(login: Login) -> None:
 def test_the_segment_length_may_be_declared_anew(login: Login) -> None:
     initiator = login()
     initiator.send(initiator.other(Opcode.TEXT_REQUEST))
-    letter = initiator.letter(RequestLetter)
-    initiator.feed.send_pdu(letter.token, bytes([0x24, 0x80]) + bytes(46), 1, letter.tag, 1024)
+    event = initiator.event(RequestEvent)
+    initiator.reactor.send_pdu(event.session_id, bytes([0x24, 0x80]) + bytes(46), 1, event.tag, 1024)
     assert [len(pdu.data) for pdu in initiator.send(initiator.read(0, 5))] == [0, 1024, 1024, 512]
 
 
 def test_an_asynchronous_message_takes_a_stat_sn(login: Login) -> None:
     initiator = login()
     header = bytes([0x32, 0x80]) + bytes(14) + b"\xff" * 4 + bytes(28)
-    initiator.feed.send_pdu(initiator.token, header, 1)
+    initiator.reactor.send_pdu(initiator.session_id, header, 1)
     assert only(initiator.send()).opcode == Opcode.ASYNC_MESSAGE
     assert only(initiator.send(initiator.read(0, 1))).status == 0
 
@@ -126,7 +126,7 @@ def test_an_asynchronous_message_takes_a_stat_sn(login: Login) -> None:
 def test_a_pdu_that_contradicts_itself_is_not_sent(login: Login, pdu: bytes) -> None:
     initiator = login()
     with pytest.raises(ValueError, match="header and a data segment"):
-        initiator.feed.send_pdu(initiator.token, pdu, 1)
+        initiator.reactor.send_pdu(initiator.session_id, pdu, 1)
 
 
 @pytest.mark.parametrize("opcode", [0x06 + 1, 0x0F, 0x10, 0x11, 0x1C, 0x1F])

@@ -8,8 +8,8 @@ import random
 from dataclasses import dataclass, field
 
 from goldherd.block.memory import MemoryImage
-from goldherd.reactor.events_out import ClosedLetter, CommandLetter, DoneLetter, NumberedLetter, Outbox, RequestLetter
-from goldherd.reactor.inmemory import Feed
+from goldherd.reactor.events_out import ClosedEvent, CommandEvent, DoneEvent, EventQueue, NumberedEvent, RequestEvent
+from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.initiator import SYNCHRONIZE_CACHE, Initiator, Pdu
@@ -20,7 +20,7 @@ BLOCKS = (1, 8, 40)
 
 
 class Disk(MemoryImage):
-    """Its jobs are held; it remembers what a flush has made durable."""
+    """Its jobs are deferred; it remembers what a flush has made durable."""
 
     def __init__(self) -> None:
         super().__init__(DISK_BYTES)
@@ -43,15 +43,18 @@ class World:
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
         self.disk = Disk()
-        self.feed = Feed(0, Outbox())
-        self.feed.hold_jobs()
+        self.reactor = InMemoryReactor(0, EventQueue())
+        self.reactor.defer_jobs()
         small = {"max_burst": 8192, "first_burst": 4096, "max_recv_data_segment": 4096}
-        first = Initiator([self.disk], feed=self.feed, **small)
-        self.ends = [first, *(Initiator(joins=first, link=link, **small) for link in range(1, self.connections))]
+        first = Initiator([self.disk], reactor=self.reactor, **small)
+        self.ends = [
+            first,
+            *(Initiator(joins=first, connection=connection, **small) for connection in range(1, self.connections)),
+        ]
         self.writes: dict[int, tuple[int, bytes, bool]] = {}
         self.r2ts: list[tuple[Initiator, Pdu]] = []
         self.outgoing = [b""] * self.connections
-        self.closed: list[ClosedLetter] = []
+        self.closed: list[ClosedEvent] = []
 
     def commands(self, count: int) -> list[tuple[Initiator, bytes]]:
         """A stream: reads, writes with and without FUA, flushes, pings; writes have blocks of their own."""
@@ -87,16 +90,16 @@ class World:
 
     def hear(self) -> None:
         """What the data plane tells the control plane, which does nothing here but listen."""
-        for letter in self.feed.letters():
-            if isinstance(letter, ClosedLetter):
-                self.closed.append(letter)
+        for event in self.reactor.take_events():
+            if isinstance(event, ClosedEvent):
+                self.closed.append(event)
             else:
-                assert isinstance(letter, DoneLetter | RequestLetter | CommandLetter), letter
+                assert isinstance(event, DoneEvent | RequestEvent | CommandEvent), event
 
     def something(self) -> bool:
         """One thing that may happen now: a job ends, or Data-Out is sent; False when nothing can."""
-        if self.feed.jobs and (not self.r2ts or self.chance.random() < 0.5):
-            self.feed.finish_job(self.chance.randrange(self.feed.jobs))
+        if self.reactor.jobs and (not self.r2ts or self.chance.random() < 0.5):
+            self.reactor.finish_job(self.chance.randrange(self.reactor.jobs))
         elif self.r2ts:
             end, pdu = self.r2ts.pop(self.chance.randrange(len(self.r2ts)))
             data = self.writes[pdu.itt][1][pdu.offset : pdu.offset + pdu.desired_length]
@@ -134,14 +137,14 @@ class World:
 
     def settle(self) -> None:
         """Every job ends, in any order; then nothing may be left of anything."""
-        while self.feed.jobs:
-            self.feed.finish_job(self.chance.randrange(self.feed.jobs))
-        self.feed.step()
+        while self.reactor.jobs:
+            self.reactor.finish_job(self.chance.randrange(self.reactor.jobs))
+        self.reactor.step()
         self.hear()
 
     def check_nothing_left(self) -> None:
-        assert self.feed.live_tasks == 0, "a task was left"
-        assert self.feed.buffer_bytes == 0, "a write buffer was left"
+        assert self.reactor.live_tasks == 0, "a task was left"
+        assert self.reactor.buffer_bytes == 0, "a write buffer was left"
 
     def check_disk(self) -> None:
         """A block holds what it held or what its write brought; what was acknowledged is there."""
@@ -178,9 +181,9 @@ def lost_at_every_byte(seed: int) -> None:
         world.send(end, whole[:cut])
         for _ in range(world.chance.randrange(4)):
             world.something()
-        world.feed.hang_up(end.token)
+        world.reactor.hang_up(end.session_id)
         world.settle()
-        assert [letter.last for letter in world.closed] == [True], f"at byte {cut}"
+        assert [event.last for event in world.closed] == [True], f"at byte {cut}"
         world.check_disk()
         world.check_nothing_left()
 
@@ -192,9 +195,9 @@ def one_of_two_lost(seed: int) -> None:
     for step in range(steps):
         world = World(seed, 2)
         world.play(world.commands(16), until=step)
-        world.feed.hang_up(world.ends[0].token, step % 2)
+        world.reactor.hang_up(world.ends[0].session_id, step % 2)
         world.settle()
-        assert sorted(letter.last for letter in world.closed) == [False, True], f"at step {step}"
+        assert sorted(event.last for event in world.closed) == [False, True], f"at step {step}"
         world.check_disk()
         world.check_nothing_left()
 
@@ -211,28 +214,28 @@ def aborted(seed: int) -> None:
 
 
 def _abort(world: World, scope: str, where: str) -> None:
-    unit, token = world.ends[0].units[0], world.ends[0].token
+    unit, session_id = world.ends[0].units[0], world.ends[0].session_id
     if scope == "unit":
-        world.feed.abort_unit_tasks(7, unit)
+        world.reactor.abort_unit_tasks(7, unit)
     elif scope == "session":
-        world.feed.abort_session_tasks(7, token, unit)
+        world.reactor.abort_session_tasks(7, session_id, unit)
     else:
         for itt in world.writes:
-            world.feed.abort_task(8, token, int.from_bytes(itt.to_bytes(4), "little"))
-        world.feed.abort_session_tasks(7, token, None)
+            world.reactor.abort_task(8, session_id, int.from_bytes(itt.to_bytes(4), "little"))
+        world.reactor.abort_session_tasks(7, session_id, None)
     done = False
     while not done:
-        world.feed.step()
-        done = any(isinstance(letter, DoneLetter) and letter.fence == 7 for letter in world.feed.letters())
+        world.reactor.step()
+        done = any(isinstance(event, DoneEvent) and event.request_id == 7 for event in world.reactor.take_events())
         if not done:
-            assert world.feed.jobs, f"{where}: the abort is never reported"
-            world.feed.finish_job(world.chance.randrange(world.feed.jobs))
+            assert world.reactor.jobs, f"{where}: the abort is never reported"
+            world.reactor.finish_job(world.chance.randrange(world.reactor.jobs))
     before, answered = world.disk.read(0, DISK_BYTES), dict(world.answered)
     world.settle()
     assert world.disk.read(0, DISK_BYTES) == before, f"{where}: written after the abort"
     world.take(world.ends[0], world.ends[0].send())
     assert set(answered) <= set(world.answered)
-    world.feed.hang_up(token)
+    world.reactor.hang_up(session_id)
     world.settle()
     world.check_nothing_left()
 
@@ -240,28 +243,28 @@ def _abort(world: World, scope: str, where: str) -> None:
 def replaced(seed: int) -> None:
     """The only connection of a session is replaced again and again in the middle of its work."""
     world = World(seed)
-    for link in range(1, 12):
+    for connection in range(1, 12):
         old = world.ends[0]
         world.play(world.commands(4), until=world.chance.randrange(12))
-        world.feed.close_connection(old.token, old.link, keep=True)
-        world.feed.step()
+        world.reactor.close_connection(old.session_id, old.connection, reinstated=True)
+        world.reactor.step()
         world.settle()
-        assert [letter.last for letter in world.closed] == [False] * link
+        assert [event.last for event in world.closed] == [False] * connection
         world.r2ts.clear()
         world.outgoing = [b""]
-        world.feed.expect_connection(9, old.token)
-        world.feed.step()
-        (numbered,) = world.feed.letters()
-        assert isinstance(numbered, NumberedLetter) and numbered.numbers is not None
-        fresh = Initiator(joins=old, link=link, takes_kept=True, max_burst=8192, first_burst=4096)
+        world.reactor.expect_connection(9, old.session_id)
+        world.reactor.step()
+        (numbered,) = world.reactor.take_events()
+        assert isinstance(numbered, NumberedEvent) and numbered.numbers is not None
+        fresh = Initiator(joins=old, connection=connection, reinstates=True, max_burst=8192, first_burst=4096)
         fresh.cmd_sn = numbered.numbers[0]
         world.ends = [fresh]
         world.send(fresh, fresh.read(0, 1, itt=(last := fresh.next_itt())))
         world.settle()
         world.take(fresh, fresh.send())
         assert world.answered[last] == 0
-    world.feed.close_session(world.ends[0].token)
-    world.feed.step()
+    world.reactor.close_session(world.ends[0].session_id)
+    world.reactor.step()
     world.settle()
     assert world.closed[-1].last
     world.check_disk()

@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from goldherd.reactor.events_out import Outbox
-from goldherd.reactor.inmemory import Feed
+from goldherd.reactor.events_out import EventQueue
+from goldherd.reactor.inmemory import InMemoryReactor
 
 FIRST_NUMBER = 1000
 """Descriptors of simulated sockets begin here, far from real ones."""
@@ -85,7 +85,7 @@ class Pipe:
     to_server: _Stream = field(default_factory=_Stream)
     to_initiator: _Stream = field(default_factory=_Stream)
     place: "tuple[SimulatedReactor, int, int] | None" = None
-    """The reactor that serves it, session token and link; None during login."""
+    """The reactor that serves it, session id and connection number; None during login."""
     broken: bool = False
     """The initiator has reset it: what the server sends comes back as an error."""
     told: bool = False
@@ -120,18 +120,18 @@ class Pipe:
         self.to_initiator.wake()
 
 
-class SimulatedReactor(Feed):
+class SimulatedReactor(InMemoryReactor):
     """A reactor whose sockets are pipes and whose jobs end when chance wants it."""
 
     def join(self, network: "Network", loop: asyncio.AbstractEventLoop) -> None:
         """Before its first connection."""
         self.network, self.loop, self.began_ms = network, loop, self.clock_ms
-        self.hold_jobs()
+        self.defer_jobs()
 
-    def attach(self, token: int, fd: int, *more: Any) -> None:
-        super().attach(token, fd, *more)
-        residual_and_link = (*more[4:], 0, 0)
-        self.network.pipes[fd].place = self, token, residual_and_link[1]
+    def attach(self, session_id: int, fd: int, *more: Any) -> None:
+        super().attach(session_id, fd, *more)
+        residual_and_connection = (*more[4:], 0, 0)
+        self.network.pipes[fd].place = self, session_id, residual_and_connection[1]
 
     def step_once(self) -> bool:
         """As an event loop calls it."""
@@ -153,9 +153,9 @@ class Network:
         self._calling: list[Pipe] = []
         self._listening: list[asyncio.Future[Pipe]] = []
 
-    def make_reactor(self, number: int, outbox: Outbox) -> SimulatedReactor:
+    def make_reactor(self, number: int, events: EventQueue) -> SimulatedReactor:
         """For Server."""
-        reactor = SimulatedReactor(number, outbox)
+        reactor = SimulatedReactor(number, events)
         reactor.join(self, asyncio.get_running_loop())
         self.reactors.append(reactor)
         return reactor
@@ -223,15 +223,15 @@ class Network:
 
     def _into_reactor(self, pipe: Pipe, part: bytes) -> None:
         assert pipe.place is not None
-        reactor, token, link = pipe.place
+        reactor, session_id, connection = pipe.place
         late = bytes(pipe.to_server.arrived)  # came when the login was complete and the reactor did not have it yet
         pipe.to_server.arrived.clear()
-        if late + part and reactor.is_open(token, link):
-            pipe.to_initiator.sent += reactor.receive(token, late + part, link)
+        if late + part and reactor.is_open(session_id, connection):
+            pipe.to_initiator.sent += reactor.receive(session_id, late + part, connection)
         if pipe.to_server.ended and not pipe.to_server.sent:
             pipe.told = True
-            if reactor.is_open(token, link):
-                reactor.hang_up(token, link)
+            if reactor.is_open(session_id, connection):
+                reactor.hang_up(session_id, connection)
         self.collect()
 
     def collect(self) -> None:
@@ -239,8 +239,8 @@ class Network:
         for pipe in self.pipes.values():
             if pipe.place is None or pipe.to_initiator.ended:
                 continue
-            reactor, token, link = pipe.place
-            pipe.to_initiator.sent += reactor.sent(token, link)
-            if not reactor.is_open(token, link):
+            reactor, session_id, connection = pipe.place
+            pipe.to_initiator.sent += reactor.sent(session_id, connection)
+            if not reactor.is_open(session_id, connection):
                 pipe.told = True
                 pipe.server_closes()

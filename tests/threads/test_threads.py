@@ -1,4 +1,4 @@
-"""Everything that two threads touch, touched by all of them at once: mailboxes, units, caches, sessions."""
+"""Everything that two threads touch, touched by all of them at once: message queues, units, caches, sessions."""
 
 import struct
 import threading
@@ -22,10 +22,10 @@ def region(number: int) -> int:
 
 def write_and_read(session: Session, number: int, rounds: int = ROUNDS) -> None:
     """Small and large writes with and without FUA, read back."""
-    for turn in range(rounds):
-        blocks = (1, 8, 300, 600)[turn % 4]
-        data = bytes([turn + number & 0xFF]) * (blocks * 512)
-        assert session.write(region(number), data, fua=turn % 3 == 0).status == 0
+    for round_ in range(rounds):
+        blocks = (1, 8, 300, 600)[round_ % 4]
+        data = bytes([round_ + number & 0xFF]) * (blocks * 512)
+        assert session.write(region(number), data, fua=round_ % 3 == 0).status == 0
         assert session.read(region(number), blocks) == data
 
 
@@ -42,21 +42,21 @@ def test_a_golden_disk_that_does_not_fit_the_cache(running: Running) -> None:
 
     def client(number: int) -> None:
         with running.log_in(number) as session:
-            for turn in range(ROUNDS):
-                lba = (turn * 7919 + number * 4001) % (BLOCKS - 512)
+            for round_ in range(ROUNDS):
+                lba = (round_ * 7919 + number * 4001) % (BLOCKS - 512)
                 assert session.read(lba, 512, lun=1) == bytes(512 * 512)
 
     together(*(lambda number=number: client(number) for number in range(6)))  # type: ignore[misc]
 
 
 def test_exclusive_commands_among_writes(running: Running) -> None:
-    """COMPARE AND WRITE holds a unit, fences every reactor, and lets go."""
+    """COMPARE AND WRITE quiesces a unit, drains every reactor, and resumes."""
 
     def exclusive(number: int) -> None:
         with running.log_in(number) as session:
             value = bytes(512)
-            for turn in range(ROUNDS):
-                fresh = bytes([turn + 1]) * 512
+            for round_ in range(ROUNDS):
+                fresh = bytes([round_ + 1]) * 512
                 cdb = struct.pack(">BBQ3xBxx", 0x89, 0, region(number), 1)
                 assert session.command(cdb, write=value + fresh).status == 0
                 value = fresh
@@ -73,8 +73,8 @@ def test_modes_and_reservations_change_what_reactors_may_do(running: Running) ->
 
     def changes() -> None:
         with running.log_in(1) as session:
-            for turn in range(ROUNDS):
-                page = bytes([0x08, 0x12, 0x04 if turn & 1 else 0x00]) + bytes(17)
+            for round_ in range(ROUNDS):
+                page = bytes([0x08, 0x12, 0x04 if round_ & 1 else 0x00]) + bytes(17)
                 assert session.command(b"\x15\x10\0\0\x18\0", write=bytes(4) + page).status == 0
                 assert session.command(b"\x16").status == 0
                 assert session.command(b"\x17").status == 0
@@ -98,8 +98,8 @@ def test_aborts_and_resets_among_commands(running: Running) -> None:
             assert session.manage(2) == 0
 
     def resets(session: Session) -> None:
-        for turn in range(ROUNDS):
-            assert session.manage((5, 4, 6)[turn % 3]) == 0
+        for round_ in range(ROUNDS):
+            assert session.manage((5, 4, 6)[round_ % 3]) == 0
 
     with running.log_in(1) as one, running.log_in(2) as two, running.log_in(3) as three:
         together(lambda: works(one, 1), lambda: works(two, 2), lambda: resets(three))
@@ -122,11 +122,11 @@ def test_sessions_that_replace_each_other(running: Running) -> None:
 def test_several_connections_of_one_session(running: Running) -> None:
     """Joined, used out of order, replaced and logged out by different threads."""
     with running.log_in(1, keys={"MaxConnections": "4"}) as first:
-        for turn in range(ROUNDS // 4):
+        for round_ in range(ROUNDS // 4):
             with running.join(first, 1) as second, running.join(first, 2) as third:
                 number = first.cmd_sn
                 for end, ahead in ((third, 2), (second, 1), (first, 0)):
-                    end.start(struct.pack(">BBIBH", 0x28, 0, turn, 0, 1), read=512, cmd_sn=number + ahead)
+                    end.start(struct.pack(">BBIBH", 0x28, 0, round_, 0, 1), read=512, cmd_sn=number + ahead)
                 first.cmd_sn = number + 3
                 for end in (first, second, third):
                     assert end.take().opcode == 0x25
@@ -155,8 +155,8 @@ def test_meters_are_read_while_everybody_works(running: Running) -> None:
         meter.join()
 
 
-@pytest.mark.parametrize("turn", range(3))
-def test_server_that_stops_in_the_middle(tmp_path: Path, turn: int, running: Running) -> None:
+@pytest.mark.parametrize("round_", range(3))
+def test_server_that_stops_in_the_middle(tmp_path: Path, round_: int, running: Running) -> None:
     """Its fixture stops it while these clients are at work."""
 
     def client(number: int) -> None:

@@ -2,7 +2,7 @@
 
 Reads come straight out of one shared, read-only mapping of the file, so that a reactor sends page cache without a
 copy. A reactor must never wait for a disk in a page fault; so a granule is handed out only while its state byte says
-RESIDENT, and whoever meets another one asks the storage pool to bring it. Knows no format.
+RESIDENT, and a reader of another one asks the storage pool to bring it. Knows no format.
 """
 
 from libc.errno cimport EBADF, EIO, EROFS
@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free, malloc
 
 from goldherd.block.fileio cimport file_extent, read_whole, sync_data, write_whole, zero_range
 from goldherd.block.image cimport PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, Run
-from goldherd.block.pool cimport Job, ring, storage_pool
+from goldherd.block.pool cimport Job, notify, storage_pool
 from goldherd.native.linux cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, PROT_READ, close, exchange8,
                                     getpagesize, load8, madvise, mincore, mmap, munmap, pthread_cond_broadcast,
                                     pthread_cond_destroy, pthread_cond_init, pthread_cond_wait,
@@ -98,7 +98,7 @@ cdef void fetch_granule(Job* job) noexcept nogil:
     cdef Mapping* mapping = fetch.mapping
     cdef int result = populate(mapping, fetch.granule)
     store8(&mapping.states[fetch.granule], FAILED if result else RESIDENT)
-    ring()
+    notify()
     free(fetch)
     pthread_mutex_lock(&mapping.mutex)
     mapping.fetching -= 1
@@ -154,7 +154,7 @@ cdef class FileImage(NativeImage):
         """Marks granules that the kernel has evicted, so that no reactor faults on them; returns how many.
 
         Failed granules get another chance. Call it from time to time on a thread that may take milliseconds. The
-        kernel tells the truth only to the file's owner, to root and to whoever may write the file (mincore(2)).
+        kernel tells the truth only to the file's owner, to root and to users who may write the file (mincore(2)).
         """
         cdef Mapping* mapping = self.mapping
         cdef uint64_t gone = 0

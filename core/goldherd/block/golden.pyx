@@ -1,7 +1,7 @@
 """Sealed parents in memory once, shared by every reader; see golden.pxd for the rules that keep it safe.
 
 A granule that is not in memory is fetched by the storage pool, once, even if hundreds of sessions ask for it in the
-same instant: whoever changes its place from ABSENT to FETCHING asks, all others wait for the bell. The kernel's own
+same instant: the reactor that changes its place from ABSENT to FETCHING asks, all others wait to be notified. The kernel's own
 copy of the file is dropped as the fetches go on, so that the golden image does not stand in memory twice.
 """
 
@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from goldherd.block.image cimport (
     IMAGE_PYTHON, PLAN_BLOCKING, PLAN_COLD, RUN_MEMORY, RUN_ZERO, Run)
-from goldherd.block.pool cimport Job, next_epoch, python_pool, ring, storage_pool, wait_for_epoch
+from goldherd.block.pool cimport Job, next_epoch, python_pool, notify, storage_pool, wait_for_epoch
 from goldherd.errors import ImageError
 from goldherd.native.limits cimport GRANULE_BYTES
 
@@ -137,7 +137,7 @@ cdef class GoldenCache:
                     store_place(here.home, PLACE_ABSENT, __ATOMIC_SEQ_CST)
                     here.home = NULL
                     self.evictions += 1
-                    # Whoever saw it resident is inside a step; when all those have ended, only pins still count.
+                    # A reactor that saw it resident is inside a step; when all those have ended, only pins still count.
                     wait_for_epoch(next_epoch())
                     if load_pins(&here.pins, __ATOMIC_SEQ_CST) == 0:
                         slot = self.hand
@@ -172,7 +172,7 @@ cdef void run_fetch(Job* job) noexcept nogil:
     cdef void* image = fetch.image
     (<GoldenImage>image).fetch(fetch.granule)
     free(fetch)
-    ring()
+    notify()
     add_int(&(<GoldenImage>image).in_flight, -1, __ATOMIC_SEQ_CST)
 
 
@@ -206,7 +206,7 @@ cdef class GoldenImage(NativeImage):
             self.let_go()
 
     def close(self) -> None:
-        """Gives its memory back; nobody may read it any more. The source is closed with it."""
+        """Gives its memory back; no read may follow. The source is closed with it."""
         with nogil:
             self.let_go()
         self.source.close()
@@ -254,7 +254,7 @@ cdef class GoldenImage(NativeImage):
             self.descriptor = -1
 
     cdef void request(self, uint32_t granule) noexcept nogil:
-        """Has the granule fetched, unless somebody asked for it before."""
+        """Has the granule fetched, unless another reader has asked for it."""
         cdef int32_t absent = PLACE_ABSENT
         cdef Fetch* fetch
         if not swap_place(&self.place[granule], &absent, PLACE_FETCHING, False, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST):
@@ -394,7 +394,7 @@ cdef class GoldenImage(NativeImage):
         return (<Image>self.source_borrowed).extent(offset, length, state)
 
     def __getattr__(self, name: str) -> object:
-        """Whatever the sealed image tells of itself (its uuid, its kind) holds for the view too."""
+        """What the sealed image says of itself (its uuid, its kind) is true for the view too."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.source, name)

@@ -21,7 +21,7 @@ cdef enum RunKind:
 cdef struct Run:
     int kind            # RunKind
     int fd              # RUN_FILE: the image's descriptor, open as long as the image. RUN_MEMORY: the file that
-                        # the memory maps, -1 when it maps none: whoever must touch the bytes reads them there,
+                        # the memory maps, -1 when it maps none: code that must touch the bytes reads them there,
                         # because touching the mapping of a file that was truncated kills the process (SIGBUS)
     uint64_t length     # bytes, never 0
     const char* memory  # RUN_MEMORY

@@ -89,7 +89,7 @@ cdef class Image:
         return 0
 
     def close(self) -> None:
-        """Flushes and lets go of everything; called once, when nobody uses the image any more."""
+        """Flushes and releases everything; called once, when the image is in use no more."""
 
     # --- conveniences over the Python door ---
 

@@ -1,7 +1,7 @@
-"""Threads that may sleep, and the bell that they ring; all without the GIL.
+"""Threads that may sleep, and listeners that they notify; all without the GIL.
 
 The data plane gives a Job to a pool when something may wait for a disk (or for the GIL, in the pool for Python).
-Whoever planned a cold range registers as Listener: when any fetch has come, all waiting listeners are woken.
+A reactor is a Listener: when any fetch has ended, all listeners with suspended tasks are woken.
 """
 
 from libc.stdint cimport uint64_t
@@ -12,7 +12,7 @@ cdef struct Job:
 
 cdef struct Listener:
     int eventfd             # written with 1 when a fetch has come
-    int waiting             # > 0 while the listener has parked work; set before planning a second time
+    int waiting             # > 0 while the listener has suspended work; set before planning a second time
     uint64_t epoch          # 0 outside a step, else the epoch in which it began
     Listener* next
 
@@ -24,7 +24,7 @@ cdef class Pool:
 
 cdef void listen(Listener* listener) noexcept nogil      # from now on it is woken; it must live until unlisten
 cdef void unlisten(Listener* listener) noexcept nogil
-cdef void ring() noexcept nogil                          # wakes every listener with waiting > 0
+cdef void notify() noexcept nogil                        # wakes every listener with waiting > 0
 
 # Grace periods for memory that listeners may be reading (golden.pxd).
 cdef void begin_step(Listener* listener) noexcept nogil  # what it sees from now on stays until end_step

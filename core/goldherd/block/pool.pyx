@@ -1,4 +1,4 @@
-"""The small thread pools for whatever may sleep, and the bell that tells the data plane that cold data has come.
+"""The small thread pools for work that may sleep, and the listeners that learn that cold data has come.
 
 Two pools per process: one for disks, one for backends written in Python, so that a slow plugin delays plugins
 only. Threads are plain pthreads; they take the GIL only inside an image's Python door. They live as long as the
@@ -112,44 +112,44 @@ cdef Pool python_pool():
     return _python
 
 
-# --- the bell ---
+# --- listeners ---
 
-cdef pthread_mutex_t bell
+cdef pthread_mutex_t listeners_mutex
 cdef Listener* listeners = NULL
-pthread_mutex_init(&bell, NULL)
+pthread_mutex_init(&listeners_mutex, NULL)
 
 
 cdef void listen(Listener* listener) noexcept nogil:
     global listeners
-    pthread_mutex_lock(&bell)
+    pthread_mutex_lock(&listeners_mutex)
     listener.next = listeners
     listeners = listener
-    pthread_mutex_unlock(&bell)
+    pthread_mutex_unlock(&listeners_mutex)
 
 
 cdef void unlisten(Listener* listener) noexcept nogil:
     global listeners
     cdef Listener** place
-    pthread_mutex_lock(&bell)
+    pthread_mutex_lock(&listeners_mutex)
     place = &listeners
     while place[0] != NULL:
         if place[0] == listener:
             place[0] = listener.next
             break
         place = &place[0].next
-    pthread_mutex_unlock(&bell)
+    pthread_mutex_unlock(&listeners_mutex)
 
 
-cdef void ring() noexcept nogil:
+cdef void notify() noexcept nogil:
     cdef uint64_t one = 1
     cdef Listener* listener
-    pthread_mutex_lock(&bell)
+    pthread_mutex_lock(&listeners_mutex)
     listener = listeners
     while listener != NULL:
         if load_int(&listener.waiting, __ATOMIC_SEQ_CST) > 0:
             write(listener.eventfd, &one, 8)
         listener = listener.next
-    pthread_mutex_unlock(&bell)
+    pthread_mutex_unlock(&listeners_mutex)
 
 
 # --- grace periods ---
@@ -159,7 +159,7 @@ cdef uint64_t epoch = 1
 
 cdef void begin_step(Listener* listener) noexcept nogil:
     store_epoch(&listener.epoch, load_epoch(&epoch, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST)
-    fence(__ATOMIC_SEQ_CST)     # whoever doesn't see this epoch has unpublished before anything below is read
+    fence(__ATOMIC_SEQ_CST)     # a thread that doesn't see this epoch has unpublished before anything below is read
 
 
 cdef void end_step(Listener* listener) noexcept nogil:
@@ -174,13 +174,13 @@ cdef bint epoch_over(uint64_t target) noexcept nogil:
     cdef Listener* listener
     cdef uint64_t seen
     cdef bint over = True
-    pthread_mutex_lock(&bell)
+    pthread_mutex_lock(&listeners_mutex)
     listener = listeners
     while listener != NULL and over:
         seen = load_epoch(&listener.epoch, __ATOMIC_SEQ_CST)
         over = seen == 0 or seen >= target
         listener = listener.next
-    pthread_mutex_unlock(&bell)
+    pthread_mutex_unlock(&listeners_mutex)
     return over
 
 

@@ -1,8 +1,8 @@
-"""Memory that nobody may touch for now, told to AddressSanitizer.
+"""Memory that may not be touched for now, told to AddressSanitizer.
 
-It knows where an allocation ends, not where a part of one does. Where one allocation holds what a turn has received,
+It knows where an allocation ends, not where a part of one does. Where one allocation holds the bytes of one receive,
 or a pool hands out parts and takes them back, the owner poisons what is not in use and unpoisons it before it is;
-whoever touches it in between is reported like one who runs over the end. In any other build both are nothing, and
+an access in between is reported like one over the end. In any other build both are nothing, and
 their arguments are not even computed.
 """
 

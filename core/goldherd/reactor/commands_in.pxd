@@ -1,14 +1,14 @@
-"""What a reactor does with the letters in its box."""
+"""How a reactor acts on messages of the control plane."""
 
 from goldherd.session.core cimport Core
-from goldherd.session.messages cimport Letter
+from goldherd.session.messages cimport Message
 from goldherd.session.state cimport Connection, NexusState
 
 cdef struct Attachment:
-    # the payload of LETTER_ATTACH: a connection that has finished its login
+    # the payload of MESSAGE_ATTACH: a connection that has finished its login
     int fd
     unsigned char joins             # one more connection of a session that is there
-    unsigned char takes_kept        # and it takes the place that was kept for it
+    unsigned char reinstates        # and it replaces one that was closed for it
     unsigned int exp_cmd_sn
     unsigned int stat_sn
     unsigned int max_send_segment
@@ -24,6 +24,6 @@ cdef struct Attachment:
     unsigned long long aligned[0]   # those pointers
     # then lun_count pointers to NexusState, then the residual bytes
 
-# Acts on one letter and frees it. Returns a connection that the driver must begin to watch (fd, epoll), or one
+# Acts on one message and frees it. Returns a connection that the driver must begin to watch (fd, epoll), or one
 # that it must close (closed not yet set, reason given), or NULL.
-cdef Connection* act(Core* core, Letter* letter, bint* ends) noexcept nogil
+cdef Connection* act(Core* core, Message* message, bint* ends) noexcept nogil

@@ -1,1 +1,1 @@
-"""Signatures of letters.pyx; everything in it is called from compiled code."""
+"""commands_in.pyx gives Python nothing; its contracts stand in commands_in.pxd."""

@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint8_t
 
-from goldherd.reactor.loop cimport Desk
+from goldherd.reactor.loop cimport Loop
 
-cdef class Reactor(Desk):
+cdef class Reactor(Loop):
     cdef int epoll
     cdef uint8_t stopping   # atomic
     cdef object thread

@@ -1,8 +1,8 @@
 """Signatures of epoll.pyx; the contracts stand there."""
 
-from goldherd.reactor.loop import Desk
+from goldherd.reactor.loop import Loop
 
-class Reactor(Desk):
+class Reactor(Loop):
     """One reactor: owns the sessions given to it."""
 
     def start(self) -> None: ...

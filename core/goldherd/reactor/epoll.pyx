@@ -17,9 +17,9 @@ from posix.unistd cimport close
 from goldherd.block.pool cimport begin_step, end_step
 from goldherd.native.linux cimport load8, store8
 from goldherd.native.limits cimport BATCH_IOVECS
-from goldherd.session.core cimport CLOSE_PEER, Core, WIRE_LATER, WIRE_OVER
-from goldherd.reactor.loop cimport WATCH_BEGIN, WATCH_END, WATCH_NOTHING, WATCH_OUTPUT, Desk
-from goldherd.reactor.events_out cimport Outbox
+from goldherd.session.core cimport CLOSE_PEER, Core, STREAM_EMPTY, STREAM_ENDED
+from goldherd.reactor.loop cimport INTEREST_BEGIN, INTEREST_END, INTEREST_NOTHING, INTEREST_OUTPUT, Loop
+from goldherd.reactor.events_out cimport EventQueue
 from goldherd.session.state cimport Connection
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -51,7 +51,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     EVENTS = 256
     TICK_MS = 1000
-    INBOX = 0xFFFFFFFE      # in place of a connection's index
+    MESSAGES = 0xFFFFFFFE      # in place of a connection's index
 
 
 cdef uint64_t clock_ms() noexcept nogil:
@@ -72,7 +72,7 @@ cdef ssize_t send_to_socket(Core* core, Connection* c, iovec* iov, int count) no
             return sent
         if errno == EINTR:
             continue
-        return 0 if errno == EAGAIN else WIRE_OVER
+        return 0 if errno == EAGAIN else STREAM_ENDED
 
 
 cdef ssize_t receive_from_socket(Core* core, Connection* c, iovec* iov, int count) noexcept nogil:
@@ -85,15 +85,15 @@ cdef ssize_t receive_from_socket(Core* core, Connection* c, iovec* iov, int coun
     if got > 0:
         return got
     if got < 0 and (errno == EAGAIN or errno == EINTR):
-        return WIRE_LATER
-    return WIRE_OVER
+        return STREAM_EMPTY
+    return STREAM_ENDED
 
 
 @cython.no_gc_clear
-cdef class Reactor(Desk):
+cdef class Reactor(Loop):
     """One reactor: owns the sessions given to it."""
 
-    def __cinit__(self, int number, Outbox outbox not None) -> None:
+    def __cinit__(self, int number, EventQueue events not None) -> None:
         cdef epoll_event event
         self.epoll = -1
         self.core.send_some = send_to_socket
@@ -104,13 +104,13 @@ cdef class Reactor(Desk):
             raise OSError("no epoll descriptor could be opened")
         event.events = EPOLLIN
         event.data.u64 = 0
-        event.data.u32 = <uint32_t>INBOX
-        epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.core.inbox.eventfd, &event)
+        event.data.u32 = <uint32_t>MESSAGES
+        epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.core.messages.eventfd, &event)
 
     def __dealloc__(self) -> None:
         if self.core.batch != NULL:
             with nogil:
-                self.bury()         # while watch() is still ours
+                self.end_all()         # while watch() is still ours
         if self.epoll >= 0:
             close(self.epoll)
 
@@ -159,29 +159,29 @@ cdef class Reactor(Desk):
         core.now_ms = clock_ms()
         begin_step(&core.listener)          # cached memory we see from here on stays where it is
         for i in range(count):
-            if events[i].data.u32 == <uint32_t>INBOX:
-                self.read_letters()
+            if events[i].data.u32 == <uint32_t>MESSAGES:
+                self.read_messages()
                 continue
             c = core.connections[events[i].data.u32] if events[i].data.u32 < core.connection_room else NULL
             if c == NULL or c.closed or c.fd < 0:
                 continue
-            if c.held and events[i].events & (EPOLLHUP | EPOLLERR):
+            if c.paused and events[i].events & (EPOLLHUP | EPOLLERR):
                 self.end(c, CLOSE_PEER)
                 continue
-            self.turn(c, events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) != 0)
-        self.run_turns()
+            self.serve(c, events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) != 0)
+        self.serve_ready()
         if core.now_ms / TICK_MS != before / TICK_MS:
             self.do_due()
         end_step(&core.listener)
         return core.running_first != NULL
 
-    cdef void watch(self, Connection* c, int how) noexcept nogil:
+    cdef void set_interest(self, Connection* c, int interest) noexcept nogil:
         cdef epoll_event event
-        if how == WATCH_END:
+        if interest == INTEREST_END:
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, c.fd, NULL)
             close(c.fd)
             return
-        event.events = EPOLLOUT if how == WATCH_OUTPUT else 0 if how == WATCH_NOTHING else EPOLLIN
+        event.events = EPOLLOUT if interest == INTEREST_OUTPUT else 0 if interest == INTEREST_NOTHING else EPOLLIN
         event.data.u64 = 0
         event.data.u32 = c.index
-        epoll_ctl(self.epoll, EPOLL_CTL_ADD if how == WATCH_BEGIN else EPOLL_CTL_MOD, c.fd, &event)
+        epoll_ctl(self.epoll, EPOLL_CTL_ADD if interest == INTEREST_BEGIN else EPOLL_CTL_MOD, c.fd, &event)

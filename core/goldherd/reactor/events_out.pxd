@@ -1,6 +1,6 @@
-"""The control plane's letter box, as compiled code sees it."""
+"""The queue of events from all reactors, as compiled code sees it."""
 
-from goldherd.session.messages cimport Mailbox
+from goldherd.session.messages cimport MessageQueue
 
-cdef class Outbox:
-    cdef Mailbox box
+cdef class EventQueue:
+    cdef MessageQueue queue

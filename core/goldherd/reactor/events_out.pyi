@@ -1,11 +1,11 @@
-"""Signatures of outbox.pyx."""
+"""Signatures of events_out.pyx; the contracts stand there."""
 
 from typing import NamedTuple
 
-class CommandLetter(NamedTuple):
+class CommandEvent(NamedTuple):
     """A command to carry out; exactly one reply must be given."""
 
-    token: int
+    session_id: int
     tag: int
     itt: int
     nexus: int
@@ -14,52 +14,52 @@ class CommandLetter(NamedTuple):
     data_out: bytes
     expected: int
     serial: int
-    link: int
+    connection: int
 
-class FailedLetter(NamedTuple):
+class FailedEvent(NamedTuple):
     """The I/O of a task failed with an errno; a reply gives it status and sense."""
 
-    token: int
+    session_id: int
     tag: int
     nexus: int
     purpose: int
     errno: int
     cdb: bytes
 
-class RequestLetter(NamedTuple):
+class RequestEvent(NamedTuple):
     """A PDU for the control plane."""
 
-    token: int
+    session_id: int
     tag: int
     header: bytes
     data: bytes
     serial: int
-    link: int
+    connection: int
 
-class ClosedLetter(NamedTuple):
+class ClosedEvent(NamedTuple):
     """A connection is gone, and nothing of it is in use any more; `last`: nor of its session."""
 
-    token: int
+    session_id: int
     reason: int
-    link: int
+    connection: int
     last: bool
 
-class DoneLetter(NamedTuple):
-    """An abort or a fence is complete."""
+class DoneEvent(NamedTuple):
+    """An abort or a drain is complete."""
 
-    fence: int
+    request_id: int
     found: int
 
-class NumberedLetter(NamedTuple):
+class NumberedEvent(NamedTuple):
     """Where the numbering of a session stands."""
 
-    fence: int
+    request_id: int
     numbers: tuple[int, int] | None
 
-Letter = CommandLetter | FailedLetter | RequestLetter | ClosedLetter | DoneLetter | NumberedLetter
+Event = CommandEvent | FailedEvent | RequestEvent | ClosedEvent | DoneEvent | NumberedEvent
 
-class Outbox:
-    """The control plane's letter box."""
+class EventQueue:
+    """The queue of events from all reactors."""
 
     def fileno(self) -> int: ...
-    def collect(self) -> list[Letter]: ...
+    def collect(self) -> list[Event]: ...

@@ -1,6 +1,6 @@
-"""The control plane's letter box: what reactors have to say, as tuples for Python.
+"""Events of the reactors for the control plane: messages, read as tuples for Python.
 
-One box serves all reactors; its descriptor becomes readable when there is something to collect.
+One queue serves all reactors; its descriptor becomes readable when there is something to collect.
 """
 
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport free
 
 from goldherd.session.messages cimport (
-    LETTER_CLOSED, LETTER_COMMAND, LETTER_DONE, LETTER_FAILED, LETTER_NUMBERED, LETTER_REQUEST, Letter, close_box,
-    collect, open_box)
+    MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_DONE, MESSAGE_FAILED, MESSAGE_NUMBERED, MESSAGE_REQUEST, Message, close_queue,
+    collect, open_queue)
 
 
-class CommandLetter(NamedTuple):
+class CommandEvent(NamedTuple):
     """A command to carry out; exactly one reply must be given, even when its session is being aborted."""
 
-    token: int
+    session_id: int
     tag: int
     itt: int
     nexus: int
@@ -25,13 +25,13 @@ class CommandLetter(NamedTuple):
     data_out: bytes
     expected: int
     serial: int
-    link: int
+    connection: int
 
 
-class FailedLetter(NamedTuple):
+class FailedEvent(NamedTuple):
     """The I/O of a task failed with an errno; a reply gives it status and sense."""
 
-    token: int
+    session_id: int
     tag: int
     nexus: int
     purpose: int
@@ -39,83 +39,83 @@ class FailedLetter(NamedTuple):
     cdb: bytes
 
 
-class RequestLetter(NamedTuple):
+class RequestEvent(NamedTuple):
     """A PDU for the control plane: its basic header and its data segment."""
 
-    token: int
+    session_id: int
     tag: int
     header: bytes
     data: bytes
     serial: int
-    link: int
+    connection: int
 
 
-class ClosedLetter(NamedTuple):
+class ClosedEvent(NamedTuple):
     """A connection is gone, and nothing of it is in use by the reactor any more; `last`: nor of its session."""
 
-    token: int
+    session_id: int
     reason: int
-    link: int
+    connection: int
     last: bool
 
 
-class NumberedLetter(NamedTuple):
+class NumberedEvent(NamedTuple):
     """Where the numbering of a session stands: ExpCmdSN and MaxCmdSN; None when there is no such session."""
 
-    fence: int
+    request_id: int
     numbers: tuple | None
 
 
-class DoneLetter(NamedTuple):
-    """An abort or a fence is complete; `found` tasks were ended."""
+class DoneEvent(NamedTuple):
+    """An abort or a drain is complete; `found` tasks were ended."""
 
-    fence: int
+    request_id: int
     found: int
 
 
-cdef class Outbox:
-    """The control plane's letter box."""
+cdef class EventQueue:
+    """The queue of events from all reactors."""
 
     def __cinit__(self) -> None:
-        self.box.eventfd = -1
-        open_box(&self.box)
+        self.queue.eventfd = -1
+        open_queue(&self.queue)
 
     def __dealloc__(self) -> None:
-        close_box(&self.box)
+        close_queue(&self.queue)
 
     def fileno(self) -> int:
-        """Readable when letters wait."""
-        return self.box.eventfd
+        """Readable when events wait."""
+        return self.queue.eventfd
 
     def collect(self) -> list:
-        """All letters in order of arrival."""
-        cdef Letter* letter = collect(&self.box)
-        cdef Letter* following
+        """All events in order of arrival."""
+        cdef Message* message = collect(&self.queue)
+        cdef Message* following
         found = []
-        while letter != NULL:
-            following = letter.next
+        while message != NULL:
+            following = message.next
             try:
-                found.append(translate(letter))
+                found.append(translate(message))
             finally:
-                free(letter)
-            letter = following
+                free(message)
+            message = following
         return found
 
 
-cdef object translate(Letter* letter):
-    payload = PyBytes_FromStringAndSize(<char*>letter.payload, letter.bytes)
-    if letter.kind == LETTER_COMMAND:
-        return CommandLetter(letter.token, letter.tag, letter.itt, letter.number, (<char*>letter.lun)[:8],
-                             (<char*>letter.cdb)[:16], payload, letter.value, letter.serial, letter.link)
-    if letter.kind == LETTER_FAILED:
-        return FailedLetter(letter.token, letter.tag, letter.number, letter.status, letter.value,
-                            (<char*>letter.cdb)[:16])
-    if letter.kind == LETTER_REQUEST:
-        return RequestLetter(letter.token, letter.tag, payload[:48], payload[48:], letter.serial, letter.link)
-    if letter.kind == LETTER_CLOSED:
-        return ClosedLetter(letter.token, letter.value, letter.link, bool(letter.last))
-    if letter.kind == LETTER_DONE:
-        return DoneLetter(letter.token, letter.value)
-    if letter.kind == LETTER_NUMBERED:
-        return NumberedLetter(letter.token, (letter.number, letter.value) if letter.tag else None)
-    raise AssertionError(f"a letter of kind {letter.kind} is not for Python")
+cdef object translate(Message* message):
+    payload = PyBytes_FromStringAndSize(<char*>message.payload, message.bytes)
+    if message.kind == MESSAGE_COMMAND:
+        return CommandEvent(message.session_id, message.tag, message.itt, message.number, (<char*>message.lun)[:8],
+                             (<char*>message.cdb)[:16], payload, message.value, message.serial, message.connection)
+    if message.kind == MESSAGE_FAILED:
+        return FailedEvent(message.session_id, message.tag, message.number, message.status, message.value,
+                            (<char*>message.cdb)[:16])
+    if message.kind == MESSAGE_REQUEST:
+        return RequestEvent(message.session_id, message.tag, payload[:48], payload[48:], message.serial, message.connection)
+    if message.kind == MESSAGE_CLOSED:
+        return ClosedEvent(message.session_id, message.value, message.connection, bool(message.last))
+    if message.kind == MESSAGE_DONE:
+        return DoneEvent(message.session_id, message.value)
+    if message.kind == MESSAGE_NUMBERED:
+        return NumberedEvent(message.session_id, (message.number, message.value) if message.tag else None)
+    raise AssertionError(f"a message of kind {message.kind} is not for Python")

@@ -1,6 +1,6 @@
 """The core driven with bytes instead of sockets: what tests, fuzzers and benchmarks talk to.
 
-Every connection has a wire: bytes on their way in, bytes that came out, and how many more the far end takes before it
+Every connection has a stream: bytes on their way in, bytes that came out, and how many more the far end takes before it
 is full. Nothing happens by itself: a step is made by receive(), step() or tick(), on the caller's thread.
 """
 
@@ -12,16 +12,16 @@ from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
 from goldherd.block.pool cimport Job, Pool, begin_step, end_step
-from goldherd.session.core cimport Core, WIRE_LATER, WIRE_OVER
-from goldherd.reactor.loop cimport WATCH_END, Desk
-from goldherd.reactor.events_out cimport Outbox
+from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED
+from goldherd.reactor.loop cimport INTEREST_END, Loop
+from goldherd.reactor.events_out cimport EventQueue
 from goldherd.session.state cimport Connection, Session, Task
 
 cdef enum:
-    FIRST_DESCRIPTOR = 0x40000000   # numbers no open file has; wire i is descriptor FIRST_DESCRIPTOR + i
+    FIRST_DESCRIPTOR = 0x40000000   # numbers no open file has; stream i is descriptor FIRST_DESCRIPTOR + i
     START_MS = 1000000              # the clock before the first tick
 
-cdef struct Wire:
+cdef struct Stream:
     uint8_t* input          # not yet received by the core: input_bytes from input_first on
     uint64_t input_first
     uint64_t input_bytes
@@ -51,47 +51,47 @@ cdef bint append(uint8_t** buffer, uint64_t* used, uint64_t* room, const void* m
     return True
 
 
-cdef inline Wire* wire_of(Core* core, Connection* c) noexcept nogil:
-    return (<Wire**>core.driver)[c.fd - FIRST_DESCRIPTOR]
+cdef inline Stream* stream_of(Core* core, Connection* c) noexcept nogil:
+    return (<Stream**>core.driver)[c.fd - FIRST_DESCRIPTOR]
 
 
-cdef ssize_t send_to_wire(Core* core, Connection* c, iovec* iov, int count) noexcept nogil:
-    cdef Wire* wire = wire_of(core, c)
+cdef ssize_t send_to_stream(Core* core, Connection* c, iovec* iov, int count) noexcept nogil:
+    cdef Stream* stream = stream_of(core, c)
     cdef uint64_t total = 0
     cdef uint64_t part
     cdef int i
-    if wire.ended:
-        return WIRE_OVER
+    if stream.ended:
+        return STREAM_ENDED
     for i in range(count):
-        part = iov[i].iov_len if iov[i].iov_len < wire.takes else wire.takes
-        if not append(&wire.output, &wire.output_bytes, &wire.output_room, iov[i].iov_base, part):
-            wire.broken = True
-            return WIRE_OVER
-        wire.takes -= part
+        part = iov[i].iov_len if iov[i].iov_len < stream.takes else stream.takes
+        if not append(&stream.output, &stream.output_bytes, &stream.output_room, iov[i].iov_base, part):
+            stream.broken = True
+            return STREAM_ENDED
+        stream.takes -= part
         total += part
         if part < iov[i].iov_len:
             break
     return <ssize_t>total
 
 
-cdef ssize_t receive_from_wire(Core* core, Connection* c, iovec* iov, int count) noexcept nogil:
-    cdef Wire* wire = wire_of(core, c)
+cdef ssize_t receive_from_stream(Core* core, Connection* c, iovec* iov, int count) noexcept nogil:
+    cdef Stream* stream = stream_of(core, c)
     cdef uint64_t total = 0
     cdef uint64_t part
     cdef int i
-    if wire.input_bytes == 0:
-        return WIRE_OVER if wire.ended else WIRE_LATER
+    if stream.input_bytes == 0:
+        return STREAM_ENDED if stream.ended else STREAM_EMPTY
     for i in range(count):
-        part = iov[i].iov_len if iov[i].iov_len < wire.input_bytes else wire.input_bytes
-        memcpy(iov[i].iov_base, wire.input + wire.input_first, part)
-        wire.input_first += part
-        wire.input_bytes -= part
+        part = iov[i].iov_len if iov[i].iov_len < stream.input_bytes else stream.input_bytes
+        memcpy(iov[i].iov_base, stream.input + stream.input_first, part)
+        stream.input_first += part
+        stream.input_bytes -= part
         total += part
     return <ssize_t>total
 
 
-cdef class HeldPool(Pool):
-    """A pool without threads: its jobs wait until somebody says which one is done next."""
+cdef class DeferredPool(Pool):
+    """A pool without threads: its jobs wait until the caller says which one is done next."""
 
     def __cinit__(self, str name, int thread_count) -> None:
         self.first = NULL
@@ -123,118 +123,118 @@ cdef class HeldPool(Pool):
 
 
 @cython.no_gc_clear
-cdef class Feed(Desk):
+cdef class InMemoryReactor(Loop):
     """A reactor without sockets; all its sessions are spoken to through receive().
 
     Args:
         number: for names.
-        outbox: what it tells the control plane.
+        events: what it tells the control plane.
     """
 
-    def __cinit__(self, int number, Outbox outbox not None) -> None:
-        self.core.send_some = send_to_wire
-        self.core.receive_some = receive_from_wire
+    def __cinit__(self, int number, EventQueue events not None) -> None:
+        self.core.send_some = send_to_stream
+        self.core.receive_some = receive_from_stream
         self.core.now_ms = START_MS
         self.numbers = {}
 
     def __dealloc__(self) -> None:
         cdef uint32_t i
-        while self.held_jobs is not None and self.held_jobs.count():
-            self.held_jobs.finish(0)
+        while self.deferred_jobs is not None and self.deferred_jobs.count():
+            self.deferred_jobs.finish(0)
         if self.core.batch != NULL:
             with nogil:
-                self.bury()         # while the wires are still there
-        for i in range(self.wire_count):
-            free(self.wires[i].input)
-            free(self.wires[i].output)
-            free(self.wires[i])
-        free(self.wires)
+                self.end_all()         # while the streams are still there
+        for i in range(self.stream_count):
+            free(self.streams[i].input)
+            free(self.streams[i].output)
+            free(self.streams[i])
+        free(self.streams)
 
     # --- what a test does ---
 
-    def attach(self, token: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict | None,
-               residual: bytes = b"", link: int = 0, takes_kept: bool = False) -> None:
-        """The same for a connection that is a wire; its descriptor says nothing here."""
-        cdef Wire* wire = <Wire*>calloc(1, sizeof(Wire))
-        cdef Wire** more
-        if wire == NULL:
+    def attach(self, session_id: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict | None,
+               residual: bytes = b"", connection: int = 0, reinstates: bool = False) -> None:
+        """The same for a connection that is a stream; its descriptor says nothing here."""
+        cdef Stream* stream = <Stream*>calloc(1, sizeof(Stream))
+        cdef Stream** more
+        if stream == NULL:
             raise MemoryError
-        more = <Wire**>realloc(self.wires, (self.wire_count + 1) * sizeof(Wire*))
+        more = <Stream**>realloc(self.streams, (self.stream_count + 1) * sizeof(Stream*))
         if more == NULL:
-            free(wire)
+            free(stream)
             raise MemoryError
-        wire.takes = <uint64_t>-1
-        self.wires = more
+        stream.takes = <uint64_t>-1
+        self.streams = more
         self.core.driver = more
-        self.wires[self.wire_count] = wire
-        self.wire_count += 1
-        Desk.attach(self, token, FIRST_DESCRIPTOR + self.wire_count - 1, exp_cmd_sn, stat_sn, parameters, luns,
-                    residual, link, takes_kept)
-        self.numbers[token, link] = self.wire_count - 1
+        self.streams[self.stream_count] = stream
+        self.stream_count += 1
+        Loop.attach(self, session_id, FIRST_DESCRIPTOR + self.stream_count - 1, exp_cmd_sn, stat_sn, parameters, luns,
+                    residual, connection, reinstates)
+        self.numbers[session_id, connection] = self.stream_count - 1
 
-    def connect(self, token: int, parameters: object, luns: dict | None, *, exp_cmd_sn: int = 1, stat_sn: int = 1,
-                residual: bytes = b"", link: int = 0, takes_kept: bool = False) -> None:
+    def connect(self, session_id: int, parameters: object, luns: dict | None, *, exp_cmd_sn: int = 1, stat_sn: int = 1,
+                residual: bytes = b"", connection: int = 0, reinstates: bool = False) -> None:
         """A connection that has finished its login; see attach()."""
-        self.attach(token, -1, exp_cmd_sn, stat_sn, parameters, luns, residual, link, takes_kept)
+        self.attach(session_id, -1, exp_cmd_sn, stat_sn, parameters, luns, residual, connection, reinstates)
         self.step()
 
-    def receive(self, token: int, data: bytes = b"", link: int = 0) -> bytes:
+    def receive(self, session_id: int, data: bytes = b"", connection: int = 0) -> bytes:
         """Hands a segment to the core and makes a step; returns all bytes it has sent on that connection since."""
-        cdef Wire* wire = self._wire(token, link)
-        if wire.input_first and wire.input_bytes:
-            memmove(wire.input, wire.input + wire.input_first, wire.input_bytes)
-        wire.input_first = 0
-        if not append(&wire.input, &wire.input_bytes, &wire.input_room, <const char*>data, len(data)):
+        cdef Stream* stream = self._stream(session_id, connection)
+        if stream.input_first and stream.input_bytes:
+            memmove(stream.input, stream.input + stream.input_first, stream.input_bytes)
+        stream.input_first = 0
+        if not append(&stream.input, &stream.input_bytes, &stream.input_room, <const char*>data, len(data)):
             raise MemoryError
         self.step()
-        return self.sent(token, link)
+        return self.sent(session_id, connection)
 
-    def sent(self, token: int, link: int = 0) -> bytes:
-        """What the core has sent on that connection and nobody has collected; makes no step."""
-        cdef Wire* wire = self._wire(token, link)
-        if wire.broken:
+    def sent(self, session_id: int, connection: int = 0) -> bytes:
+        """What the core has sent on that connection since the last call; makes no step."""
+        cdef Stream* stream = self._stream(session_id, connection)
+        if stream.broken:
             raise MemoryError
-        answer = PyBytes_FromStringAndSize(<char*>wire.output, wire.output_bytes)
-        wire.output_bytes = 0
+        answer = PyBytes_FromStringAndSize(<char*>stream.output, stream.output_bytes)
+        stream.output_bytes = 0
         return answer
 
-    def unreceived(self, token: int, link: int = 0) -> int:
+    def unreceived(self, session_id: int, connection: int = 0) -> int:
         """Bytes handed over that the core has not taken yet, because its answers find no room."""
-        return self._wire(token, link).input_bytes
+        return self._stream(session_id, connection).input_bytes
 
-    def full_after(self, token: int, count: int | None, link: int = 0) -> None:
+    def full_after(self, session_id: int, count: int | None, connection: int = 0) -> None:
         """The far end takes `count` more bytes and is full then; None: it takes everything."""
-        self._wire(token, link).takes = <uint64_t>-1 if count is None else count
+        self._stream(session_id, connection).takes = <uint64_t>-1 if count is None else count
 
-    def hang_up(self, token: int, link: int = 0) -> None:
+    def hang_up(self, session_id: int, connection: int = 0) -> None:
         """The far end closes its socket."""
-        self._wire(token, link).ended = True
+        self._stream(session_id, connection).ended = True
         self.step()
 
-    def is_open(self, token: int, link: int = 0) -> bool:
+    def is_open(self, session_id: int, connection: int = 0) -> bool:
         """Whether the core still holds the connection."""
-        return not self._wire(token, link).closed
+        return not self._stream(session_id, connection).closed
 
-    def letters(self) -> list:
+    def take_events(self) -> list:
         """What it told the control plane since the last call, oldest first."""
-        return self.outbox.collect()
+        return self.events.collect()
 
-    def hold_jobs(self) -> None:
+    def defer_jobs(self) -> None:
         """From now on jobs are done when finish_job() says so, and in that order, instead of by threads."""
-        self.held_jobs = HeldPool("held", 0)
-        self.storage = self.python = self.held_jobs
-        self.core.storage = self.core.python = <void*>self.held_jobs
+        self.deferred_jobs = DeferredPool("deferred", 0)
+        self.storage = self.python = self.deferred_jobs
+        self.core.storage = self.core.python = <void*>self.deferred_jobs
 
     @property
     def jobs(self) -> int:
-        """Jobs that are held."""
-        return self.held_jobs.count() if self.held_jobs is not None else 0
+        """Jobs that are deferred."""
+        return self.deferred_jobs.count() if self.deferred_jobs is not None else 0
 
     def finish_job(self, number: int) -> None:
-        """Does one of the held jobs, counted in the order of their submission, and makes a step."""
+        """Does one of the deferred jobs, counted in the order of their submission, and makes a step."""
         if not 0 <= number < self.jobs:
             raise IndexError(f"there is no job {number}")
-        self.held_jobs.finish(number)
+        self.deferred_jobs.finish(number)
         self.step()
 
     def step(self) -> None:
@@ -260,18 +260,18 @@ cdef class Feed(Desk):
     @property
     def descriptor(self) -> int:
         """Readable when a job or a fetch has ended and step() has something to do."""
-        return self.core.inbox.eventfd
+        return self.core.messages.eventfd
 
     @property
     def busy(self) -> int:
-        """Jobs on other threads, and tasks parked for cold data or a hold."""
+        """Jobs on other threads, and tasks suspended for cold data or a quiesced unit."""
         cdef uint32_t i
         cdef Task* task
         count = 0
         for i in range(self.core.connection_room):
             if self.core.connections[i] != NULL:
                 count += self.core.connections[i].jobs
-        task = self.core.parked
+        task = self.core.suspended
         while task != NULL:
             count += 1
             task = task.next
@@ -294,36 +294,36 @@ cdef class Feed(Desk):
 
     # --- the driver ---
 
-    cdef Wire* _wire(self, object token, object link) except NULL:
-        return self.wires[<uint32_t>self.numbers[token, link]]
+    cdef Stream* _stream(self, object session_id, object connection) except NULL:
+        return self.streams[<uint32_t>self.numbers[session_id, connection]]
 
     cdef void work(self) noexcept nogil:
         cdef Core* core = &self.core
         cdef Connection* c
-        cdef Wire* wire
+        cdef Stream* stream
         cdef uint32_t i
         cdef bint more = True
         begin_step(&core.listener)
-        self.read_letters()
+        self.read_messages()
         while more:
-            self.run_turns()
+            self.serve_ready()
             more = core.running_first != NULL
             for i in range(core.connection_room):
                 c = core.connections[i]
                 if c == NULL or c.closed:
                     continue
-                wire = wire_of(core, c)
+                stream = stream_of(core, c)
                 if c.blocked:
-                    if wire.takes or wire.ended:
-                        self.turn(c, False)
+                    if stream.takes or stream.ended:
+                        self.serve(c, False)
                         more = True
-                elif c.held:
-                    continue                # nothing more is received until its turn has come
-                elif wire.input_bytes or wire.ended:
-                    self.turn(c, True)
+                elif c.paused:
+                    continue                # nothing more is received until the commands before it have come
+                elif stream.input_bytes or stream.ended:
+                    self.serve(c, True)
                     more = True
         end_step(&core.listener)
 
-    cdef void watch(self, Connection* c, int how) noexcept nogil:
-        if how == WATCH_END:
-            wire_of(&self.core, c).closed = True
+    cdef void set_interest(self, Connection* c, int interest) noexcept nogil:
+        if interest == INTEREST_END:
+            stream_of(&self.core, c).closed = True

@@ -294,13 +294,13 @@ class LogicalUnit:
         flags = Flag(0)
         reserved = self.reserved_by is not None and self.reserved_by.port != nexus.port
         if nexus.attentions or reserved or not self.ready:
-            flags |= Flag.BOUNCE_ALL
+            flags |= Flag.SLOW_ALL
         if self.reservations.conflicts(nexus.port, Access.READ):
-            flags |= Flag.BOUNCE_READ
+            flags |= Flag.SLOW_READ
         if self.reservations.conflicts(nexus.port, Access.WRITE):
-            flags |= Flag.BOUNCE_WRITE | Flag.BOUNCE_PREBUILT
+            flags |= Flag.SLOW_WRITE | Flag.SLOW_PREBUILT
         if self.write_protected:
-            flags |= Flag.BOUNCE_WRITE
+            flags |= Flag.SLOW_WRITE
         if not self.mode.write_cache:
             flags |= Flag.WRITE_THROUGH
         nexus.set_flags(int(flags))

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 class Flag(enum.IntFlag):
     """What the data plane may not do itself for a nexus; 0 almost always."""
 
-    BOUNCE_ALL = 1
+    SLOW_ALL = 1
     """Something is pending: a unit attention, another's RESERVE, a medium that is not ready."""
-    BOUNCE_READ = 2
+    SLOW_READ = 2
     """Reads conflict with a reservation."""
-    BOUNCE_WRITE = 4
+    SLOW_WRITE = 4
     """Writes conflict with a reservation, or the unit is write protected."""
     WRITE_THROUGH = 8
     """The write cache is off: every write is FUA."""
-    BOUNCE_PREBUILT = 16
+    SLOW_PREBUILT = 16
     """Prebuilt answers may not be used: MODE SENSE conflicts with a persistent reservation."""
 
 

@@ -1,6 +1,6 @@
 """A logical unit and an I_T_L nexus as the data plane sees them: plain structs, written by Python, read by reactors.
 
-The structs live inside HotUnit and HotNexus; whoever hands a pointer to a reactor keeps those alive until the
+The structs live inside HotUnit and HotNexus; the owner of a pointer that a reactor has keeps them alive until the
 reactor has reported the connection as closed.
 """
 
@@ -11,11 +11,12 @@ from goldherd.native.linux cimport load32, load_pointer
 from goldherd.scsi.watch cimport Watches
 
 cdef enum NexusFlag:
-    BOUNCE_ALL = 1          # something is pending (unit attention, no medium): Python judges every command
-    BOUNCE_READ = 2         # a reservation may forbid reads
-    BOUNCE_WRITE = 4        # a reservation or write protection may forbid writes
+    # what takes the slow path: the control plane decides
+    SLOW_ALL = 1            # every command: something is pending (unit attention, no medium)
+    SLOW_READ = 2           # reads: a reservation may forbid reads
+    SLOW_WRITE = 4          # writes: a reservation or write protection may forbid writes
     WRITE_THROUGH = 8       # write cache off: every write as if FUA were set
-    BOUNCE_PREBUILT = 16    # a reservation may forbid what the prebuilt answers tell
+    SLOW_PREBUILT = 16      # prebuilt answers: a reservation may forbid what the prebuilt answers tell
 
 cdef struct Answer:
     uint8_t cdb[16]             # a command block that equals this
@@ -34,7 +35,7 @@ cdef struct UnitState:
     uint64_t block_count
     uint32_t block_shift    # log2 of the block length in bytes
     uint32_t image_flags    # IMAGE_...
-    uint32_t hold           # > 0: writes wait until it is 0 again (exclusive commands)
+    uint32_t quiesced       # > 0: writes wait until it is 0 again (exclusive commands)
     Watches* watches        # NULL almost always; else to be told of every write before it is stored (watch.pxd)
     Answers* answers        # swapped whole; an older list lives until every step that may have seen it is over
 
@@ -48,8 +49,8 @@ cdef struct NexusState:
 cdef inline uint32_t flags_of(NexusState* nexus) noexcept nogil:
     return load32(&nexus.flags)
 
-cdef inline bint held(UnitState* unit) noexcept nogil:
-    return load32(&unit.hold) != 0
+cdef inline bint is_quiesced(UnitState* unit) noexcept nogil:
+    return load32(&unit.quiesced) != 0
 
 cdef inline Answers* answers_of(UnitState* unit) noexcept nogil:
     return <Answers*>load_pointer(&unit.answers)

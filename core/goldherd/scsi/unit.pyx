@@ -121,13 +121,13 @@ cdef class HotUnit:
                 free_watches(older)
         del before      # not earlier: a reactor may have been marking one
 
-    def hold(self) -> None:
-        """Writes wait from now on; those already running are waited for with a fence of every reactor."""
-        store32(&self.state.hold, self.state.hold + 1)      # the GIL makes it one step for whoever holds
+    def quiesce(self) -> None:
+        """Writes wait from now on; a drain of every reactor waits for those already running."""
+        store32(&self.state.quiesced, self.state.quiesced + 1)      # one step, by the GIL
 
-    def release(self) -> None:
-        """Takes one hold back; the reactors must be told to look at their parked writes."""
-        store32(&self.state.hold, self.state.hold - 1)
+    def resume(self) -> None:
+        """Takes one quiesce() back; wake() the reactors then, which have suspended writes."""
+        store32(&self.state.quiesced, self.state.quiesced - 1)
 
     def __dealloc__(self) -> None:
         free_answers(self.state.answers)

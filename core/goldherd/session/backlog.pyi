@@ -1,1 +1,1 @@
-"""Signatures of sending.pyx; everything in it is called from compiled code."""
+"""backlog.pyx gives Python nothing; its contracts stand in backlog.pxd."""

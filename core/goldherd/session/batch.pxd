@@ -20,7 +20,7 @@ cdef struct Batch:
     iovec iov[BATCH_IOVECS]
     uint32_t* pins[BATCH_IOVECS]    # counter that holds the entry's memory in place, or NULL
 
-cdef inline bint roomy(Batch* batch) noexcept nogil:
+cdef inline bint has_room(Batch* batch) noexcept nogil:
     """Whether any one PDU of ours still fits."""
     return (batch.count <= BATCH_IOVECS - PLAN_RUNS_MAX - 4
             and batch.control_used <= BATCH_CONTROL_BYTES - 16384

@@ -1,1 +1,1 @@
-"""Signatures of batch.pyx; everything in it is called from compiled code."""
+"""batch.pyx gives Python nothing; its contracts stand in batch.pxd."""

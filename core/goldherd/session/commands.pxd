@@ -14,7 +14,7 @@ cdef void protocol_error(Core* core, Connection* c, const uint8_t* header, uint3
 # Whether the PDU is the next one in order, or immediate; counts it.
 cdef bint numbered(Core* core, Connection* c, const uint8_t* header) noexcept nogil
 # Whether the session holds all the tasks it may.
-cdef bint crowded(Session* session) noexcept nogil
+cdef bint task_set_full(Session* session) noexcept nogil
 cdef NexusState* nexus_of(Session* session, const uint8_t* header) noexcept nogil
 cdef Task* make_task(Core* core, Connection* c, const uint8_t* header, NexusState* nexus, uint32_t expected,
                      int purpose) noexcept nogil

@@ -1,1 +1,1 @@
-"""commands.pyx has nothing to call from Python; see commands.pxd."""
+"""commands.pyx gives Python nothing; its contracts stand in commands.pxd."""

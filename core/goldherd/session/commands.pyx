@@ -1,7 +1,7 @@
 """SCSI commands as they arrive: numbering, the LUN, and the first step of each task.
 
 Reads and writes that nothing stands in the way of are carried out here; prebuilt answers are given; everything else
-goes to Python. A transfer is checked against the disk before anything of it happens.
+takes the slow path. A transfer is checked against the disk before anything of it happens.
 """
 
 from libc.errno cimport EBADRQC, EOVERFLOW
@@ -14,15 +14,17 @@ from goldherd.native.limits cimport PARAMETER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, 
 from goldherd.session.core cimport CLOSE_MEMORY, CLOSE_PROTOCOL
 from goldherd.session.emit cimport EMIT_DONE, EMIT_FULL, emit_answer, emit_read, emit_reject, emit_response
 from goldherd.session.ordering cimport count_command
-from goldherd.session.pools cimport enqueue, known_task, take_task
-from goldherd.session.tasks cimport bounce, conclude, data_arrived, fail, find_room, start_job, wait_for_data
+from goldherd.session.memory cimport known_task, take_task
+from goldherd.session.queues cimport enqueue
+from goldherd.session.tasks cimport (
+    conclude, data_arrived, fail, get_buffer, send_to_control, start_job, wait_for_data)
 from goldherd.scsi.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.unit cimport (
-    Answer, Answers, BOUNCE_ALL, BOUNCE_PREBUILT, BOUNCE_READ, BOUNCE_WRITE, NexusState, UnitState, WRITE_THROUGH,
-    answers_of, flags_of, held, watches_of)
+    Answer, Answers, SLOW_ALL, SLOW_PREBUILT, SLOW_READ, SLOW_WRITE, NexusState, UnitState, WRITE_THROUGH,
+    answers_of, flags_of, is_quiesced, watches_of)
 from goldherd.scsi.watch cimport touch
 from goldherd.session.state cimport (
-    PHASE_DATA_OUT, PHASE_READ, PURPOSE_FLUSH, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE, Session,
+    PHASE_DATA_OUT, PHASE_READ, PURPOSE_FLUSH, PURPOSE_SLOW, PURPOSE_READ, PURPOSE_WRITE, Session,
     Task, in_window)
 from goldherd.wire.opcodes cimport (
     COMMAND_READ, COMMAND_WRITE, FINAL, IMMEDIATE, REJECT_INVALID_FIELD, REJECT_PROTOCOL_ERROR,
@@ -59,7 +61,7 @@ cdef bint numbered(Core* core, Connection* c, const uint8_t* header) noexcept no
     return False
 
 
-cdef bint crowded(Session* session) noexcept nogil:
+cdef bint task_set_full(Session* session) noexcept nogil:
     """Whether the session holds all the commands it may, numbered and immediate."""
     return session.live >= session.window + <uint32_t>IMMEDIATE_PLACES
 
@@ -98,7 +100,7 @@ cdef Task* make_task(Core* core, Connection* c, const uint8_t* header, NexusStat
     return task
 
 
-cdef void gather(Core* core, Connection* c, Task* task, const uint8_t* header, const uint8_t* data, uint32_t length,
+cdef void collect_data_out(Core* core, Connection* c, Task* task, const uint8_t* header, const uint8_t* data, uint32_t length,
                  bint whole) noexcept nogil:
     """The first step of every command with Data-Out: what comes unasked, or the first R2T (RFC 7143 4.2.5.2)."""
     cdef uint32_t limit = c.first_burst if c.first_burst < task.expected else task.expected
@@ -118,7 +120,7 @@ cdef void gather(Core* core, Connection* c, Task* task, const uint8_t* header, c
         return
     # Unsolicited data may be longer than what the command block asks for; it must have a place to go.
     room = task.chunk if task.chunk > limit else limit
-    if not find_room(core, task, room):
+    if not get_buffer(core, task, room):
         core.counters.busy += 1
         conclude(core, task, 0x28)      # TASK SET FULL; what follows for this task is dropped
         return
@@ -162,31 +164,31 @@ cdef bint answer(Core* core, Connection* c, const uint8_t* header, UnitState* un
             if allocation < length:
                 length = allocation
             if length > c.max_send_segment and expected > c.max_send_segment:
-                return False            # takes several Data-In: Python's replies are split
+                return False            # takes several Data-In: replies of the slow path are split
             memcpy(&itt, header + ITT, 4)
             emit_answer(core, c, itt, expected, entry.bytes, length)
             return True
     return False
 
 
-cdef void to_python(Core* core, Connection* c, const uint8_t* header, NexusState* nexus, const uint8_t* data,
+cdef void to_slow_path(Core* core, Connection* c, const uint8_t* header, NexusState* nexus, const uint8_t* data,
                     uint32_t length, bint whole) noexcept nogil:
     """Everything that needs judgement or memory of its own goes to the control plane, with its Data-Out."""
     cdef uint32_t expected = get32(header + EDTL) if header[FLAGS] & (COMMAND_READ | COMMAND_WRITE) else 0
     cdef uint32_t shift = nexus.unit.block_shift if nexus != NULL else 9
-    cdef Task* task = make_task(core, c, header, nexus, expected, PURPOSE_PYTHON)
+    cdef Task* task = make_task(core, c, header, nexus, expected, PURPOSE_SLOW)
     if task == NULL:
         return
     task.flags = header[FLAGS]
     if not header[FLAGS] & COMMAND_WRITE:
-        bounce(core, task)
+        send_to_control(core, task)
         return
     task.move = data_out_bytes(header + CDB, shift)
     if task.move > expected:
         task.move = expected
     if task.move > PARAMETER_BYTES_MAX:
         task.move = PARAMETER_BYTES_MAX     # the command sees that data is missing and says so
-    gather(core, c, task, header, data, length, whole)
+    collect_data_out(core, c, task, header, data, length, whole)
 
 
 cdef inline void read_blocks(Core* core, Connection* c, const uint8_t* header, NexusState* nexus, uint64_t offset,
@@ -234,7 +236,7 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     cdef uint32_t itt
     cdef int result
     core.counters.writes += 1
-    if (whole and arrived and arrived == length and arrived == expected and not fua and not held(unit)
+    if (whole and arrived and arrived == length and arrived == expected and not fua and not is_quiesced(unit)
             and arrived <= <uint32_t>WRITE_INLINE_BYTES_MAX and c.immediate_data and arrived <= c.first_burst
             and not unit.image_flags & IMAGE_STORE_BLOCKS):
         # The everyday small write: all data is here, and the page cache takes it at once.
@@ -258,7 +260,7 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     task.move = length if length < expected else expected
     task.move &= ~<uint64_t>((1 << unit.block_shift) - 1)      # whole blocks, or nothing
     task.fua = fua
-    gather(core, c, task, header, data, arrived, whole)
+    collect_data_out(core, c, task, header, data, arrived, whole)
 
 
 cdef void refuse_attribute(Core* core, Connection* c, const uint8_t* header, NexusState* nexus) noexcept nogil:
@@ -280,7 +282,7 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
     cdef uint32_t expected
     cdef int verb
     cdef uint8_t flags = header[FLAGS]
-    cdef uint32_t bounces
+    cdef uint32_t slow
     if not numbered(core, c, header):
         return
     core.counters.commands += 1
@@ -290,7 +292,7 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         if known_task(session, itt) != NULL:
             emit_reject(core, c, REJECT_TASK_IN_PROGRESS, header, head_length(header))
             return
-        if crowded(session):
+        if task_set_full(session):
             emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header, head_length(header))
             return
     if length and not flags & COMMAND_WRITE:
@@ -303,35 +305,35 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
     if flags & TASK_ATTRIBUTE > TASK_ATTRIBUTE_MAX:
         refuse_attribute(core, c, header, nexus)
         return
-    bounces = flags_of(nexus) if nexus != NULL else BOUNCE_ALL
-    if bounces & BOUNCE_ALL:
-        to_python(core, c, header, nexus, data, length, whole)
+    slow = flags_of(nexus) if nexus != NULL else SLOW_ALL
+    if slow & SLOW_ALL:
+        to_slow_path(core, c, header, nexus, data, length, whole)
         return
     verb = decode(header + CDB, &extent)
     if verb == VERB_OTHER:
-        if flags & COMMAND_WRITE or bounces & BOUNCE_PREBUILT or not answer(core, c, header, nexus.unit,
+        if flags & COMMAND_WRITE or slow & SLOW_PREBUILT or not answer(core, c, header, nexus.unit,
                                                get32(header + EDTL) if flags & COMMAND_READ else 0):
-            to_python(core, c, header, nexus, data, length, whole)
+            to_slow_path(core, c, header, nexus, data, length, whole)
         return
     if (extent.odd or extent.blocks > nexus.unit.block_count
             or extent.lba > nexus.unit.block_count - extent.blocks or flags & (COMMAND_READ | COMMAND_WRITE) == 0x60
             or (extent.blocks == 0 and extent.lba >= nexus.unit.block_count)):
-        to_python(core, c, header, nexus, data, length, whole)
+        to_slow_path(core, c, header, nexus, data, length, whole)
         return
     if verb == VERB_READ:
-        if bounces & BOUNCE_READ or flags & COMMAND_WRITE:
-            to_python(core, c, header, nexus, data, length, whole)
+        if slow & SLOW_READ or flags & COMMAND_WRITE:
+            to_slow_path(core, c, header, nexus, data, length, whole)
             return
         expected = get32(header + EDTL) if flags & COMMAND_READ else 0
         read_blocks(core, c, header, nexus, extent.lba << nexus.unit.block_shift,
                     extent.blocks << nexus.unit.block_shift, expected)
-    elif bounces & BOUNCE_WRITE or flags & COMMAND_READ:
-        to_python(core, c, header, nexus, data, length, whole)
+    elif slow & SLOW_WRITE or flags & COMMAND_READ:
+        to_slow_path(core, c, header, nexus, data, length, whole)
     elif verb == VERB_WRITE:
         expected = get32(header + EDTL) if flags & COMMAND_WRITE else 0
         write_blocks(core, c, header, nexus, extent.lba << nexus.unit.block_shift,
                      extent.blocks << nexus.unit.block_shift, expected,
-                     extent.fua or (bounces & WRITE_THROUGH) != 0, data, length, whole)
+                     extent.fua or (slow & WRITE_THROUGH) != 0, data, length, whole)
     else:
         flush_blocks(core, c, header, nexus, get32(header + EDTL) if flags & COMMAND_WRITE else 0)
 

@@ -1,7 +1,8 @@
-"""The state of one reactor, and the steps that input.pyx, tasks.pyx and output.pyx take on it.
+"""The state of one reactor, on which receive.pyx, commands.pyx, tasks.pyx and emit.pyx work.
 
-No function here or there touches a socket: turn.pyx asks `send_some` and `receive_some` of its driver, which are
-system calls in epoll.pyx and plain memory in feed.pyx. Everything runs on one thread; other threads reach it by letters.
+The session room touches no socket: service.pyx calls `send_some` and `receive_some` of its driver, which are system
+calls in reactor/epoll.pyx and plain memory in reactor/inmemory.pyx. Everything runs on one thread; other threads
+reach it by messages.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -10,18 +11,19 @@ from posix.uio cimport iovec
 from goldherd.block.pool cimport Job, Listener
 from goldherd.native.limits cimport RECEIVE_BYTES
 from goldherd.session.batch cimport Batch
-from goldherd.session.messages cimport Letter, Mailbox
+from goldherd.session.messages cimport Message, MessageQueue
 from goldherd.session.state cimport Connection, Session, Task
 
 cdef enum:
-    NOBODY = 0xFFFFFFFF     # no connection, no task; any connection of a session
+    NO_TASK = 0xFFFFFFFF            # in place of a tag
+    ANY_CONNECTION = 0xFFFFFFFF     # in place of the number of a session's connection
 
 cdef enum CloseReason:
     CLOSE_PEER = 1          # end of stream or a socket error
     CLOSE_LOGOUT = 2        # after the Logout Response, or because the control plane said so
     CLOSE_PROTOCOL = 3      # the peer broke the protocol
     CLOSE_DIGEST = 4        # header digest error: the stream can't be trusted
-    CLOSE_SILENT = 5        # a ping was not answered by somebody who answered before
+    CLOSE_SILENT = 5        # a ping was not answered by an initiator that had answered before
     CLOSE_STUCK = 6         # took no byte for SEND_STUCK_SECONDS
     CLOSE_MEMORY = 7        # out of memory
     CLOSE_GAP = 8           # a command that another connection should have brought never came
@@ -39,14 +41,14 @@ cdef enum AbortScope:
 
 cdef enum:
     # what the driver's two functions say besides a number of bytes
-    WIRE_OVER = -1          # end of the stream, or an error
-    WIRE_LATER = -2         # nothing to receive now
+    STREAM_ENDED = -1          # end of the stream, or an error
+    STREAM_EMPTY = -2         # nothing to receive now
 
 cdef struct Core
 
-# Bytes taken of the iovec, 0 when the peer takes no more for now, or WIRE_OVER.
+# Bytes taken of the iovec, 0 when the peer takes no more for now, or STREAM_ENDED.
 ctypedef ssize_t (*SendSome)(Core* core, Connection* connection, iovec* iov, int count) noexcept nogil
-# Bytes put into the iovec, or WIRE_LATER, or WIRE_OVER.
+# Bytes put into the iovec, or STREAM_EMPTY, or STREAM_ENDED.
 ctypedef ssize_t (*ReceiveSome)(Core* core, Connection* connection, iovec* iov, int count) noexcept nogil
 
 cdef struct Counters:
@@ -57,8 +59,8 @@ cdef struct Counters:
     uint64_t write_bytes
     uint64_t receives
     uint64_t sends
-    uint64_t bounced        # commands that went to Python
-    uint64_t parked         # reads that waited for a fetch
+    uint64_t slow_commands  # commands that took the slow path
+    uint64_t cold_waits     # reads that waited for a fetch
     uint64_t jobs           # given to the pools
     uint64_t rejects
     uint64_t stalls         # connections that had to wait for a command of another one
@@ -69,19 +71,19 @@ cdef struct Counters:
 cdef struct Core:
     Batch* batch
     uint8_t* receive        # INPUT_BYTES: one receive behind the longest PDU that is collected before it is looked at
-    uint8_t* scratch        # where data goes that nobody wants
+    uint8_t* scratch        # where data goes that belongs to no task
     const char* zeros       # EMIT_BYTES_MAX of them
     Connection* running_first   # have something to do now
     Connection* running_last
     uint32_t running_count
-    Task* parked            # wait for cold data or for a hold to end
-    Task* room_first        # wait for a write buffer
-    Task* room_last
+    Task* suspended         # wait for cold data, or for a unit that is quiesced
+    Task* buffer_waiters_first      # wait for a write buffer, oldest first
+    Task* buffer_waiters_last
     uint64_t buffer_bytes   # write buffers in use
     uint64_t serial         # of the newest task
-    uint64_t now_ms         # at the start of this turn of the loop
+    uint64_t now_ms         # at the start of this step of the loop
     uint64_t ping_ms        # silence after which a NOP-In is sent
-    uint64_t silence_ms     # silence after which somebody who answered pings before is let go
+    uint64_t silence_ms     # silence after which an initiator that has answered a ping before is closed
     Counters counters
     # memory
     Task** slabs
@@ -97,8 +99,8 @@ cdef struct Core:
     SendSome send_some
     ReceiveSome receive_some
     void* driver            # theirs
-    Mailbox inbox
-    Mailbox* outbox
+    MessageQueue messages   # to this reactor
+    MessageQueue* events    # to the control plane
     Listener listener
     void* storage           # Pool for disks
     void* python            # Pool for Python backends
@@ -107,7 +109,7 @@ cdef struct TaskJob:
     Job job
     Core* core
     Task* task
-    Letter* letter          # that reports it; made beforehand, so that the report can't fail
+    Message* message          # that reports it; made beforehand, so that the report can't fail
     void* image
     int operation           # PURPOSE_READ, PURPOSE_WRITE or PURPOSE_FLUSH
     uint64_t offset

@@ -1,1 +1,1 @@
-"""Signatures of output.pyx; everything in it is called from compiled code."""
+"""emit.pyx gives Python nothing; its contracts stand in emit.pxd."""

@@ -1,6 +1,6 @@
 """PDUs towards the initiator, written into the batch (RFC 7143 section 11). Sends nothing itself.
 
-Every function may count on roomy(batch); those that write more than one PDU ask again before each.
+Every function may count on has_room(batch); those that write more than one PDU ask again before each.
 """
 
 from libc.errno cimport EIO
@@ -11,7 +11,7 @@ from posix.uio cimport iovec
 from goldherd.block.image cimport Image, PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, RUN_ZERO, Run
 from goldherd.native.endian cimport put16, put32
 from goldherd.native.limits cimport EMIT_BYTES_MAX, PLAN_RUNS_MAX
-from goldherd.session.batch cimport Batch, put_control, put_memory, roomy
+from goldherd.session.batch cimport Batch, put_control, put_memory, has_room
 from goldherd.session.core cimport CLOSE_ALONE, CLOSE_LOGOUT, PDU_CLOSES, PDU_CLOSES_ALONE, PDU_TAKES_STAT_SN
 from goldherd.session.state cimport PURPOSE_READ, max_cmd_sn
 from goldherd.wire.digest cimport CRC_START, crc_store, crc_update
@@ -128,7 +128,7 @@ cdef int materialise(Core* core, Connection* c, Run* runs, int count, uint64_t* 
     """Brings runs that lie in files into the batch's data arena, as far as no disk has to be waited for.
 
     Returns the number of runs that are memory or zeros now; covered is their length. With data digests a file
-    mapping is read like a file: touching it here could end in SIGBUS if somebody truncated the file.
+    mapping is read like a file: touching it here could end in SIGBUS if the file was truncated.
     """
     cdef Batch* batch = core.batch
     cdef iovec piece
@@ -172,7 +172,7 @@ cdef int emit_read(Core* core, Connection* connection, Task* task) noexcept nogi
     cdef int flags
     cdef bint last
     while task.done < task.move:
-        if not roomy(batch):
+        if not has_room(batch):
             return EMIT_FULL
         want = next_length(c, task)
         if task.loaded:             # the pool has read this part
@@ -250,7 +250,7 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
     cdef bint last
     cdef const char* data = task.buffer + task.sense_bytes
     while task.done < task.move:
-        if not roomy(batch):
+        if not has_room(batch):
             return EMIT_FULL
         want = next_length(c, task)
         ends = task.done + want == task.move
@@ -268,7 +268,7 @@ cdef int emit_reply(Core* core, Connection* connection, Task* task) noexcept nog
         task.done += want
         if last:
             return EMIT_DONE
-    if not roomy(batch):
+    if not has_room(batch):
         return EMIT_FULL
     emit_response(core, c, task.itt, task.status, task.cdb_bytes, task.expected,
                   task.data_sn + task.r2t_sn, task.buffer, task.sense_bytes)
@@ -343,7 +343,7 @@ cdef int emit_pdu(Core* core, Connection* connection, Task* task) noexcept nogil
     cdef Batch* batch = core.batch
     cdef uint32_t length = data_length(<const uint8_t*>task.buffer)
     cdef char* place
-    if not roomy(batch):
+    if not has_room(batch):
         return EMIT_FULL
     header = put_control(batch, BHS_BYTES + (4 if connection.header_digest else 0))
     memcpy(header, task.buffer, BHS_BYTES)

@@ -1,1 +1,1 @@
-"""Signatures of mailbox.pyx; everything in it is called from compiled code."""
+"""messages.pyx gives Python nothing; its contracts stand in messages.pxd."""

@@ -1,4 +1,4 @@
-"""Letters across the border between threads; see mailbox.pxd for the rules."""
+"""Messages across the border between threads; see messages.pxd for the rules."""
 
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -18,67 +18,67 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_unlock(pthread_mutex_t*)
 
 
-cdef int open_box(Mailbox* box) except -1:
-    box.first = box.last = NULL
-    box.mutex = calloc(1, sizeof(pthread_mutex_t))
-    if box.mutex == NULL:
+cdef int open_queue(MessageQueue* queue) except -1:
+    queue.first = queue.last = NULL
+    queue.mutex = calloc(1, sizeof(pthread_mutex_t))
+    if queue.mutex == NULL:
         raise MemoryError
-    pthread_mutex_init(<pthread_mutex_t*>box.mutex, NULL)
-    box.eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    if box.eventfd < 0:
+    pthread_mutex_init(<pthread_mutex_t*>queue.mutex, NULL)
+    queue.eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    if queue.eventfd < 0:
         raise OSError("no eventfd could be opened")
     return 0
 
 
-cdef void close_box(Mailbox* box) noexcept nogil:
-    cdef Letter* letter = box.first
-    cdef Letter* following
-    while letter != NULL:
-        following = letter.next
-        if letter.kind != LETTER_JOB:
-            free(letter)
-        letter = following
-    box.first = box.last = NULL
-    if box.eventfd >= 0:
-        close(box.eventfd)
-        box.eventfd = -1
-    if box.mutex != NULL:
-        pthread_mutex_destroy(<pthread_mutex_t*>box.mutex)
-        free(box.mutex)
-        box.mutex = NULL
+cdef void close_queue(MessageQueue* queue) noexcept nogil:
+    cdef Message* message = queue.first
+    cdef Message* following
+    while message != NULL:
+        following = message.next
+        if message.kind != MESSAGE_JOB:
+            free(message)
+        message = following
+    queue.first = queue.last = NULL
+    if queue.eventfd >= 0:
+        close(queue.eventfd)
+        queue.eventfd = -1
+    if queue.mutex != NULL:
+        pthread_mutex_destroy(<pthread_mutex_t*>queue.mutex)
+        free(queue.mutex)
+        queue.mutex = NULL
 
 
-cdef Letter* make_letter(int kind, uint32_t payload_bytes) noexcept nogil:
-    cdef Letter* letter = <Letter*>malloc(sizeof(Letter) + payload_bytes)
-    if letter != NULL:
-        memset(letter, 0, sizeof(Letter))
-        letter.kind = kind
-        letter.bytes = payload_bytes
-    return letter
+cdef Message* make_message(int kind, uint32_t payload_bytes) noexcept nogil:
+    cdef Message* message = <Message*>malloc(sizeof(Message) + payload_bytes)
+    if message != NULL:
+        memset(message, 0, sizeof(Message))
+        message.kind = kind
+        message.bytes = payload_bytes
+    return message
 
 
-cdef void post(Mailbox* box, Letter* letter) noexcept nogil:
+cdef void post(MessageQueue* queue, Message* message) noexcept nogil:
     cdef uint64_t one = 1
     cdef bint was_empty
-    letter.next = NULL
-    pthread_mutex_lock(<pthread_mutex_t*>box.mutex)
-    was_empty = box.first == NULL
+    message.next = NULL
+    pthread_mutex_lock(<pthread_mutex_t*>queue.mutex)
+    was_empty = queue.first == NULL
     if was_empty:
-        box.first = letter
+        queue.first = message
     else:
-        box.last.next = letter
-    box.last = letter
-    pthread_mutex_unlock(<pthread_mutex_t*>box.mutex)
+        queue.last.next = message
+    queue.last = message
+    pthread_mutex_unlock(<pthread_mutex_t*>queue.mutex)
     if was_empty:
-        write(box.eventfd, &one, 8)
+        write(queue.eventfd, &one, 8)
 
 
-cdef Letter* collect(Mailbox* box) noexcept nogil:
-    cdef uint64_t rung
-    cdef Letter* first
-    read(box.eventfd, &rung, 8)
-    pthread_mutex_lock(<pthread_mutex_t*>box.mutex)
-    first = box.first
-    box.first = box.last = NULL
-    pthread_mutex_unlock(<pthread_mutex_t*>box.mutex)
+cdef Message* collect(MessageQueue* queue) noexcept nogil:
+    cdef uint64_t written
+    cdef Message* first
+    read(queue.eventfd, &written, 8)
+    pthread_mutex_lock(<pthread_mutex_t*>queue.mutex)
+    first = queue.first
+    queue.first = queue.last = NULL
+    pthread_mutex_unlock(<pthread_mutex_t*>queue.mutex)
     return first

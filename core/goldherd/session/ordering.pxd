@@ -8,9 +8,9 @@ from goldherd.session.state cimport Connection, Session, in_window
 from goldherd.wire.opcodes cimport DATA_OUT, IMMEDIATE, OPCODE_MASK, SNACK_REQUEST, TASK_MANAGEMENT_REQUEST
 from goldherd.wire.pdu cimport CMD_SN, FLAGS, before
 
-# A number was counted while somebody waited or numbers were skipped: goes on behind the gap.
+# A number was counted while a connection was stalled or numbers were skipped: goes on behind the gap.
 cdef void catch_up(Core* core, Session* session) noexcept nogil
-# The connection's next PDU, with this CmdSN, must wait for its turn.
+# The connection's next PDU, with this CmdSN, must wait for the commands before it.
 cdef void stall(Core* core, Connection* connection, uint32_t cmd_sn) noexcept nogil
 cdef void stop_stalling(Connection* connection) noexcept nogil
 # Whether a PDU may be acted on although one before it on the same connection waits.
@@ -26,7 +26,7 @@ cdef inline void count_command(Core* core, Session* session) noexcept nogil:
         catch_up(core, session)
 
 
-cdef inline bint out_of_turn(Session* session, const uint8_t* header) noexcept nogil:
+cdef inline bint out_of_order(Session* session, const uint8_t* header) noexcept nogil:
     """Whether a PDU comes before one that it must follow. Only asked of sessions that had several connections.
 
     Immediate commands need not wait, but for task management of many tasks: those of all numbers before its own are

@@ -1,1 +1,1 @@
-"""Signatures of order.pyx; everything in it is called from compiled code."""
+"""ordering.pyx gives Python nothing; its contracts stand in ordering.pxd."""

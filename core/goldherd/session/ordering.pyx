@@ -2,10 +2,10 @@
 
 Theory of operation. Commands are numbered through the whole session, and one connection may bring number 7 before
 another brings number 6. They are delivered in order all the same: a connection whose next command comes too early is
-*stalled*. Its bytes stay where they are, bounded by HELD_BYTES_MAX (then it is no longer read from, and TCP slows
+*stalled*. Its bytes stay where they are, bounded by STALLED_BYTES_MAX (then it is no longer read from, and TCP slows
 the initiator down), until the numbers before have come. What need not wait passes by the command that must: immediate
 commands, and Data-Out of tasks that are under way. An initiator sends the numbers of one connection in rising order,
-so what is stalled never holds back the command that everybody waits for.
+so a stalled connection never keeps back the command that the others wait for.
 
 A command that was lost with its connection never comes. ABORT TASK then names its number, which counts as received
 from there on (11.5.1); without that the gap ends the session after GAP_SECONDS.
@@ -15,7 +15,8 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from goldherd.native.limits cimport COMMAND_WINDOW
-from goldherd.session.pools cimport known_task, run_soon
+from goldherd.session.memory cimport known_task
+from goldherd.session.queues cimport run_soon
 from goldherd.wire.opcodes cimport RESERVED_TAG
 from goldherd.wire.pdu cimport ITT, TTT
 
@@ -81,4 +82,4 @@ cdef bint need_not_wait(Connection* c, const uint8_t* header) noexcept nogil:
             return True
         memcpy(&itt, header + ITT, 4)       # unsolicited: of a task under way, or of the command that waits
         return known_task(c.session, itt) != NULL
-    return header[0] & IMMEDIATE and not out_of_turn(c.session, header)
+    return header[0] & IMMEDIATE and not out_of_order(c.session, header)

@@ -6,8 +6,8 @@ from goldherd.session.core cimport Core
 from goldherd.session.state cimport Connection
 
 # Takes whole PDUs off the front of the buffer; returns how many bytes are used up. Stops when the batch is full
-# (hungry False), when the connection is closing, or when a PDU is not complete (hungry True).
-cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint32_t length, bint* hungry) noexcept nogil
+# (needs_input False), when the connection is closing, or when a PDU is not complete (needs_input True).
+cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint32_t length, bint* needs_input) noexcept nogil
 
 # Where the driver may receive to directly while the data of one PDU is under way: fills place and room
 # (room 0: nowhere, receive into the buffer of consume). sink_received() tells how much came.

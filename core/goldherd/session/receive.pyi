@@ -1,1 +1,1 @@
-"""Signatures of input.pyx; everything in it is called from compiled code."""
+"""receive.pyx gives Python nothing; its contracts stand in receive.pxd."""

@@ -11,16 +11,16 @@ from libc.string cimport memcpy, memmove
 
 from goldherd.native.endian cimport get32
 from goldherd.native.limits cimport RECEIVE_BYTES
-from goldherd.session.batch cimport roomy
-from goldherd.session.commands cimport crowded, make_task, nexus_of, numbered, protocol_error, scsi_command
+from goldherd.session.batch cimport has_room
+from goldherd.session.commands cimport task_set_full, make_task, nexus_of, numbered, protocol_error, scsi_command
 from goldherd.session.core cimport CLOSE_DIGEST
-from goldherd.session.messages cimport LETTER_REQUEST, Letter, make_letter, post
+from goldherd.session.messages cimport MESSAGE_REQUEST, Message, make_message, post
 from goldherd.session.emit cimport emit_nop_in, emit_reject
-from goldherd.session.ordering cimport count_command, need_not_wait, out_of_turn, stall
-from goldherd.session.pools cimport known_task, release_task, task_of
-from goldherd.session.tasks cimport conclude, data_arrived, fail, pump
+from goldherd.session.ordering cimport count_command, need_not_wait, out_of_order, stall
+from goldherd.session.memory cimport known_task, release_task, task_of
+from goldherd.session.tasks cimport conclude, data_arrived, fail, send_queued
 from goldherd.scsi.unit cimport NexusState
-from goldherd.session.state cimport PHASE_DATA_OUT, PHASE_PYTHON, PURPOSE_PDU, PURPOSE_WRITE, Task
+from goldherd.session.state cimport PHASE_DATA_OUT, PHASE_CONTROL, PURPOSE_PDU, PURPOSE_WRITE, Task
 from goldherd.wire.digest cimport CRC_START, crc_matches, crc_update
 from goldherd.wire.opcodes cimport (
     BHS_BYTES, DATA_OUT, FINAL, IMMEDIATE, LOGIN_REQUEST, LOGOUT_REQUEST, NOP_OUT, OPCODE_MASK,
@@ -84,10 +84,10 @@ cdef void nop_out(Core* core, Connection* c, const uint8_t* header, const uint8_
 cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length) noexcept nogil:
     """Text, Logout and task management are answered by the control plane."""
     cdef Task* task
-    cdef Letter* letter
+    cdef Message* message
     if not numbered(core, c, header):
         return
-    if crowded(c.session):
+    if task_set_full(c.session):
         emit_reject(core, c, REJECT_TOO_MANY_IMMEDIATE, header, head_length(header))
         return
     if length > REQUEST_BYTES_MAX:
@@ -96,19 +96,19 @@ cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_
     task = make_task(core, c, header, NULL, 0, PURPOSE_PDU)
     if task == NULL:
         return
-    letter = make_letter(LETTER_REQUEST, BHS_BYTES + length)
-    if letter == NULL:
+    message = make_message(MESSAGE_REQUEST, BHS_BYTES + length)
+    if message == NULL:
         release_task(core, task)
         emit_reject(core, c, REJECT_OUT_OF_RESOURCES, header, head_length(header))
         return
-    letter.link = c.link
-    letter.token = c.session.token
-    letter.tag = task.tag
-    letter.serial = task.serial
-    memcpy(letter.payload, header, BHS_BYTES)
-    memcpy(letter.payload + BHS_BYTES, data, length)
-    task.phase = PHASE_PYTHON
-    post(core.outbox, letter)
+    message.connection = c.number
+    message.session_id = c.session.id
+    message.tag = task.tag
+    message.serial = task.serial
+    memcpy(message.payload, header, BHS_BYTES)
+    memcpy(message.payload + BHS_BYTES, data, length)
+    task.phase = PHASE_CONTROL
+    post(core.events, message)
 
 
 cdef void dispatch(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length) noexcept nogil:
@@ -140,7 +140,7 @@ cdef void bad_digest(Core* core, Connection* c, const uint8_t* header, Task* tas
     emit_reject(core, c, REJECT_DATA_DIGEST, header, BHS_BYTES if header == c.sink_header else head_length(header))
     memcpy(&itt, header + ITT, 4)
     if task == NULL and opcode == SCSI_COMMAND:
-        if numbered(core, c, header) and known_task(c.session, itt) == NULL and not crowded(c.session):
+        if numbered(core, c, header) and known_task(c.session, itt) == NULL and not task_set_full(c.session):
             nexus = nexus_of(c.session, header)
             if nexus != NULL:
                 task = make_task(core, c, header, nexus, get32(header + EDTL), PURPOSE_WRITE)
@@ -259,7 +259,7 @@ cdef inline uint32_t whole_bytes(Connection* c, uint32_t head, uint32_t data) no
 
 
 cdef uint32_t pass_by(Core* core, Connection* c, uint8_t* buffer, uint32_t length, bint* complete) noexcept nogil:
-    """The first PDU must wait for its turn: takes those behind it that need not (order.pyx).
+    """The first PDU must wait for commands before it: takes those behind it that need not (ordering.pyx).
 
     What waits moves towards the end of the buffer, over the place of what was taken; returns where it begins now.
     `complete` becomes False when the batch was full: call it again after a flush.
@@ -276,8 +276,8 @@ cdef uint32_t pass_by(Core* core, Connection* c, uint8_t* buffer, uint32_t lengt
         whole = whole_bytes(c, head, data_length(buffer + here))
         if here > start and need_not_wait(c, buffer + here):
             if c.send_first != NULL:
-                pump(core, c)
-            if c.send_first != NULL or not roomy(core.batch):
+                send_queued(core, c)
+            if c.send_first != NULL or not has_room(core.batch):
                 complete[0] = False
                 break
             take(core, c, buffer + here, buffer + here + head, data_length(buffer + here))
@@ -287,7 +287,7 @@ cdef uint32_t pass_by(Core* core, Connection* c, uint8_t* buffer, uint32_t lengt
     return start
 
 
-cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint32_t length, bint* hungry) noexcept nogil:
+cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint32_t length, bint* needs_input) noexcept nogil:
     cdef Connection* c = connection
     cdef uint8_t* header
     cdef uint32_t used = 0
@@ -296,13 +296,13 @@ cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint3
     cdef uint32_t data
     cdef uint32_t whole
     cdef bint complete
-    hungry[0] = False
+    needs_input[0] = False
     while not c.closing:
         if c.send_first != NULL:
-            pump(core, c)
+            send_queued(core, c)
             if c.send_first != NULL:
                 return used
-        if not roomy(core.batch):
+        if not has_room(core.batch):
             return used
         header = buffer + used
         have = length - used
@@ -328,7 +328,7 @@ cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint3
                 c.reason = CLOSE_DIGEST
                 return used
             head += 4
-        if c.session.multiple and out_of_turn(c.session, header):
+        if c.session.multiple and out_of_order(c.session, header):
             stall(core, c, get32(header + CMD_SN))
             used += pass_by(core, c, header, have, &complete)
             if not complete:
@@ -346,6 +346,6 @@ cdef uint32_t consume(Core* core, Connection* connection, uint8_t* buffer, uint3
     if c.closing:
         return used
     if c.send_first != NULL:
-        pump(core, c)
-    hungry[0] = c.send_first == NULL
+        send_queued(core, c)
+    needs_input[0] = c.send_first == NULL
     return used

@@ -1,1 +1,1 @@
-"""Signatures of turn.pyx; everything in it is called from compiled code."""
+"""service.pyx gives Python nothing; its contracts stand in service.pxd."""

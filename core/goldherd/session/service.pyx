@@ -1,4 +1,4 @@
-"""One connection's turn, whatever carries its bytes: the only caller of a driver's two functions.
+"""One connection is served, whatever carries its bytes: the only caller of a driver's two functions.
 
 Work off what is ready, receive once, act on every whole PDU, send all answers with one call. A connection whose
 socket is full is not read from until it has drained: TCP then slows the peer down.
@@ -8,12 +8,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
-from goldherd.native.limits cimport HELD_BYTES_MAX, RECEIVE_BYTES, TURN_BYTES_MAX
+from goldherd.native.limits cimport RECEIVE_BYTES, SERVICE_BYTES_MAX, STALLED_BYTES_MAX
 from goldherd.native.sanitizer cimport poison, unpoison
-from goldherd.session.core cimport CLOSE_MEMORY, CLOSE_PEER, INPUT_BYTES, WIRE_LATER, WIRE_OVER
+from goldherd.session.core cimport CLOSE_MEMORY, CLOSE_PEER, INPUT_BYTES, STREAM_EMPTY, STREAM_ENDED
 from goldherd.session.receive cimport consume, sink_place, sink_received
 from goldherd.session.backlog cimport clear_batch, keep_residue, keep_rest, pending_sent
-from goldherd.session.tasks cimport pump
+from goldherd.session.tasks cimport send_queued
 
 cdef enum Sent:
     SENT_ALL = 0
@@ -63,7 +63,7 @@ cdef int flush_pending(Core* core, Connection* c) noexcept nogil:
 
 
 cdef ssize_t receive(Core* core, Connection* c, uint32_t behind) noexcept nogil:
-    """Receives once, into the sink first; returns bytes placed at core.receive + behind, or WIRE_..."""
+    """Receives once, into the sink first; returns bytes placed at core.receive + behind, or STREAM_..."""
     cdef iovec iov[2]
     cdef uint8_t* place
     cdef uint32_t room = 0
@@ -92,73 +92,73 @@ cdef ssize_t receive(Core* core, Connection* c, uint32_t behind) noexcept nogil:
 
 
 cdef inline void received_until(Core* core, const uint8_t* end) noexcept nogil:
-    """Nobody may look behind the bytes that have come: what lies there was another connection's."""
+    """The bytes behind those that have come may not be read: they were another connection's."""
     unpoison(core.receive, end - core.receive)
     poison(end, core.receive + INPUT_BYTES - end)
 
 
-cdef int leave(Connection* c, const uint8_t* rest, uint32_t length, bint whole, int turn) noexcept nogil:
+cdef int leave(Connection* c, const uint8_t* rest, uint32_t length, bint whole, int result) noexcept nogil:
     if not keep_residue(c, rest, length, whole):
         c.reason = CLOSE_MEMORY
-        return TURN_OVER
-    return turn
+        return SERVICE_OVER
+    return result
 
 
-cdef int take_turn(Core* core, Connection* c, bint readable) noexcept nogil:
+cdef int serve_connection(Core* core, Connection* c, bint readable) noexcept nogil:
     cdef uint8_t* here = core.receive
     cdef uint32_t have = c.residue_bytes
     cdef uint64_t sent_bytes = 0
     cdef ssize_t got
     cdef int sent
-    cdef bint hungry = not c.residue_whole
+    cdef bint needs_input = not c.residue_whole
     cdef bint full
     cdef uint32_t used
     if c.pending != NULL:
         sent = flush_pending(core, c)
         if sent == SENT_NEVER:
-            return TURN_OVER
+            return SERVICE_OVER
         if sent == SENT_PART:
-            return TURN_BLOCKED
+            return SERVICE_BLOCKED
     received_until(core, here + have)
     if have:
         memcpy(here, c.residue, have)
     while True:
         if c.send_first != NULL:
-            pump(core, c)
-        if not hungry and c.send_first == NULL and not c.closing:
-            used = consume(core, c, here, have, &hungry)
+            send_queued(core, c)
+        if not needs_input and c.send_first == NULL and not c.closing:
+            used = consume(core, c, here, have, &needs_input)
             here += used
             have -= used
-        full = c.send_first != NULL or not hungry
+        full = c.send_first != NULL or not needs_input
         if core.batch.bytes and (full or c.closing or not readable):
             sent_bytes += core.batch.bytes
             sent = flush(core, c)
             if sent == SENT_NEVER:
-                return TURN_OVER
+                return SERVICE_OVER
             if sent == SENT_PART:       # a last word is waited for too, as long as the peer takes any bytes
-                return leave(c, here, have, not hungry, TURN_BLOCKED)
+                return leave(c, here, have, not needs_input, SERVICE_BLOCKED)
         if c.closing:
-            return TURN_OVER
+            return SERVICE_OVER
         if full:
-            if sent_bytes >= TURN_BYTES_MAX:
-                return leave(c, here, have, not hungry, TURN_AGAIN)
+            if sent_bytes >= SERVICE_BYTES_MAX:
+                return leave(c, here, have, not needs_input, SERVICE_AGAIN)
             continue
         if not readable:
-            return leave(c, here, have, False, TURN_IDLE)
-        if c.stalled and have >= <uint32_t>HELD_BYTES_MAX:
-            return leave(c, here, have, False, TURN_HELD)
-        readable = False            # once per turn: the driver tells when there is more
+            return leave(c, here, have, False, SERVICE_IDLE)
+        if c.stalled and have >= <uint32_t>STALLED_BYTES_MAX:
+            return leave(c, here, have, False, SERVICE_PAUSED)
+        readable = False            # once per service: the driver tells when there is more
         if have and here != core.receive:
             memmove(core.receive, here, have)
         here = core.receive
         received_until(core, here + INPUT_BYTES)
         got = receive(core, c, have)
-        if got == WIRE_OVER:
+        if got == STREAM_ENDED:
             flush(core, c)          # it may only have stopped sending: what is ready is still worth a try
             c.reason = CLOSE_PEER
-            return TURN_OVER
-        if got != WIRE_LATER:
+            return SERVICE_OVER
+        if got != STREAM_EMPTY:
             have += <uint32_t>got
             c.input_ms = core.now_ms
-            hungry = False
+            needs_input = False
         received_until(core, here + have)

@@ -1,7 +1,7 @@
 """A session, its connections and its tasks in the full feature phase: the state the data plane keeps.
 
-One reactor owns a session with all its connections and tasks; nobody else reads or writes these structs. What
-crosses the border to Python is the session's token, a connection's link number and a task's tag, never a pointer.
+One reactor owns a session with all its connections and tasks; no other thread reads or writes these structs. The
+session's id, a connection's number and a task's tag cross the border to Python, never a pointer.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -11,13 +11,13 @@ from goldherd.scsi.unit cimport NexusState
 from goldherd.wire.pdu cimport before
 
 cdef enum Phase:
-    # what happens next with a task; the first four wait for somebody, the others stand in the send queue
+    # what happens next with a task; the first five wait for another's step, the others stand in the send queue
     PHASE_FREE = 0
     PHASE_DATA_OUT = 1      # for Data-Out PDUs of the initiator
-    PHASE_ROOM = 2          # for a write buffer
-    PHASE_PARKED = 3        # for cold data, or for a unit that is held
+    PHASE_BUFFER = 2        # for a write buffer
+    PHASE_SUSPENDED = 3     # for cold data, or for a unit that is quiesced
     PHASE_POOL = 4          # a job runs on another thread; its memory is in use until the job is done
-    PHASE_PYTHON = 5        # for the control plane's reply
+    PHASE_CONTROL = 5       # for the control plane's reply
     PHASE_READ = 6          # send data from the image
     PHASE_REPLY = 7         # send `buffer`, then status and sense
     PHASE_R2T = 8           # send an R2T for the missing part of the chunk
@@ -28,25 +28,26 @@ cdef enum Purpose:
     PURPOSE_READ = 1
     PURPOSE_WRITE = 2
     PURPOSE_FLUSH = 3
-    PURPOSE_PYTHON = 4      # whatever the control plane carries out
+    PURPOSE_SLOW = 4        # of the slow path: the control plane carries it out
     PURPOSE_PDU = 5         # not a SCSI task: a PDU that the control plane wants sent
 
-cdef struct Fence:
-    uint64_t token          # what the control plane calls it
+cdef struct Drain:
+    uint64_t request_id     # what the control plane calls it
     uint32_t waiting        # jobs that must end before it is reported
     uint32_t found          # tasks it ended
 
-cdef struct FenceLink:
-    FenceLink* next
-    Fence* fence
+cdef struct DrainEntry:
+    # one drain that waits for a task's job
+    DrainEntry* next
+    Drain* drain
 
 cdef struct Task:
-    Task* next              # in the send queue, the parked list, the list for room, or the free list
+    Task* next              # in the send queue, the suspended tasks, those that wait for a buffer, or the free list
     Task* newer             # live tasks of the session, both ways
     Task* older
     Connection* connection  # NULL once the connection is gone while a job still runs
     NexusState* nexus
-    FenceLink* fences       # told when the job of this task is done
+    DrainEntry* drains      # told when the job of this task is done
     void* owned             # freed with the task; `buffer` may point into it
     uint64_t serial         # order of arrival
     uint64_t offset         # bytes: where on the image the transfer begins
@@ -56,7 +57,7 @@ cdef struct Task:
     uint32_t expected       # Expected Data Transfer Length, 0 when the direction bit is missing
     uint32_t itt            # as it came, never interpreted
     uint32_t cmd_sn         # of the command; of an immediate one, the next number when it was sent
-    uint32_t tag            # Target Transfer Tag: slot number and generation
+    uint32_t tag            # Target Transfer Tag: index and generation
     uint32_t data_sn        # of the next Data-In, or of the next expected Data-Out
     uint32_t r2t_sn
     uint32_t burst_left     # bytes until F must be set (RFC 7143 11.7.1)
@@ -75,30 +76,30 @@ cdef struct Task:
     uint8_t fua
     uint8_t aborted         # the outcome is swallowed
     uint8_t unsolicited     # Data-Out with the reserved tag may still come
-    uint8_t patience        # cold plans left before the pool reads it
+    uint8_t cold_plans      # plans that found cold data; from COLD_PLANS_MAX on the pool reads it
     uint8_t flags           # PDU_... of a PURPOSE_PDU
     uint8_t loaded          # `buffer` holds `chunk` bytes read by the pool
     uint8_t queued          # stands in the send queue
-    uint8_t watching        # counted in the listener's `waiting`
+    uint8_t awaits_fetch    # counted in the listener's `waiting`
     int error               # errno of a failed job, above 0
 
 cdef struct Session:
     uint32_t exp_cmd_sn     # next CmdSN we take
     uint32_t max_cmd_sn     # the highest MaxCmdSN told so far
-    uint32_t window         # commands we hold at most
-    uint32_t live           # tasks that hold a place of the window
+    uint32_t window         # commands it may have under way
+    uint32_t live           # tasks that take a place of the window
     uint32_t waiting        # connections stalled at a gap of the numbering, and numbers skipped: 0 almost always
     uint32_t lun_count
     NexusState** luns       # by LUN; NULL where there is none; owned
     Task* newest
     uint8_t multiple        # has had more than one connection: a gap may close on another one
     # cold
-    uint8_t kept            # a place for the connection that will replace one (counted in `connections`)
+    uint8_t reinstating     # a connection will replace one that was closed (RFC 7143 6.3.4); it counts in `connections`
     uint32_t connections    # that belong to it
     Connection* first       # of its connections, newest first
     Session* next           # of all sessions of the reactor
     uint64_t skipped[2]     # numbers behind a gap that count as received, by CmdSN modulo the window
-    uint64_t token          # by which Python knows the session
+    uint64_t id             # by which Python knows the session
     uint64_t buffer_bytes   # write buffers its tasks hold
 
 cdef struct Pending:
@@ -131,7 +132,7 @@ cdef struct Connection:
     uint8_t blocked         # the socket was full: epoll waits for EPOLLOUT only
     uint8_t residue_whole   # the residue may hold whole PDUs
     uint8_t stalled         # its next command comes after one that another connection has not brought yet
-    uint8_t held            # stalled with so much received that nothing more is
+    uint8_t paused          # stalled with so much received that nothing more is
     Task* send_first
     Task* send_last
     Pending* pending
@@ -148,8 +149,8 @@ cdef struct Connection:
     uint8_t sink_header[48]
     # cold
     Connection* sibling     # the next older connection of the session
-    uint32_t link           # by which Python tells the connections of a session apart
-    uint32_t stalled_at     # the CmdSN whose turn must come
+    uint32_t number         # by which Python tells the connections of a session apart
+    uint32_t stalled_at     # the CmdSN that must come next
     uint64_t stalled_ms     # since when
     Connection* next_running
     uint32_t jobs           # jobs in the pools

@@ -6,7 +6,7 @@ from goldherd.session.core cimport Core
 from goldherd.session.state cimport Connection, Task
 
 # Works through the connection's send queue while the batch has room.
-cdef void pump(Core* core, Connection* connection) noexcept nogil
+cdef void send_queued(Core* core, Connection* connection) noexcept nogil
 # A read that could not be answered from the batch at once.
 cdef void wait_for_data(Core* core, Task* task, int emitted) noexcept nogil
 # `length` bytes of Data-Out have come; `final` is the F bit of their PDU.
@@ -14,19 +14,18 @@ cdef void data_arrived(Core* core, Task* task, uint32_t length, bint final) noex
 # Stores the chunk that is complete, here or on another thread.
 cdef void execute(Core* core, Task* task) noexcept nogil
 # Hands the task to the control plane, with the Data-Out it has.
-cdef void bounce(Core* core, Task* task) noexcept nogil
+cdef void send_to_control(Core* core, Task* task) noexcept nogil
 cdef void start_job(Core* core, Task* task, int operation) noexcept nogil
 # Gives the task its write buffer; False when it must wait or was refused.
-cdef bint find_room(Core* core, Task* task, uint32_t length) noexcept nogil
+cdef bint get_buffer(Core* core, Task* task, uint32_t length) noexcept nogil
 # Buffers were given back: the longest waiting writes get theirs.
-cdef void serve_waiting(Core* core) noexcept nogil
+cdef void grant_buffers(Core* core) noexcept nogil
 cdef void fail(Core* core, Task* task, int error) noexcept nogil
 cdef void conclude(Core* core, Task* task, int status) noexcept nogil
 cdef void give_back(Core* core, Task* task) noexcept nogil          # its write buffer
-cdef void serve_waiting(Core* core) noexcept nogil
 cdef void abort_task(Core* core, Task* task) noexcept nogil
-# After a fetch or the end of a hold: everything that was parked tries again.
-cdef void unpark(Core* core) noexcept nogil
+# After a fetch, or when a unit is not quiesced any more: every suspended task tries again.
+cdef void retry_suspended(Core* core) noexcept nogil
 # Ends the connection: its tasks, its memory; the caller has taken the socket away.
 cdef void end_connection(Core* core, Connection* connection, int reason) noexcept nogil
 cdef void report_closed(Core* core, Connection* connection) noexcept nogil

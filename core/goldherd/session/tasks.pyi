@@ -1,1 +1,1 @@
-"""Signatures of tasks.pyx; everything in it is called from compiled code."""
+"""tasks.pyx gives Python nothing; its contracts stand in tasks.pxd."""

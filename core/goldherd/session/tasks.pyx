@@ -1,7 +1,7 @@
-"""What a task does next: read, park, store, wait for Data-Out, go to Python, be aborted.
+"""What a task does next: read, wait, store, wait for Data-Out, take the slow path, be aborted.
 
-A task is in one place at a time (Phase in session.pxd): a queue, a pool, or Python's hands. While a pool works on
-it nobody frees its memory; when its end comes meanwhile, it is marked and the job's report buries it.
+A task is in one place at a time (Phase in state.pxd): a queue, a pool, or with the control plane. While a pool works
+on a task its memory stays; a task that ends meanwhile is marked, and the job's report releases it.
 """
 
 from libc.errno cimport ENOMEM
@@ -12,36 +12,36 @@ from libc.string cimport memcpy
 from goldherd.block.image cimport IMAGE_PYTHON, IMAGE_STORE_BLOCKS, Image
 from goldherd.block.pool cimport Job, Pool
 from goldherd.native.limits cimport COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_INLINE_BYTES_MAX
-from goldherd.session.batch cimport roomy
+from goldherd.session.batch cimport has_room
 from goldherd.session.core cimport TaskJob
 from goldherd.session.messages cimport (
-    LETTER_CLOSED, LETTER_COMMAND, LETTER_FAILED, LETTER_JOB, Letter, make_letter, post)
+    MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_FAILED, MESSAGE_JOB, Message, make_message, post)
 from goldherd.session.emit cimport (
     EMIT_COLD, EMIT_DONE, EMIT_FULL, emit_pdu, emit_r2t, emit_read, emit_reply)
 from goldherd.session.ordering cimport stop_stalling
-from goldherd.session.pools cimport (
-    dequeue, enqueue, release_buffer, release_connection, release_task, stop_running, stop_watching, take_buffer,
-    unqueue, watch)
-from goldherd.scsi.unit cimport held, watches_of
+from goldherd.session.connections cimport release_connection
+from goldherd.session.memory cimport await_fetch, release_buffer, release_task, stop_awaiting_fetch, take_buffer
+from goldherd.session.queues cimport dequeue, enqueue, stop_running, unqueue
+from goldherd.scsi.unit cimport is_quiesced, watches_of
 from goldherd.scsi.watch cimport touch
 from goldherd.session.state cimport (
-    PHASE_DATA_OUT, PHASE_PARKED, PHASE_PDU, PHASE_POOL, PHASE_PYTHON, PHASE_R2T, PHASE_READ,
-    PHASE_REPLY, PHASE_ROOM, PHASE_WRITE, PURPOSE_FLUSH, PURPOSE_PYTHON, PURPOSE_READ, PURPOSE_WRITE)
+    PHASE_DATA_OUT, PHASE_SUSPENDED, PHASE_PDU, PHASE_POOL, PHASE_CONTROL, PHASE_R2T, PHASE_READ,
+    PHASE_REPLY, PHASE_BUFFER, PHASE_WRITE, PURPOSE_FLUSH, PURPOSE_SLOW, PURPOSE_READ, PURPOSE_WRITE)
 
 
 # --- the send queue ---
 
-cdef void pump(Core* core, Connection* connection) noexcept nogil:
+cdef void send_queued(Core* core, Connection* connection) noexcept nogil:
     cdef Task* task
     cdef int emitted
-    cdef bint held
+    cdef bint had_buffer
     while connection.send_first != NULL and not connection.closing:
         task = connection.send_first
         if task.phase == PHASE_WRITE:
             dequeue(connection)
             execute(core, task)
             continue
-        if not roomy(core.batch):
+        if not has_room(core.batch):
             return
         if task.phase == PHASE_R2T:
             dequeue(connection)
@@ -58,10 +58,10 @@ cdef void pump(Core* core, Connection* connection) noexcept nogil:
             return
         dequeue(connection)
         if emitted == EMIT_DONE:
-            held = task.buffer_bytes != 0
+            had_buffer = task.buffer_bytes != 0
             release_task(core, task)
-            if held:
-                serve_waiting(core)
+            if had_buffer:
+                grant_buffers(core)
         else:
             wait_for_data(core, task, emitted)
 
@@ -81,29 +81,29 @@ cdef void conclude(Core* core, Task* task, int status) noexcept nogil:
 cdef void wait_for_data(Core* core, Task* task, int emitted) noexcept nogil:
     if emitted < 0:
         fail(core, task, -emitted)
-    elif emitted != EMIT_COLD or task.patience >= COLD_PLANS_MAX:
+    elif emitted != EMIT_COLD or task.cold_plans >= COLD_PLANS_MAX:
         start_job(core, task, PURPOSE_READ)
-    elif not task.watching:
-        # The fetch may end between the plan and here, and nobody would wake us: say that we wait, then plan once
-        # more. A fetch that ends after that second plan finds us in the listener's count and rings.
-        watch(core, task)
+    elif not task.awaits_fetch:
+        # The fetch may end between the plan and here, and would wake no listener: say that this task waits, then plan
+        # once more. A fetch that ends after that second plan finds the task in the listener's count and notifies.
+        await_fetch(core, task)
         enqueue(core, task, PHASE_READ)
     else:
-        task.patience += 1
-        core.counters.parked += 1
-        park(core, task)
+        task.cold_plans += 1
+        core.counters.cold_waits += 1
+        suspend(core, task)
 
 
-cdef void park(Core* core, Task* task) noexcept nogil:
-    task.phase = PHASE_PARKED
-    task.next = core.parked
-    core.parked = task
+cdef void suspend(Core* core, Task* task) noexcept nogil:
+    task.phase = PHASE_SUSPENDED
+    task.next = core.suspended
+    core.suspended = task
 
 
-cdef void unpark(Core* core) noexcept nogil:
-    cdef Task* task = core.parked
+cdef void retry_suspended(Core* core) noexcept nogil:
+    cdef Task* task = core.suspended
     cdef Task* following
-    core.parked = NULL
+    core.suspended = NULL
     while task != NULL:
         following = task.next
         enqueue(core, task, PHASE_READ if task.purpose == PURPOSE_READ else PHASE_WRITE)
@@ -112,7 +112,7 @@ cdef void unpark(Core* core) noexcept nogil:
 
 # --- writes ---
 
-cdef bint find_room(Core* core, Task* task, uint32_t length) noexcept nogil:
+cdef bint get_buffer(Core* core, Task* task, uint32_t length) noexcept nogil:
     if length == 0:
         length = 1
     task.buffer = take_buffer(core, task.connection.session, length)
@@ -122,23 +122,23 @@ cdef bint find_room(Core* core, Task* task, uint32_t length) noexcept nogil:
     return True
 
 
-cdef void wait_for_room(Core* core, Task* task) noexcept nogil:
-    task.phase = PHASE_ROOM
+cdef void wait_for_buffer(Core* core, Task* task) noexcept nogil:
+    task.phase = PHASE_BUFFER
     task.next = NULL
-    if core.room_last != NULL:
-        core.room_last.next = task
+    if core.buffer_waiters_last != NULL:
+        core.buffer_waiters_last.next = task
     else:
-        core.room_first = task
-    core.room_last = task
+        core.buffer_waiters_first = task
+    core.buffer_waiters_last = task
 
 
-cdef void serve_waiting(Core* core) noexcept nogil:
+cdef void grant_buffers(Core* core) noexcept nogil:
     """Buffers were given back: the longest waiting writes whose session may have one get their R2T."""
-    cdef Task* task = core.room_first
+    cdef Task* task = core.buffer_waiters_first
     cdef Task* following
     while task != NULL and core.buffer_bytes < WRITE_BUFFER_BYTES_MAX:
         following = task.next
-        if not find_room(core, task, task.chunk):
+        if not get_buffer(core, task, task.chunk):
             task = following
             continue
         unqueue(core, task)
@@ -148,8 +148,8 @@ cdef void serve_waiting(Core* core) noexcept nogil:
 
 cdef void ask_for_data(Core* core, Task* task) noexcept nogil:
     """An R2T for what the chunk still lacks."""
-    if task.buffer == NULL and not find_room(core, task, task.chunk):
-        wait_for_room(core, task)
+    if task.buffer == NULL and not get_buffer(core, task, task.chunk):
+        wait_for_buffer(core, task)
         return
     task.allowed = task.chunk - task.received
     if task.allowed > task.connection.max_burst:    # parameter data is collected over several R2Ts
@@ -166,16 +166,16 @@ cdef void data_arrived(Core* core, Task* task, uint32_t length, bint final) noex
         return                              # more of this burst will come
     if task.received < task.chunk:
         ask_for_data(core, task)
-    elif task.purpose == PURPOSE_PYTHON:
-        bounce(core, task)
+    elif task.purpose == PURPOSE_SLOW:
+        send_to_control(core, task)
     else:
         execute(core, task)
 
 
 cdef void execute(Core* core, Task* task) noexcept nogil:
     cdef int result
-    if held(task.nexus.unit):            # an exclusive command runs: wait for its end
-        park(core, task)
+    if is_quiesced(task.nexus.unit):        # an exclusive command runs: wait for its end
+        suspend(core, task)
         return
     if task.chunk == 0:
         stored(core, task)
@@ -207,7 +207,7 @@ cdef void stored(Core* core, Task* task) noexcept nogil:
         start_job(core, task, PURPOSE_FLUSH)
     else:
         conclude(core, task, 0)
-    serve_waiting(core)
+    grant_buffers(core)
 
 
 cdef void give_back(Core* core, Task* task) noexcept nogil:
@@ -232,14 +232,14 @@ cdef void run_job(Job* job) noexcept nogil:
         work.result = (<Image>work.image).store(work.offset, work.length, work.buffer)
     else:
         work.result = (<Image>work.image).persist()
-    post(&core.inbox, work.letter)
+    post(&core.messages, work.message)
 
 
 cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
     cdef TaskJob* work
     cdef uint64_t length
     cdef void* pool = core.python if task.nexus.unit.image_flags & IMAGE_PYTHON else core.storage
-    stop_watching(core, task)
+    stop_awaiting_fetch(core, task)
     if operation == PURPOSE_READ:
         length = task.move - task.done
         length = (length + 511) & ~<uint64_t>511
@@ -257,12 +257,12 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
     if work == NULL:
         fail(core, task, ENOMEM)
         return
-    work.letter = make_letter(LETTER_JOB, 0)
-    if work.letter == NULL:
+    work.message = make_message(MESSAGE_JOB, 0)
+    if work.message == NULL:
         free(work)
         fail(core, task, ENOMEM)
         return
-    work.letter.place = work
+    work.message.place = work
     work.job.run = run_job
     work.core = core
     work.task = task
@@ -282,7 +282,7 @@ cdef void job_done(Core* core, Task* task, int operation, int result) noexcept n
         fail(core, task, -result)
     elif operation == PURPOSE_READ:
         task.loaded = True
-        task.patience = 0
+        task.cold_plans = 0
         enqueue(core, task, PHASE_READ)
     elif operation == PURPOSE_WRITE:
         stored(core, task)
@@ -290,61 +290,61 @@ cdef void job_done(Core* core, Task* task, int operation, int result) noexcept n
         conclude(core, task, 0)
 
 
-cdef void bounce(Core* core, Task* task) noexcept nogil:
+cdef void send_to_control(Core* core, Task* task) noexcept nogil:
     cdef uint32_t length = task.received
-    cdef Letter* letter = make_letter(LETTER_COMMAND, length)
-    core.counters.bounced += 1
-    if letter == NULL:
+    cdef Message* message = make_message(MESSAGE_COMMAND, length)
+    core.counters.slow_commands += 1
+    if message == NULL:
         conclude(core, task, 0x28)          # TASK SET FULL: try again later
         return
     if length:
-        memcpy(letter.payload, task.buffer, length)
-    send_letter(core, task, letter)         # the buffer stays counted: it stands for the copy that Python holds
+        memcpy(message.payload, task.buffer, length)
+    hand_over(core, task, message)          # the buffer stays counted: it stands for the copy that Python has
 
 
 cdef void fail(Core* core, Task* task, int error) noexcept nogil:
-    """I/O of a task failed, or its Data-Out is not what was asked for: Python words the sense data.
+    """I/O of a task failed, or its Data-Out is not what was asked for: the control plane makes the sense data.
 
-    A task of a LUN that isn't there has no unit to word it; Python executes it as it is and says so.
+    A task of a LUN that isn't there has no unit that could; the control plane executes it as it is and says so.
     """
-    cdef Letter* letter = make_letter(LETTER_FAILED, 0)
-    if letter == NULL:
+    cdef Message* message = make_message(MESSAGE_FAILED, 0)
+    if message == NULL:
         conclude(core, task, 0x08)          # BUSY
         return
-    letter.status = task.purpose
-    letter.value = <uint32_t>error
+    message.status = task.purpose
+    message.value = <uint32_t>error
     give_back(core, task)
-    serve_waiting(core)
-    send_letter(core, task, letter)
+    grant_buffers(core)
+    hand_over(core, task, message)
 
 
-cdef void send_letter(Core* core, Task* task, Letter* letter) noexcept nogil:
-    """To the control plane; the task waits in Python's hands until a reply comes, which must always come."""
-    letter.link = task.connection.link
-    letter.token = task.connection.session.token
-    letter.tag = task.tag
-    letter.itt = task.itt
-    letter.number = task.nexus.number if task.nexus != NULL else <uint32_t>0xFFFFFFFF
-    if letter.kind == LETTER_COMMAND:
-        letter.value = task.expected
-    letter.serial = task.serial
-    memcpy(letter.lun, task.lun, 8)
-    memcpy(letter.cdb, task.cdb, 16)
-    stop_watching(core, task)
-    task.phase = PHASE_PYTHON
-    post(core.outbox, letter)
+cdef void hand_over(Core* core, Task* task, Message* message) noexcept nogil:
+    """To the control plane; the task waits there until a reply comes, which must always come."""
+    message.connection = task.connection.number
+    message.session_id = task.connection.session.id
+    message.tag = task.tag
+    message.itt = task.itt
+    message.number = task.nexus.number if task.nexus != NULL else <uint32_t>0xFFFFFFFF
+    if message.kind == MESSAGE_COMMAND:
+        message.value = task.expected
+    message.serial = task.serial
+    memcpy(message.lun, task.lun, 8)
+    memcpy(message.cdb, task.cdb, 16)
+    stop_awaiting_fetch(core, task)
+    task.phase = PHASE_CONTROL
+    post(core.events, message)
 
 
 # --- the end of tasks and connections ---
 
 cdef void abort_task(Core* core, Task* task) noexcept nogil:
     """Ends a task without a response; one that another thread works on is only marked."""
-    if task.phase == PHASE_POOL or task.phase == PHASE_PYTHON:
+    if task.phase == PHASE_POOL or task.phase == PHASE_CONTROL:
         task.aborted = True
         return
     unqueue(core, task)
     release_task(core, task)
-    serve_waiting(core)
+    grant_buffers(core)
 
 
 cdef void end_connection(Core* core, Connection* connection, int reason) noexcept nogil:
@@ -358,24 +358,24 @@ cdef void end_connection(Core* core, Connection* connection, int reason) noexcep
         older = task.older
         if task.connection == connection:
             if task.phase == PHASE_POOL:
-                task.aborted = True         # its job reports to job_over, which buries it
+                task.aborted = True         # its job reports to job_over, which releases it
             else:
                 unqueue(core, task)
                 release_task(core, task)
         task = older
     connection.send_first = connection.send_last = NULL
-    serve_waiting(core)
+    grant_buffers(core)
     if connection.jobs == 0:
         report_closed(core, connection)
 
 
 cdef void report_closed(Core* core, Connection* connection) noexcept nogil:
-    """Nothing of the connection is in use any more: Python may let go of units and images."""
-    cdef Letter* letter = make_letter(LETTER_CLOSED, 0)
-    if letter != NULL:                      # without memory for it the session stays known, which is harmless
-        letter.token = connection.session.token
-        letter.link = connection.link
-        letter.last = connection.session.connections == 1
-        letter.value = <uint32_t>connection.reason
-        post(core.outbox, letter)
+    """Nothing of the connection is in use any more: Python may release units and images."""
+    cdef Message* message = make_message(MESSAGE_CLOSED, 0)
+    if message != NULL:                     # without memory for it the session stays known, which is harmless
+        message.session_id = connection.session.id
+        message.connection = connection.number
+        message.last = connection.session.connections == 1
+        message.value = <uint32_t>connection.reason
+        post(core.events, message)
     release_connection(core, connection)

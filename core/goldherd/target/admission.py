@@ -25,11 +25,11 @@ from goldherd.negotiation.states import SessionAction, Status
 from goldherd.negotiation.text_exchange import TextExchange
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotNexus
-from goldherd.target.drains import Fences
+from goldherd.target.drains import Drains
 from goldherd.target.logins import Arrival
 from goldherd.target.open_targets import LiveTarget, LiveTargets
 from goldherd.target.resolver import NetworkFacts
-from goldherd.target.sessions import LOADER_ISID, Link, Path, Session, Sessions
+from goldherd.target.sessions import LOADER_ISID, Connection, Path, Session, Sessions
 
 log = structlog.get_logger("goldherd.target")
 
@@ -49,7 +49,7 @@ class Admission:
     targets: LiveTargets
     sessions: Sessions
     hooks: Hooks
-    fences: Fences
+    drains: Drains
     facts: NetworkFacts
     login_seconds: float
     announced: Callable[[], list[Portal]]
@@ -84,30 +84,30 @@ class Admission:
         session = self.sessions.find(login.initiator, login.isid, login.target, login.portal_group)
         if session is None or session.tsih != login.tsih or session.ending:
             raise _session_gone(login)
-        old = session.link_of(login.cid)
-        if old is None and len(session.links) >= session.max_connections:
+        old = session.connection_of(login.cid)
+        if old is None and len(session.connections) >= session.max_connections:
             raise ProtocolError(
-                f"The session {login.tsih} has {len(session.links)} connections already.",
+                f"The session {login.tsih} has {len(session.connections)} connections already.",
                 login_status=Status.TOO_MANY_CONNECTIONS,
             )
         if old is not None:
             await self._close_replaced(session, old)
-        link = session.add_link(login, self._exchange(arrival))
+        connection = session.add_connection(login, self._exchange(arrival))
         try:
             await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
             session.reactor.attach(
-                session.token,
+                session.id,
                 arrival.socket.fileno(),
                 login.cmd_sn,
                 login.stat_sn,
                 _joined(session.login.parameters, login.parameters),
                 None,
                 arrival.residual,
-                link.number,
+                connection.number,
                 old is not None,
             )
         except BaseException:
-            session.links.pop(link.number, None)
+            session.connections.pop(connection.number, None)
             if old is not None:
                 session.end("the connection that was to replace another one ended")
             raise
@@ -118,12 +118,12 @@ class Admission:
             initiator=login.initiator,
             address=login.address,
             cid=login.cid,
-            connections=len(session.links),
+            connections=len(session.connections),
         )
 
-    async def _close_replaced(self, session: Session, old: Link) -> None:
+    async def _close_replaced(self, session: Session, old: Connection) -> None:
         """Connection reinstatement is an implicit logout of the old connection; its session must outlast it."""
-        session.reactor.close_connection(session.token, old.number, keep=True)
+        session.reactor.close_connection(session.id, old.number, reinstated=True)
         try:
             await asyncio.wait_for(old.closed.wait(), limits.CLOSE_SECONDS)
         except TimeoutError:
@@ -184,9 +184,9 @@ class Admission:
     async def _only_reads(self, session: Session) -> bool:
         if session.running:
             return False
-        fence = self.fences.ask(lambda number: session.reactor.fence_writes(number, session.token))
+        drained = self.drains.ask(lambda request_id: session.reactor.drain_writes(request_id, session.id))
         try:
-            await asyncio.wait_for(fence, limits.FENCE_SECONDS)
+            await asyncio.wait_for(drained, limits.DRAIN_SECONDS)
         except TimeoutError:
             return False
         return True
@@ -194,8 +194,8 @@ class Admission:
     async def _hand_over(self, arrival: Arrival, live: LiveTarget | None) -> None:
         login = arrival.login
         boots = live is not None and self._is_boot(login, live)
-        session = Session(self.sessions.next_token(), login, self.sessions.choose_reactor(), live)
-        link = session.add_link(login, self._exchange(arrival))
+        session = Session(self.sessions.next_id(), login, self.sessions.choose_reactor(), live)
+        connection = session.add_connection(login, self._exchange(arrival))
         if live is not None:
             for lun, unit in live.units.items():
                 nexus = Nexus(unit.unit, login.initiator, login.isid, login.portal_group)
@@ -208,14 +208,14 @@ class Admission:
         try:
             await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
             session.reactor.attach(
-                session.token,
+                session.id,
                 arrival.socket.fileno(),
                 login.cmd_sn,
                 login.stat_sn,
                 login.parameters,
                 {lun: path.hot for lun, path in session.paths.items()},
                 arrival.residual,
-                link.number,
+                connection.number,
             )
         except BaseException:
             self.take_apart(session, "the connection ended during the last response of its login")

@@ -1,4 +1,4 @@
-"""Fences: asks reactors something, to finish or to end work mostly, and waits for all of them."""
+"""Drains: asks reactors something, to finish or to end work mostly, and waits for all of them."""
 
 import asyncio
 import itertools
@@ -9,7 +9,7 @@ from typing import Any
 from goldherd.reactor.epoll import Reactor
 
 
-class Fences:
+class Drains:
     """Asks reactors to finish or end work, and waits for all of them."""
 
     def __init__(self, reactors: Sequence[Reactor]) -> None:
@@ -17,9 +17,9 @@ class Fences:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
-    def done(self, fence: int, answer: object) -> None:
+    def done(self, request_id: int, answer: object) -> None:
         """A reactor has reported."""
-        future = self._waiting.pop(fence, None)
+        future = self._waiting.pop(request_id, None)
         if future is not None and not future.done():
             future.set_result(answer)
 
@@ -31,13 +31,13 @@ class Fences:
         return await future
 
     async def ask(self, what: Callable[[int], None]) -> int:
-        """Lets `what` post a letter with a fence's number to a reactor; how many tasks it ended."""
+        """Lets `what` post a message with the number of a request to a reactor; how many tasks it ended."""
         found: int = await self._answer(what)
         return found
 
-    async def numbers(self, reactor: Reactor, token: int) -> tuple[int, int] | None:
+    async def numbers(self, reactor: Reactor, session_id: int) -> tuple[int, int] | None:
         """ExpCmdSN and MaxCmdSN of a session that a connection is about to join; None when it has ended."""
-        found: tuple[int, int] | None = await self._answer(lambda fence: reactor.expect_connection(fence, token))
+        found: tuple[int, int] | None = await self._answer(partial(_expect, reactor, session_id))
         return found
 
     async def ask_all(self, what: Callable[[Reactor, int], None]) -> int:
@@ -45,3 +45,7 @@ class Fences:
 
         asked = (self.ask(partial(what, reactor)) for reactor in self.reactors)
         return sum(await asyncio.gather(*asked))
+
+
+def _expect(reactor: Reactor, session_id: int, request_id: int) -> None:
+    reactor.expect_connection(request_id, session_id)

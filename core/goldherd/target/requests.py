@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from goldherd.reactor.events_out import RequestLetter
-from goldherd.target.drains import Fences
+from goldherd.reactor.events_out import RequestEvent
+from goldherd.target.drains import Drains
 from goldherd.target.sessions import Session
 from goldherd.target.task_management import COLD_RESET, COMPLETE, Management
 from goldherd.wire import header
@@ -29,53 +29,53 @@ class Requests:
     """The PDUs of the initiators that are no SCSI commands.
 
     Args:
-        fences: to make a unit or a session stand still.
+        drains: to make a unit or a session stand still.
         end_sessions: drops sessions of which another one has reset the target (TARGET COLD RESET).
     """
 
-    def __init__(self, fences: Fences, end_sessions: Callable[[Iterable[Session]], None]) -> None:
-        self._management = Management(fences)
+    def __init__(self, drains: Drains, end_sessions: Callable[[Iterable[Session]], None]) -> None:
+        self._management = Management(drains)
         self._end_sessions = end_sessions
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def request(self, session: Session, letter: RequestLetter) -> None:
+    def request(self, session: Session, event: RequestEvent) -> None:
         """Text, Logout or task management."""
-        opcode = header.opcode_of(letter.header)
+        opcode = header.opcode_of(event.header)
         if opcode == Opcode.TEXT_REQUEST:
-            exchange = session.links[letter.link].exchange
+            exchange = session.connections[event.connection].exchange
             before = exchange.max_send_data_segment
-            answers = exchange.receive(letter.header, letter.data)
+            answers = exchange.receive(event.header, event.data)
             now = exchange.max_send_data_segment
             for answer in answers:
-                session.reactor.send_pdu(session.token, answer, TAKES_STAT_SN, letter.tag, now if now != before else 0)
+                session.reactor.send_pdu(session.id, answer, TAKES_STAT_SN, event.tag, now if now != before else 0)
             return
         answer_later = self._log_out if opcode == Opcode.LOGOUT_REQUEST else self._manage
-        task = asyncio.get_running_loop().create_task(answer_later(session, letter))
+        task = asyncio.get_running_loop().create_task(answer_later(session, event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     @staticmethod
-    async def _log_out(session: Session, letter: RequestLetter) -> None:
+    async def _log_out(session: Session, event: RequestEvent) -> None:
         """RFC 7143 11.14: reason 0 the session, 1 one connection, 2 for recovery, which level 0 hasn't."""
-        request = header.LogoutRequest.read(letter.header)
+        request = header.LogoutRequest.read(event.header)
         response, flags = _LOGOUTS.get(request.reason, (CLEANUP_FAILED, 0))
         if request.reason == _CLOSE_CONNECTION:
-            link = session.link_of(request.cid)
-            if link is None:
+            connection = session.connection_of(request.cid)
+            if connection is None:
                 response, flags = CID_NOT_FOUND, 0
-            elif link.number != letter.link:  # another one: answered when nothing of it is in use any more
-                session.reactor.close_connection(session.token, link.number)
-                await link.closed.wait()
+            elif connection.number != event.connection:  # another one: answered when nothing of it is in use any more
+                session.reactor.close_connection(session.id, connection.number)
+                await connection.closed.wait()
                 flags = 0
         answer = header.pdu(header.LogoutResponse(itt=request.itt, response=response))
-        session.reactor.send_pdu(session.token, answer, TAKES_STAT_SN | flags, letter.tag)
+        session.reactor.send_pdu(session.id, answer, TAKES_STAT_SN | flags, event.tag)
 
-    async def _manage(self, session: Session, letter: RequestLetter) -> None:
-        request = header.TaskManagementRequest.read(letter.header)
+    async def _manage(self, session: Session, event: RequestEvent) -> None:
+        request = header.TaskManagementRequest.read(event.header)
         others = [each for each in session.neighbours() if each is not session]  # those that come later are not meant
-        response = await self._management.carry_out(session, request, letter.serial)
+        response = await self._management.carry_out(session, request, event.serial)
         answer = header.pdu(header.TaskManagementResponse(itt=request.itt, response=response))
         closes = request.flags & 0x7F == COLD_RESET and response == COMPLETE
-        session.reactor.send_pdu(session.token, answer, TAKES_STAT_SN | (CLOSES if closes else 0), letter.tag)
+        session.reactor.send_pdu(session.id, answer, TAKES_STAT_SN | (CLOSES if closes else 0), event.tag)
         if closes:
             self._end_sessions(others)

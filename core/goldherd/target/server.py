@@ -26,18 +26,18 @@ from goldherd.model.targets import Directory, TargetConfig
 from goldherd.negotiation.host import Exchange, LoginPolicy
 from goldherd.reactor.epoll import Reactor
 from goldherd.reactor.events_out import (
-    ClosedLetter,
-    CommandLetter,
-    DoneLetter,
-    FailedLetter,
-    NumberedLetter,
-    Outbox,
-    RequestLetter,
+    ClosedEvent,
+    CommandEvent,
+    DoneEvent,
+    EventQueue,
+    FailedEvent,
+    NumberedEvent,
+    RequestEvent,
 )
 from goldherd.settings import ServerSettings
 from goldherd.target.admission import Admission
 from goldherd.target.disks import Disks, Seals
-from goldherd.target.drains import Fences
+from goldherd.target.drains import Drains
 from goldherd.target.login_throttle import Doorkeeper
 from goldherd.target.logins import Portals
 from goldherd.target.open_targets import LiveTargets
@@ -76,7 +76,7 @@ class Server:
         state: the folder in which persistent reservations survive a restart; None: they don't.
         reset: throws a node's overlay away; called on a thread.
         linger_seconds: how long a target stays open without a session; None: always.
-        make_reactor: makes a reactor of a number and the outbox; a simulation has its own.
+        make_reactor: makes a reactor of a number and the queue of events; a simulation has its own.
         clock: seconds that only go on.
     """
 
@@ -90,7 +90,7 @@ class Server:
         state: FolderPath | None = None,
         reset: Callable[[TargetConfig], None] | None = None,
         linger_seconds: float | None = limits.LINGER_SECONDS,
-        make_reactor: Callable[[int, Outbox], Reactor] = Reactor,
+        make_reactor: Callable[[int, EventQueue], Reactor] = Reactor,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directory = directory
@@ -98,18 +98,18 @@ class Server:
         self.hooks = hooks
         self.cache = GoldenCache(settings.cache)
         self.portals: list[Portal] = []
-        self._outbox = Outbox()
-        self._reactors = [make_reactor(number, self._outbox) for number in range(max(settings.reactors, 1))]
+        self._events = EventQueue()
+        self._reactors = [make_reactor(number, self._events) for number in range(max(settings.reactors, 1))]
         for reactor in self._reactors:
-            reactor.pace(settings.ping_seconds, settings.ping_timeout_seconds)
+            reactor.set_ping_times(settings.ping_seconds, settings.ping_timeout_seconds)
         self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
         self._disks = Disks(hooks, self.cache, seals)
         groups = [address.tag for address in settings.listen]
         self.targets = LiveTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
         self.sessions = Sessions(self._reactors)
-        self._fences = Fences(self._reactors)
-        self._commands = Commands(self._fences, self._executor)
-        self._requests = Requests(self._fences, self._end_reset)
+        self._drains = Drains(self._reactors)
+        self._commands = Commands(self._drains, self._executor)
+        self._requests = Requests(self._drains, self._end_reset)
         doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         policy = LoginPolicy(
             connections_max=settings.connections_max,
@@ -123,7 +123,7 @@ class Server:
             self.targets,
             self.sessions,
             hooks,
-            self._fences,
+            self._drains,
             NetworkFacts(self.resolver.last_known),
             settings.login_seconds,
             lambda: self._logins.announced,
@@ -143,7 +143,7 @@ class Server:
         _allow_many_files()
         self.portals = await self._logins.open(self.settings.listen)
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._outbox.fileno(), self._read_letters)
+        loop.add_reader(self._events.fileno(), self._read_events)
         if self.settings.reactors:
             for reactor in self._reactors:
                 reactor.start()
@@ -190,7 +190,7 @@ class Server:
             timer.cancel()
         await self.targets.close_all()
         loop = asyncio.get_running_loop()
-        loop.remove_reader(self._outbox.fileno())
+        loop.remove_reader(self._events.fileno())
         if self.settings.reactors:
             for reactor in self._reactors:
                 await loop.run_in_executor(self._executor, reactor.stop)
@@ -203,8 +203,8 @@ class Server:
     def _ask_to_leave(self, session: Session) -> None:
         seconds = int(self.settings.shutdown_seconds)
         message = header.pdu(header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds))
-        for link in session.links:  # "on the same connection as the one being requested to be logged out"
-            session.reactor.send_pdu(session.token, message, TAKES_STAT_SN, link=link)
+        for connection in session.connections:  # "on the same connection as the one being requested to be logged out"
+            session.reactor.send_pdu(session.id, message, TAKES_STAT_SN, connection=connection)
 
     def hurry(self) -> None:
         """Clients need not be waited for any more."""
@@ -277,7 +277,7 @@ class Server:
     def connections(self, tsih: int) -> Collection[int]:
         """The connections of a session."""
         session = self.sessions.of_handle(tsih)
-        return () if session is None else [link.cid for link in session.links.values()]
+        return () if session is None else [connection.cid for connection in session.connections.values()]
 
     def max_connections(self, tsih: int) -> int:
         """How many it may have."""
@@ -291,43 +291,43 @@ class Server:
     async def _numbers(self, tsih: int) -> tuple[int, int] | None:
         """Where the numbering of a session stands."""
         session = self.sessions.of_handle(tsih)
-        return None if session is None else await self._fences.numbers(session.reactor, session.token)
+        return None if session is None else await self._drains.numbers(session.reactor, session.id)
 
     # --- what reactors say ---
 
-    def _read_letters(self) -> None:
-        for letter in self._outbox.collect():
+    def _read_events(self) -> None:
+        for event in self._events.collect():
             try:
-                self._act(letter)
+                self._act(event)
             except Exception:
-                log.exception("a letter of a reactor could not be answered", letter=type(letter).__name__)
-                session = self.sessions.get(getattr(letter, "token", 0))
+                log.exception("an event of a reactor could not be answered", event=type(event).__name__)
+                session = self.sessions.get(getattr(event, "session_id", 0))
                 if session is not None:  # a new session is better than an answer that never comes
                     session.end("a request of it could not be answered")
 
-    def _act(self, letter: object) -> None:
-        if isinstance(letter, DoneLetter):
-            self._fences.done(letter.fence, letter.found)
+    def _act(self, event: object) -> None:
+        if isinstance(event, DoneEvent):
+            self._drains.done(event.request_id, event.found)
             return
-        if isinstance(letter, NumberedLetter):
-            self._fences.done(letter.fence, letter.numbers)
+        if isinstance(event, NumberedEvent):
+            self._drains.done(event.request_id, event.numbers)
             return
-        assert isinstance(letter, CommandLetter | FailedLetter | RequestLetter | ClosedLetter)
-        session = self.sessions.get(letter.token)
+        assert isinstance(event, CommandEvent | FailedEvent | RequestEvent | ClosedEvent)
+        session = self.sessions.get(event.session_id)
         if session is None:
             return
-        if isinstance(letter, CommandLetter):
-            self._commands.command(session, letter)
-        elif isinstance(letter, FailedLetter):
-            self._commands.failed(session, letter)
-        elif isinstance(letter, RequestLetter):
-            self._requests.request(session, letter)
-        elif letter.last:
-            reason = session.ending or _REASONS.get(letter.reason, "unknown")
+        if isinstance(event, CommandEvent):
+            self._commands.command(session, event)
+        elif isinstance(event, FailedEvent):
+            self._commands.failed(session, event)
+        elif isinstance(event, RequestEvent):
+            self._requests.request(session, event)
+        elif event.last:
+            reason = session.ending or _REASONS.get(event.reason, "unknown")
             self._when_over(session.running.values(), lambda: self._take_apart(session, reason))
         else:
-            running = [each for each in session.running.values() if each.link == letter.link]
-            self._when_over(running, lambda: session.remove_link(letter.link))
+            running = [each for each in session.running.values() if each.connection == event.connection]
+            self._when_over(running, lambda: session.remove_connection(event.connection))
 
     def _when_over(self, running: Iterable[Running], then: Callable[[], None]) -> None:
         """No reactor works for a connection any more; what Python does for it must not outlive it either."""
@@ -351,7 +351,7 @@ class Server:
         session.detach()
         for running in session.running.values():  # nobody waits for it, and it may be long
             running.abort()
-        session.reactor.forget(session.token)
+        session.reactor.forget(session.id)
         self.sessions.remove(session)
         if session.live is not None:
             log.info("a session was closed", target=session.target, initiator=session.initiator, reason=reason)
@@ -383,7 +383,7 @@ class Server:
                     "initiator": session.initiator,
                     "address": session.address,
                     "isid": session.isid.hex(),
-                    "connections": len(session.links),
+                    "connections": len(session.connections),
                     "state": "discovery" if session.live is None else "loader" if session.by_loader else "logged in",
                 }
                 for session in self.sessions

@@ -1,6 +1,6 @@
 """The sessions of a server: who is logged in, and the reactors that serve them.
 
-A session has a token, a number that is never used again, by which reactors and control plane speak of it.
+A session has an id, a number that is never used again, by which reactors and control plane speak of it.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Running:
 
     live: LiveUnit
     task: asyncio.Task[None]
-    link: int
+    connection: int
     """The connection it came on."""
     aborted: bool = False
 
@@ -52,7 +52,7 @@ class Running:
 
 
 @dataclass(eq=False)
-class Link:
+class Connection:
     """One connection of a session."""
 
     number: int
@@ -72,12 +72,12 @@ class Link:
 class Session:
     """One session in full feature phase (hookspecs.SessionRecord)."""
 
-    token: int
+    id: int
     login: LoginResult
     """That of its leading connection."""
     reactor: Reactor
     live: LiveTarget | None
-    links: dict[int, Link] = field(default_factory=dict)
+    connections: dict[int, Connection] = field(default_factory=dict)
     """Its connections by number."""
     paths: dict[int, Path] = field(default_factory=dict)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,21 +91,21 @@ class Session:
     """Commands that Python carries out now, by Initiator Task Tag as it came."""
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def add_link(self, login: LoginResult, exchange: TextExchange) -> Link:
+    def add_connection(self, login: LoginResult, exchange: TextExchange) -> Connection:
         """One more connection."""
-        link = Link(next(self._numbers), login, exchange)
-        self.links[link.number] = link
-        return link
+        connection = Connection(next(self._numbers), login, exchange)
+        self.connections[connection.number] = connection
+        return connection
 
-    def link_of(self, cid: int) -> Link | None:
+    def connection_of(self, cid: int) -> Connection | None:
         """Its connection with that CID."""
-        return next((link for link in self.links.values() if link.cid == cid), None)
+        return next((connection for connection in self.connections.values() if connection.cid == cid), None)
 
-    def remove_link(self, number: int) -> None:
+    def remove_connection(self, number: int) -> None:
         """A connection has ended, and nothing of it is in use."""
-        link = self.links.pop(number, None)
-        if link is not None:
-            link.closed.set()
+        connection = self.connections.pop(number, None)
+        if connection is not None:
+            connection.closed.set()
 
     @property
     def max_connections(self) -> int:
@@ -143,9 +143,9 @@ class Session:
         return list(self.live.sessions) if self.live is not None else [self]
 
     def end(self, why: str) -> None:
-        """Drops its connections; their ClosedLetters follow. `why` is for logs and hooks."""
+        """Drops its connections; their ClosedEvents follow. `why` is for logs and hooks."""
         self.ending = self.ending or why
-        self.reactor.close_session(self.token)
+        self.reactor.close_session(self.id)
 
     def detach(self) -> None:
         """The session is over: its nexuses are lost (SAM-5 6.3.4)."""
@@ -163,20 +163,20 @@ class Sessions:
 
     def __init__(self, reactors: Sequence[Reactor]) -> None:
         self._reactors = reactors
-        self._tokens = itertools.count(1)
+        self._ids = itertools.count(1)
         self._handles = itertools.cycle(range(1, 0x10000))
-        self._by_token: dict[int, Session] = {}
+        self._by_id: dict[int, Session] = {}
         self._by_tsih: dict[int, Session] = {}
 
     def __iter__(self) -> "itertools.chain[Session]":
-        return itertools.chain(list(self._by_token.values()))
+        return itertools.chain(list(self._by_id.values()))
 
     def __len__(self) -> int:
-        return len(self._by_token)
+        return len(self._by_id)
 
-    def get(self, token: int) -> Session | None:
-        """The session with that token, if it is still there."""
-        return self._by_token.get(token)
+    def get(self, session_id: int) -> Session | None:
+        """The session with that id, if it is still there."""
+        return self._by_id.get(session_id)
 
     def of_handle(self, tsih: int) -> Session | None:
         """The session with that Target Session Identifying Handle."""
@@ -186,7 +186,7 @@ class Sessions:
         """The session of exactly this initiator port and target port (RFC 7143 4.2.7.1); portal_group None: any."""
         if target is None:
             return None  # discovery sessions are never continued
-        for session in self._by_token.values():
+        for session in self._by_id.values():
             login = session.login
             if session.set_aside or portal_group not in (None, login.portal_group):
                 continue
@@ -205,28 +205,28 @@ class Sessions:
     def choose_reactor(self) -> Reactor:
         """The reactor with the fewest sessions."""
         loads = dict.fromkeys(self._reactors, 0)
-        for session in self._by_token.values():
+        for session in self._by_id.values():
             loads[session.reactor] += 1
         return min(loads, key=lambda reactor: loads[reactor])
 
-    def next_token(self) -> int:
+    def next_id(self) -> int:
         """A number no session ever had."""
-        return next(self._tokens)
+        return next(self._ids)
 
     def add(self, session: Session) -> None:
         """It is served from now on."""
-        self._by_token[session.token] = session
+        self._by_id[session.id] = session
         self._by_tsih[session.tsih] = session
         if session.live is not None:
             session.live.sessions.add(session)
 
     def remove(self, session: Session) -> None:
         """Nothing of it is in use any more."""
-        self._by_token.pop(session.token, None)
+        self._by_id.pop(session.id, None)
         if self._by_tsih.get(session.tsih) is session:
             del self._by_tsih[session.tsih]
         if session.live is not None:
             session.live.sessions.discard(session)
-        for link in session.links.values():
-            link.closed.set()
+        for connection in session.connections.values():
+            connection.closed.set()
         session.closed.set()

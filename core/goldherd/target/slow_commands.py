@@ -17,12 +17,12 @@ from typing import Any, Final
 import structlog
 
 from goldherd.errors import Sense
-from goldherd.reactor.events_out import CommandLetter, FailedLetter
+from goldherd.reactor.events_out import CommandEvent, FailedEvent
 from goldherd.scsi import commands, sense, transfer
 from goldherd.scsi.call import Command, Direction, Reply, Status
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotUnit
-from goldherd.target.drains import Fences
+from goldherd.target.drains import Drains
 from goldherd.target.sessions import Path, Running, Session
 
 log = structlog.get_logger("goldherd.commands")
@@ -40,15 +40,15 @@ that means nothing (invalid message error, SAM-5 8.9)."""
 
 
 class Commands:
-    """The letters of the reactors that want something done.
+    """The events of the reactors that want something done.
 
     Args:
-        fences: to make a unit or a session stand still.
+        drains: to make a unit or a session stand still.
         executor: threads that may sleep.
     """
 
-    def __init__(self, fences: Fences, executor: Executor) -> None:
-        self._fences = fences
+    def __init__(self, drains: Drains, executor: Executor) -> None:
+        self._drains = drains
         self._executor = executor
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind = itertools.count(1)
@@ -61,67 +61,67 @@ class Commands:
 
     # --- SCSI commands ---
 
-    def command(self, session: Session, letter: CommandLetter) -> None:
+    def command(self, session: Session, event: CommandEvent) -> None:
         """Starts one command."""
-        path = session.paths.get(letter.nexus)
+        path = session.paths.get(event.nexus)
         if path is None:
-            self._without_unit(session, letter)
+            self._without_unit(session, event)
             return
-        command = commands.lookup(letter.cdb)
+        command = commands.lookup(event.cdb)
         if command is not None and (command.blocking or command.exclusive):
-            task = self._spawn(self._run(session, path, command, letter))
+            task = self._spawn(self._run(session, path, command, event))
             if not command.survives_abort:
-                session.running[letter.itt] = Running(path.live, task, letter.link)
+                session.running[event.itt] = Running(path.live, task, event.connection)
             return
-        self._reply(session, letter, command, path, self._execute(path, session, letter))
+        self._reply(session, event, command, path, self._execute(path, session, event))
 
-    def _without_unit(self, session: Session, letter: CommandLetter) -> None:
+    def _without_unit(self, session: Session, event: CommandEvent) -> None:
         if session.live is None:  # a discovery session has no business with SCSI (RFC 7143 4.3)
             log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
             session.end("a discovery session sent a SCSI command")
             return
-        reply = commands.execute_without_unit(session.live.target, letter.cdb)
-        session.reactor.reply(letter.token, letter.tag, reply.status, reply.sense, reply.data_in)
+        reply = commands.execute_without_unit(session.live.target, event.cdb)
+        session.reactor.reply(event.session_id, event.tag, reply.status, reply.sense, reply.data_in)
 
     @staticmethod
-    def _execute(path: Path, session: Session, letter: CommandLetter) -> Reply:
-        running = session.running.get(letter.itt)
+    def _execute(path: Path, session: Session, event: CommandEvent) -> Reply:
+        running = session.running.get(event.itt)
         return commands.execute(
             path.nexus,
-            letter.cdb,
-            letter.data_out,
-            expected_data_out=letter.expected if letter.data_out else None,
+            event.cdb,
+            event.data_out,
+            expected_data_out=event.expected if event.data_out else None,
             aborted=lambda: running is not None and running.aborted,
             data_plane=True,
         )
 
-    async def _run(self, session: Session, path: Path, command: Command, letter: CommandLetter) -> None:
+    async def _run(self, session: Session, path: Path, command: Command, event: CommandEvent) -> None:
         """A command that may sleep, perhaps one that must be alone."""
         loop = asyncio.get_running_loop()
         assert session.live is not None, "a discovery session has no paths"
         session.live.working += 1
-        key = letter.itt
+        key = event.itt
         try:
             if command.exclusive:
                 async with path.live.exclusive:
-                    reply = await self._alone(path, lambda: self._execute(path, session, letter))
+                    reply = await self._alone(path, lambda: self._execute(path, session, event))
             else:
                 async with session.threads:
-                    reply = await loop.run_in_executor(self._executor, self._execute, path, session, letter)
+                    reply = await loop.run_in_executor(self._executor, self._execute, path, session, event)
             if reply.aborts:
                 session.running.pop(key, None)  # two that abort each other must not wait for each other
             for other in reply.aborts:
                 await self._abort_nexus(session, path, other)
             if reply.after is not None:
                 key = self._put_behind(session, key)
-            self._reply(session, letter, command, path, reply)
+            self._reply(session, event, command, path, reply)
             if reply.after is not None:
                 async with nullcontext() if command.survives_abort else session.threads:
                     await loop.run_in_executor(self._executor, reply.after)
         except Exception:
-            log.exception("a command could not be carried out", cdb=letter.cdb.hex())
+            log.exception("a command could not be carried out", cdb=event.cdb.hex())
             failed = Reply(Status.CHECK_CONDITION, sense.encode(sense.INTERNAL_TARGET_FAILURE))
-            self._reply(session, letter, command, path, failed)
+            self._reply(session, event, command, path, failed)
         finally:
             session.live.working -= 1
             session.running.pop(key, None)
@@ -137,13 +137,13 @@ class Commands:
     async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:
         """Holds the unit's writes, waits for those that run, works, lets go."""
         hot = path.live.hot
-        hot.hold()
+        hot.quiesce()
         try:
-            await self._fences.ask_all(lambda reactor, fence: reactor.fence(fence, hot))
+            await self._drains.ask_all(lambda reactor, request_id: reactor.drain(request_id, hot))
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         finally:
-            hot.release()
-            for reactor in self._fences.reactors:
+            hot.resume()
+            for reactor in self._drains.reactors:
                 reactor.wake()
 
     async def _abort_nexus(self, session: Session, path: Path, nexus: Nexus) -> None:
@@ -153,42 +153,42 @@ class Commands:
                 running = [each for each in other.running.values() if each.live is path.live]
                 for each in running:
                     each.abort()
-                found = await self._fences.ask(partial(_abort_on, other, path.live.hot))
+                found = await self._drains.ask(partial(_abort_on, other, path.live.hot))
                 if running:
                     await asyncio.wait([each.task for each in running])
                 if found or running:
                     nexus.attend(sense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
 
     @staticmethod
-    def _reply(session: Session, letter: CommandLetter, command: Command | None, path: Path, reply: Reply) -> None:
+    def _reply(session: Session, event: CommandEvent, command: Command | None, path: Path, reply: Reply) -> None:
         if reply.proceeds:
-            session.reactor.proceed(letter.token, letter.tag)
+            session.reactor.proceed(event.session_id, event.tag)
             return
         written: int | None = None
         if command is not None and command.direction is Direction.OUT:
             done = reply.status in (Status.GOOD, Status.CONDITION_MET)
-            written = command.data_out_bytes(letter.cdb, path.live.unit.block_size) if done else 0
-        session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, reply.data_in, written)
+            written = command.data_out_bytes(event.cdb, path.live.unit.block_size) if done else 0
+        session.reactor.reply(event.session_id, event.tag, int(reply.status), reply.sense, reply.data_in, written)
 
     # --- I/O that failed in the data plane ---
 
     @staticmethod
-    def failed(session: Session, letter: FailedLetter) -> None:
+    def failed(session: Session, event: FailedEvent) -> None:
         """Words the sense data of a task whose I/O failed."""
-        path = session.paths.get(letter.nexus)
+        path = session.paths.get(event.nexus)
         if path is None:
             absent = sense.encode(sense.LOGICAL_UNIT_NOT_SUPPORTED)
-            session.reactor.reply(letter.token, letter.tag, Status.CHECK_CONDITION, absent, b"", 0)
+            session.reactor.reply(event.session_id, event.tag, Status.CHECK_CONDITION, absent, b"", 0)
             return
-        kind = _KINDS.get(letter.purpose, "write")
+        kind = _KINDS.get(event.purpose, "write")
         unit = path.live.unit
-        transport = _TRANSPORT_ERRORS.get(letter.errno)
+        transport = _TRANSPORT_ERRORS.get(event.errno)
         if transport is not None:
             log.warning(
                 "an initiator sent a wrong command",
                 target=session.target,
                 initiator=session.initiator,
-                reason=errno.errorcode[letter.errno],
+                reason=errno.errorcode[event.errno],
             )
             encoded = sense.encode(transport, descriptor=unit.mode.descriptor_sense)
             reply = Reply(Status.CHECK_CONDITION, encoded)
@@ -198,11 +198,11 @@ class Commands:
                 target=session.target,
                 path=unit.image.path,
                 doing=kind,
-                reason=errno.errorcode.get(letter.errno, letter.errno),
+                reason=errno.errorcode.get(event.errno, event.errno),
             )
-            reply = commands.io_error(unit, kind, letter.errno, _only_block(kind, letter.cdb))
+            reply = commands.io_error(unit, kind, event.errno, _only_block(kind, event.cdb))
         written = 0 if kind == "write" else None
-        session.reactor.reply(letter.token, letter.tag, int(reply.status), reply.sense, b"", written)
+        session.reactor.reply(event.session_id, event.tag, int(reply.status), reply.sense, b"", written)
 
 
 def _only_block(kind: str, cdb: bytes) -> int | None:
@@ -213,5 +213,5 @@ def _only_block(kind: str, cdb: bytes) -> int | None:
     return lba if count == 1 else None
 
 
-def _abort_on(session: Session, hot: HotUnit, fence: int) -> None:
-    session.reactor.abort_session_tasks(fence, session.token, hot)
+def _abort_on(session: Session, hot: HotUnit, request_id: int) -> None:
+    session.reactor.abort_session_tasks(request_id, session.id, hot)

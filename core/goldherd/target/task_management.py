@@ -14,7 +14,7 @@ import structlog
 from goldherd import limits
 from goldherd.reactor.epoll import Reactor
 from goldherd.scsi import task_management
-from goldherd.target.drains import Fences
+from goldherd.target.drains import Drains
 from goldherd.target.open_targets import LiveUnit
 from goldherd.target.sessions import Path, Running, Session
 from goldherd.wire.header import TaskManagementRequest
@@ -40,11 +40,11 @@ class Management:
     """Carries task management functions out.
 
     Args:
-        fences: how reactors are asked to end tasks.
+        drains: how reactors are asked to end tasks.
     """
 
-    def __init__(self, fences: Fences) -> None:
-        self._fences = fences
+    def __init__(self, drains: Drains) -> None:
+        self._drains = drains
 
     async def carry_out(self, session: Session, request: TaskManagementRequest, serial: int) -> int:
         """The response to one request."""
@@ -73,7 +73,9 @@ class Management:
         running = session.running.get(tag)
         found = await self._end(
             [running] if running else [],
-            lambda fence: session.reactor.abort_task(fence, session.token, tag, request.ref_cmd_sn, request.cmd_sn),
+            lambda request_id: session.reactor.abort_task(
+                request_id, session.id, tag, request.ref_cmd_sn, request.cmd_sn
+            ),
         )
         return COMPLETE if found else NO_TASK
 
@@ -81,7 +83,7 @@ class Management:
         session, hot, before = order.session, order.path.live.hot, order.request.cmd_sn
         await self._end(
             _running(session, order.path.live),
-            lambda fence: session.reactor.abort_session_tasks(fence, session.token, hot, order.serial, before),
+            lambda request_id: session.reactor.abort_session_tasks(request_id, session.id, hot, order.serial, before),
         )
         return COMPLETE
 
@@ -106,14 +108,14 @@ class Management:
         live = path.live
         running = [each for other in session.neighbours() for each in _running(other, live)]
         await asyncio.gather(
-            *(self._end([], partial(_abort_on, reactor, live)) for reactor in self._fences.reactors),
+            *(self._end([], partial(_abort_on, reactor, live)) for reactor in self._drains.reactors),
             self._wait(running),
         )
 
     async def _end(self, running: Iterable[Running], what: Callable[[int], None]) -> int:
         """Ends tasks of one reactor, and waits for those that Python carries out; how many there were."""
         waiting = asyncio.ensure_future(self._wait(running))
-        found = await self._fences.ask(what)
+        found = await self._drains.ask(what)
         await waiting
         return found
 
@@ -126,8 +128,8 @@ class Management:
             await asyncio.wait(tasks)
 
 
-def _abort_on(reactor: Reactor, live: LiveUnit, fence: int) -> None:
-    reactor.abort_unit_tasks(fence, live.hot)
+def _abort_on(reactor: Reactor, live: LiveUnit, request_id: int) -> None:
+    reactor.abort_unit_tasks(request_id, live.hot)
 
 
 def _running(session: Session, live: LiveUnit) -> list[Running]:

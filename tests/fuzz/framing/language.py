@@ -49,7 +49,7 @@ class Kind(IntEnum):
     AGAIN = 3
     ROOM = 4
     JOB = 5
-    LETTER = 6
+    EVENT = 6
     CONTROL = 7
 
 
@@ -61,7 +61,7 @@ class Control(IntEnum):
 
     CLOSE = 0
     CLOSE_ONE = 1
-    KEEP = 2
+    REINSTATE = 2
     JOIN = 3
     EXPECT = 4
     ABORT = 5
@@ -69,10 +69,10 @@ class Control(IntEnum):
     ABORT_ALL = 7
     ABORT_OLDER = 8
     ABORT_UNIT = 9
-    FENCE = 10
-    FENCE_WRITES = 11
-    HOLD = 12
-    RELEASE = 13
+    DRAIN = 10
+    DRAIN_WRITES = 11
+    QUIESCE = 12
+    RESUME = 13
     ASYNC = 14
     REDECLARE = 15
 

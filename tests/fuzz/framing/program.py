@@ -12,8 +12,8 @@ from itertools import product
 from typing import Final
 
 from goldherd.model.parameters import Parameters
-from goldherd.reactor.events_out import ClosedLetter, CommandLetter, FailedLetter, Outbox, RequestLetter
-from goldherd.reactor.inmemory import Feed
+from goldherd.reactor.events_out import ClosedEvent, CommandEvent, EventQueue, FailedEvent, RequestEvent
+from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.scsi.nexus import Flag
 from goldherd.wire.digest import crc32c
 from goldherd.wire.opcodes import Opcode
@@ -21,10 +21,10 @@ from goldherd.wire.opcodes import Opcode
 from tests.fuzz.framing import language
 from tests.fuzz.framing.language import OTHER_CONNECTION, Agreed, Control, Fill, Input, Kind, Marks, Sending, number_of
 from tests.fuzz.framing.records import TEMPLATES
-from tests.fuzz.framing.surroundings import BOUNCING, DISK_BYTES, FILLING, TOKEN, End, units
+from tests.fuzz.framing.surroundings import DISK_BYTES, FILLING, SESSION, SLOW, End, units
 from tests.session.initiator import Pdu
 
-FENCE: Final = 5
+REQUEST: Final = 5
 RECORDS_MAX: Final = 100
 PDUS_MAX: Final = 300
 SENT_BYTES_MAX: Final = 600_000
@@ -55,12 +55,19 @@ class Program:
             initial_r2t=bool(agreed & Agreed.INITIAL_R2T),
             immediate_data=bool(agreed & Agreed.IMMEDIATE_DATA),
         )
-        self.feed = Feed(0, Outbox())
-        self.feed.hold_jobs()
+        self.reactor = InMemoryReactor(0, EventQueue())
+        self.reactor.defer_jobs()
         self.units = units()
         start = 0xFFFFFFF8 if agreed & Agreed.NEAR_WRAP else 1
-        first = End(parameters=parameters, feed=self.feed, units=self.units, token=TOKEN, cmd_sn=start, stat_sn=start)
-        first.nexuses[BOUNCING].flags = int(Flag.BOUNCE_ALL)
+        first = End(
+            parameters=parameters,
+            reactor=self.reactor,
+            units=self.units,
+            session_id=SESSION,
+            cmd_sn=start,
+            stat_sn=start,
+        )
+        first.nexuses[SLOW].flags = int(Flag.SLOW_ALL)
         first.make_room(None)
         self.ends = [first, first]
         self.everybody = [first]
@@ -69,7 +76,7 @@ class Program:
         self.outgoing = {0: b"", 1: b""}
         self.r2ts: list[Pdu] = []
         self.data_sn = self.answered = 0
-        self.letters: list[CommandLetter | FailedLetter | RequestLetter] = []
+        self.events: list[CommandEvent | FailedEvent | RequestEvent] = []
         self.closed: set[int] = set()
         self.sent = self.pdus = 0
         self.last = Sending(0, 0, 0, bytes(48), b"")
@@ -78,8 +85,8 @@ class Program:
 
     def join(self, place: int) -> None:
         """A further connection of the session, which takes this place from now on."""
-        link = len(self.everybody)
-        end = End(parameters=self.ends[0].parameters, joins=self.ends[0], link=link, takes_kept=True)
+        connection = len(self.everybody)
+        end = End(parameters=self.ends[0].parameters, joins=self.ends[0], connection=connection, reinstates=True)
         end.make_room(None)
         self.everybody.append(end)
         self.ends[place] = end
@@ -179,62 +186,62 @@ class Program:
         for _ in range(min(times, PDUS_MAX - self.pdus)):
             self.send(self.last, place)
         if times == 0:
-            self.feed.hang_up(TOKEN, self.ends[place].link)
+            self.reactor.hang_up(SESSION, self.ends[place].connection)
 
     # --- time, disks and the control plane ---
 
     def tick(self, op: int, place: int) -> None:
         """Some seconds pass."""
-        self.feed.tick(self.feed.clock_ms + 1000 * self.input.number())
+        self.reactor.tick(self.reactor.clock_ms + 1000 * self.input.number())
 
     def job(self, op: int, place: int) -> None:
-        """One of the held jobs is done."""
-        if self.feed.jobs:
-            self.feed.finish_job((op >> 4) % self.feed.jobs)
+        """One of the deferred jobs is done."""
+        if self.reactor.jobs:
+            self.reactor.finish_job((op >> 4) % self.reactor.jobs)
 
     def hear(self) -> None:
-        """Letters to the control plane: what may be answered, and which connections have ended."""
-        for letter in self.feed.letters():
-            if isinstance(letter, ClosedLetter):
-                self.closed.add(letter.link)
-            elif isinstance(letter, CommandLetter | FailedLetter | RequestLetter):
-                self.letters.append(letter)
+        """Events to the control plane: what may be answered, and which connections have ended."""
+        for event in self.reactor.take_events():
+            if isinstance(event, ClosedEvent):
+                self.closed.add(event.connection)
+            elif isinstance(event, CommandEvent | FailedEvent | RequestEvent):
+                self.events.append(event)
 
-    def letter(self, op: int, place: int) -> None:
-        """The control plane answers one of its letters, in one of many ways."""
+    def event(self, op: int, place: int) -> None:
+        """The control plane answers one of its events, in one of many ways."""
         way = self.input.number()
         self.hear()
-        if not self.letters:
+        if not self.events:
             return
-        letter = self.letters.pop((op >> 4) % len(self.letters))
-        if isinstance(letter, CommandLetter | FailedLetter):
-            if way < len(REPLIES) or not may_proceed(letter):
+        event = self.events.pop((op >> 4) % len(self.events))
+        if isinstance(event, CommandEvent | FailedEvent):
+            if way < len(REPLIES) or not may_proceed(event):
                 status, sense, count, written = REPLIES[way % len(REPLIES)]
-                self.feed.reply(letter.token, letter.tag, status, sense, FILLING[:count], written)
+                self.reactor.reply(event.session_id, event.tag, status, sense, FILLING[:count], written)
             else:
-                self.feed.proceed(letter.token, letter.tag)
+                self.reactor.proceed(event.session_id, event.tag)
         else:
-            opcode = ANSWERS[Opcode(letter.header[0] & 0x3F)]
+            opcode = ANSWERS[Opcode(event.header[0] & 0x3F)]
             count = min((0, 3, 512, 8192)[way & 3], self.ends[0].parameters.max_send_data_segment)
-            answer = control_pdu(opcode, letter.header[16:20], FILLING[:count])
-            self.feed.send_pdu(letter.token, b"" if way & 4 else answer, TAKES_STAT_SN | way >> 3 & 6, letter.tag)
-        self.feed.step()
+            answer = control_pdu(opcode, event.header[16:20], FILLING[:count])
+            self.reactor.send_pdu(event.session_id, b"" if way & 4 else answer, TAKES_STAT_SN | way >> 3 & 6, event.tag)
+        self.reactor.step()
 
     def control(self, op: int, place: int) -> None:
         """The control plane does something on its own."""
         CONTROLS[op >> 4](self, self.ends[place])
-        self.feed.step()
+        self.reactor.step()
 
-    def hold(self) -> None:
+    def quiesce(self) -> None:
         """An exclusive command runs on every unit; writes wait for its end."""
         for unit in self.units:
-            unit.hold()
+            unit.quiesce()
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """It is over."""
         for unit in self.units:
-            unit.release()
-        self.feed.wake()
+            unit.resume()
+        self.reactor.wake()
 
     # --- the run ---
 
@@ -252,29 +259,29 @@ class Program:
         """Everything that is still on its way comes, and it is whole."""
         for end in self.everybody:
             end.make_room(None)
-        self.feed.step()
+        self.reactor.step()
         for end in self.everybody:
-            end.parse(self.feed.sent(TOKEN, end.link))
+            end.parse(self.reactor.sent(SESSION, end.connection))
             end.check_whole()
 
     def end(self) -> None:
         """All connections are lost in the middle of their work."""
         for end in self.everybody:
-            self.feed.hang_up(TOKEN, end.link)
-        self.feed.close_session(TOKEN)  # a place that was kept for a connection that never came
-        self.feed.step()
-        while self.feed.jobs:
-            self.feed.finish_job(0)
+            self.reactor.hang_up(SESSION, end.connection)
+        self.reactor.close_session(SESSION)  # a place that was kept for a connection that never came
+        self.reactor.step()
+        while self.reactor.jobs:
+            self.reactor.finish_job(0)
         self.hear()
-        assert self.closed >= {end.link for end in self.everybody}, "the end of a connection was not reported"
-        assert (self.feed.live_tasks, self.feed.buffer_bytes, self.feed.sessions) == (0, 0, 0)
+        assert self.closed >= {end.connection for end in self.everybody}, "the end of a connection was not reported"
+        assert (self.reactor.live_tasks, self.reactor.buffer_bytes, self.reactor.sessions) == (0, 0, 0)
 
 
-def may_proceed(letter: CommandLetter | FailedLetter) -> bool:
+def may_proceed(event: CommandEvent | FailedEvent) -> bool:
     """Whether a control plane might let the data plane serve it: a READ(16) that lies on its disk."""
-    cdb, blocks = letter.cdb, DISK_BYTES // 512
+    cdb, blocks = event.cdb, DISK_BYTES // 512
     lba, count = int.from_bytes(cdb[2:10], "big"), int.from_bytes(cdb[10:14], "big")
-    return cdb[0] == 0x88 and letter.nexus == BOUNCING and lba + count <= blocks
+    return cdb[0] == 0x88 and event.nexus == SLOW and lba + count <= blocks
 
 
 def newest_tag(end: End) -> bytes:
@@ -294,30 +301,38 @@ KINDS: Final[dict[int, Callable[[Program, int, int], None]]] = {
     Kind.AGAIN: Program.again,
     Kind.ROOM: Program.room,
     Kind.JOB: Program.job,
-    Kind.LETTER: Program.letter,
+    Kind.EVENT: Program.event,
     Kind.CONTROL: Program.control,
 }
 
 CONTROLS: Final[dict[int, Callable[[Program, End], object]]] = {
-    Control.CLOSE: lambda run, end: run.feed.close_session(TOKEN),
-    Control.CLOSE_ONE: lambda run, end: run.feed.close_connection(TOKEN, end.link),
-    Control.KEEP: lambda run, end: run.feed.close_connection(TOKEN, end.link, keep=True),
+    Control.CLOSE: lambda run, end: run.reactor.close_session(SESSION),
+    Control.CLOSE_ONE: lambda run, end: run.reactor.close_connection(SESSION, end.connection),
+    Control.REINSTATE: lambda run, end: run.reactor.close_connection(SESSION, end.connection, reinstated=True),
     Control.JOIN: lambda run, end: run.join(run.ends.index(end)),
-    Control.EXPECT: lambda run, end: run.feed.expect_connection(FENCE, TOKEN),
-    Control.ABORT: lambda run, end: run.feed.abort_task(FENCE, TOKEN, int.from_bytes(newest_tag(end), "little")),
-    Control.ABORT_LOST: lambda run, end: run.feed.abort_task(FENCE, TOKEN, 0, end.cmd_sn, end.cmd_sn + 8 & 0xFFFFFFFF),
-    Control.ABORT_ALL: lambda run, end: run.feed.abort_session_tasks(FENCE, TOKEN, None),
-    Control.ABORT_OLDER: lambda run, end: run.feed.abort_session_tasks(FENCE, TOKEN, run.units[0], 3, end.cmd_sn),
-    Control.ABORT_UNIT: lambda run, end: run.feed.abort_unit_tasks(FENCE, run.units[1]),
-    Control.FENCE: lambda run, end: run.feed.fence(FENCE, run.units[0]),
-    Control.FENCE_WRITES: lambda run, end: run.feed.fence_writes(FENCE, TOKEN),
-    Control.HOLD: lambda run, end: run.hold(),
-    Control.RELEASE: lambda run, end: run.release(),
-    Control.ASYNC: lambda run, end: run.feed.send_pdu(
-        TOKEN, control_pdu(Opcode.ASYNC_MESSAGE, b"\xff" * 4), TAKES_STAT_SN, link=end.link
+    Control.EXPECT: lambda run, end: run.reactor.expect_connection(REQUEST, SESSION),
+    Control.ABORT: lambda run, end: run.reactor.abort_task(REQUEST, SESSION, int.from_bytes(newest_tag(end), "little")),
+    Control.ABORT_LOST: lambda run, end: run.reactor.abort_task(
+        REQUEST, SESSION, 0, end.cmd_sn, end.cmd_sn + 8 & 0xFFFFFFFF
     ),
-    Control.REDECLARE: lambda run, end: run.feed.send_pdu(
-        TOKEN, control_pdu(Opcode.TEXT_RESPONSE, b"\xff" * 4), TAKES_STAT_SN, link=end.link, max_send_segment=512
+    Control.ABORT_ALL: lambda run, end: run.reactor.abort_session_tasks(REQUEST, SESSION, None),
+    Control.ABORT_OLDER: lambda run, end: run.reactor.abort_session_tasks(
+        REQUEST, SESSION, run.units[0], 3, end.cmd_sn
+    ),
+    Control.ABORT_UNIT: lambda run, end: run.reactor.abort_unit_tasks(REQUEST, run.units[1]),
+    Control.DRAIN: lambda run, end: run.reactor.drain(REQUEST, run.units[0]),
+    Control.DRAIN_WRITES: lambda run, end: run.reactor.drain_writes(REQUEST, SESSION),
+    Control.QUIESCE: lambda run, end: run.quiesce(),
+    Control.RESUME: lambda run, end: run.resume(),
+    Control.ASYNC: lambda run, end: run.reactor.send_pdu(
+        SESSION, control_pdu(Opcode.ASYNC_MESSAGE, b"\xff" * 4), TAKES_STAT_SN, connection=end.connection
+    ),
+    Control.REDECLARE: lambda run, end: run.reactor.send_pdu(
+        SESSION,
+        control_pdu(Opcode.TEXT_RESPONSE, b"\xff" * 4),
+        TAKES_STAT_SN,
+        connection=end.connection,
+        max_send_segment=512,
     ),
 }
 

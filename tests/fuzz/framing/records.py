@@ -92,9 +92,9 @@ def room(count: int | None) -> bytes:
     return record(Kind.ROOM, ROOMS.index(count))
 
 
-def letter(way: int = 0, number: int = 0) -> bytes:
+def event(way: int = 0, number: int = 0) -> bytes:
     """The control plane answers."""
-    return record(Kind.LETTER, number, bytes([way]))
+    return record(Kind.EVENT, number, bytes([way]))
 
 
 def control(*steps: Control, other: bool = False) -> bytes:

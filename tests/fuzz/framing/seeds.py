@@ -23,7 +23,7 @@ from tests.fuzz.framing.records import (
     command,
     control,
     data_out,
-    letter,
+    event,
     pdu,
     program,
     read,
@@ -56,7 +56,7 @@ SEEDS: Final = {
     "everything-near-wrap": program(*EVERYTHING, *EVERYTHING, agreed=Agreed.NEAR_WRAP | Agreed.IMMEDIATE_DATA),
     "read-golden": program(read(0, 64, lun=2), read(1000, 600, lun=2), sizes=2),
     "read-slow": program(read(0, 64, lun=1), JOB, read(3, 700, lun=1), JOB, JOB, JOB),
-    "read-beyond-end": program(read(2040, 64), letter(4), read(0, 0), letter()),
+    "read-beyond-end": program(read(2040, 64), event(4), read(0, 0), event()),
     "read-4096": program(read(0, 8, lun=3), read(1, 1, lun=3)),
     "read-odd-segment": program(read(0, 33), sizes=3),
     "read-other-length": program(
@@ -90,14 +90,14 @@ SEEDS: Final = {
     "write-many-bursts": program(write(0, 8), data_out(), again(16), JOB, agreed=Agreed.INITIAL_R2T, sizes=1),
     "write-long-sinks": program(write(0, 512), data_out(marks=CUT[60000]), data_out(marks=CUT[5]), PING, sizes=4),
     "write-fua": program(write(0, 1, 512, fua=True), JOB, write(0, 16, fua=True), data_out(), JOB),
-    "write-read-only": program(write(0, 1, 512, lun=2), letter(20)),
+    "write-read-only": program(write(0, 1, 512, lun=2), event(20)),
     "write-wrong-offset": program(
         write(0, 8, itt=5, fill=NAMED),
         data_out(512, offset=512, at_20=FIRST_TAG, itt=5, fill=Fill.MEASURED),
-        letter(20),
+        event(20),
     ),
     "write-too-much": program(
-        write(0, 8, itt=5, fill=NAMED), data_out(8192, at_20=FIRST_TAG, itt=5, fill=Fill.MEASURED), letter(20)
+        write(0, 8, itt=5, fill=NAMED), data_out(8192, at_20=FIRST_TAG, itt=5, fill=Fill.MEASURED), event(20)
     ),
     "write-hoard": program(write(0, 2048), again(130), tick(70), sizes=2),
     "write-lost": program(write(0, 256, 65536, marks=CUT[4096], lun=1), again(0), sizes=4),
@@ -113,47 +113,47 @@ SEEDS: Final = {
     ),
     "parameters": program(
         command(b"\x55".ljust(7, b"\0") + b"\x02\0", FINAL | WRITE, 512, 512),
-        letter(3),
+        event(3),
         command(b"\x5f".ljust(5, b"\0") + b"\0\0\0\x18", FINAL | WRITE, 24),
         data_out(),
-        letter(20),
+        event(20),
     ),
     "parameters-long": program(
         command(b"\x83".ljust(10, b"\0") + b"\0\1\0\0\0\0", FINAL | WRITE, 65536), data_out(), again(12)
     ),
-    "to-python": program(command(b"\xa0", FINAL | READ, 300), letter(4), read(0, 1, lun=9), letter(16)),
-    "to-python-much": program(command(b"\x9e\x10".ljust(16, b"\0"), FINAL | READ, 300000), letter(12), sizes=1),
-    "to-python-proceed": program(read(2047, 1, lun=4), letter(255), read(2047, 2, lun=4), letter(255)),
-    "bidirectional": program(command(cdb_read(0, 1), FINAL | READ | WRITE, 512), letter(16)),
+    "slow-path": program(command(b"\xa0", FINAL | READ, 300), event(4), read(0, 1, lun=9), event(16)),
+    "slow-path-much": program(command(b"\x9e\x10".ljust(16, b"\0"), FINAL | READ, 300000), event(12), sizes=1),
+    "slow-path-proceed": program(read(2047, 1, lun=4), event(255), read(2047, 2, lun=4), event(255)),
+    "bidirectional": program(command(cdb_read(0, 1), FINAL | READ | WRITE, 512), event(16)),
     "flush": program(command(SYNCHRONIZE_CACHE, FINAL, 0), JOB, command(SYNCHRONIZE_CACHE, FINAL, 0, lun=1), JOB),
     "text": program(
-        pdu(Opcode.TEXT_REQUEST, length=16), letter(1), pdu(Opcode.TEXT_REQUEST | IMMEDIATE, 0x40, length=64)
+        pdu(Opcode.TEXT_REQUEST, length=16), event(1), pdu(Opcode.TEXT_REQUEST | IMMEDIATE, 0x40, length=64)
     ),
-    "text-redeclared": program(pdu(Opcode.TEXT_REQUEST, length=32), control(Control.REDECLARE), letter(2), read(0, 8)),
+    "text-redeclared": program(pdu(Opcode.TEXT_REQUEST, length=32), control(Control.REDECLARE), event(2), read(0, 8)),
     "text-too-long": program(pdu(Opcode.TEXT_REQUEST, length=70000), sizes=4),
     "task-management": program(
         read(0, 8, lun=1, itt=5, fill=NAMED),
         *(pdu(Opcode.TASK_MANAGEMENT_REQUEST | IMMEDIATE, FINAL | function, at_20=5) for function in range(1, 9)),
-        letter(0),
-        letter(4),
+        event(0),
+        event(4),
         control(Control.ABORT_ALL),
         JOB,
     ),
     "aborts": program(
         write(0, 64, lun=1),
         data_out(),
-        control(Control.ABORT, Control.ABORT_OLDER, Control.ABORT_UNIT, Control.FENCE),
+        control(Control.ABORT, Control.ABORT_OLDER, Control.ABORT_UNIT, Control.DRAIN),
         JOB,
-        control(Control.FENCE_WRITES),
+        control(Control.DRAIN_WRITES),
         command(INQUIRY, FINAL, 0, lun=1),
         control(Control.ABORT_ALL),
-        letter(0),
+        event(0),
     ),
-    "held": program(
-        control(Control.HOLD), write(0, 1, 512), write(0, 16), data_out(), control(Control.RELEASE), read(0, 1)
+    "quiesced": program(
+        control(Control.QUIESCE), write(0, 1, 512), write(0, 16), data_out(), control(Control.RESUME), read(0, 1)
     ),
-    "logout": program(pdu(Opcode.LOGOUT_REQUEST), letter(0x10), PING),
-    "logout-one": program(pdu(Opcode.LOGOUT_REQUEST | IMMEDIATE, 0x81, other=True), letter(0x20), PING, agreed=TWO),
+    "logout": program(pdu(Opcode.LOGOUT_REQUEST), event(0x10), PING),
+    "logout-one": program(pdu(Opcode.LOGOUT_REQUEST | IMMEDIATE, 0x81, other=True), event(0x20), PING, agreed=TWO),
     "async": program(control(Control.ASYNC), read(0, 1), control(Control.ASYNC, other=True)),
     "snack": program(pdu(Opcode.SNACK_REQUEST, 0x81, fill=0), pdu(Opcode.SNACK_REQUEST, 0x80), PING),
     "vendor": program(pdu(0x1C), pdu(0x1F | IMMEDIATE, length=12), pdu(0x0F), read(0, 1)),
@@ -164,7 +164,7 @@ SEEDS: Final = {
     ),
     "ping-long": program(pdu(Opcode.NOP_OUT, length=8000), pdu(Opcode.NOP_OUT, length=131072), sizes=4),
     "stuck": program(room(0), read(0, 8), tick(30), tick(61)),
-    "flood": program(command(INQUIRY, FINAL, 0, lun=9), again(200), letter(16), PING),
+    "flood": program(command(INQUIRY, FINAL, 0, lun=9), again(200), event(16), PING),
     "flood-immediate": program(pdu(Opcode.TEXT_REQUEST | IMMEDIATE), again(200)),
     "same-tag": program(read(0, 1, lun=1, itt=5, fill=NAMED), again(2), JOB),
     "additional": program(
@@ -174,7 +174,7 @@ SEEDS: Final = {
     "bad-header-digest": program(read(0, 1, marks=Marks.BAD_HEADER_DIGEST), PING, agreed=BOTH_DIGESTS),
     "bad-data-digest": program(
         write(0, 1, 512, marks=Marks.BAD_DATA_DIGEST),
-        letter(20),
+        event(20),
         write(0, 16),
         data_out(marks=Marks.BAD_DATA_DIGEST),
         pdu(Opcode.NOP_OUT, length=5, marks=Marks.BAD_DATA_DIGEST),
@@ -182,7 +182,7 @@ SEEDS: Final = {
         agreed=BOTH_DIGESTS | Agreed.IMMEDIATE_DATA,
     ),
     "bad-data-digest-long": program(
-        write(0, 128, 65536, marks=Marks.BAD_DATA_DIGEST | CUT[512]), PING, letter(20), agreed=BOTH_DIGESTS | 8, sizes=4
+        write(0, 128, 65536, marks=Marks.BAD_DATA_DIGEST | CUT[512]), PING, event(20), agreed=BOTH_DIGESTS | 8, sizes=4
     ),
     "declared-too-long": program(pdu(Opcode.NOP_OUT, length=8200)),
     "lengths-that-lie": program(pdu(Opcode.NOP_OUT, length=100, fill=0), PING, again(3)),
@@ -230,14 +230,16 @@ SEEDS: Final = {
     "two-one-lost": program(write(0, 64, lun=1), write(0, 64, lun=1, other=True), again(0), agreed=TWO),
     "two-replaced": program(
         read(0, 8, lun=1),
-        control(Control.KEEP, Control.EXPECT, Control.JOIN),
+        control(Control.REINSTATE, Control.EXPECT, Control.JOIN),
         read(0, 1),
         JOB,
         control(Control.CLOSE_ONE),
         PING,
         agreed=TWO,
     ),
-    "kept-and-closed": program(control(Control.KEEP), JOB, control(Control.CLOSE), control(Control.JOIN), PING),
+    "reinstated-and-closed": program(
+        control(Control.REINSTATE), JOB, control(Control.CLOSE), control(Control.JOIN), PING
+    ),
     "two-digests": program(*EVERYTHING, read(0, 8, other=True), agreed=TWO | BOTH_DIGESTS, sizes=5),
 }
 

@@ -18,10 +18,10 @@ from goldherd.wire.opcodes import Opcode
 from tests.session.initiator import NO_TAG, Initiator, Pdu
 
 DISK_BYTES: Final = 1 << 20
-BOUNCING: Final = 4
+SLOW: Final = 4
 """The LUN whose commands all go to the control plane, which may let reads proceed."""
 CDB_BYTES: Final = 16
-TOKEN: Final = 7
+SESSION: Final = 7
 ROOM_BYTES_MAX: Final = 2 << 20
 """What a far end takes at once, so that no program takes long."""
 FILLING: Final = bytes(range(1, 252)) * 1100
@@ -68,10 +68,10 @@ class End(Initiator):
 
     def make_room(self, count: int | None) -> list[Pdu]:
         """It takes so many bytes from now on; what has come before that."""
-        pdus = self.parse(self.feed.sent(TOKEN, self.link))
+        pdus = self.parse(self.reactor.sent(SESSION, self.connection))
         self.room = min(count, ROOM_BYTES_MAX) if count is not None else ROOM_BYTES_MAX
         self.was_full |= self.room == 0
-        self.feed.full_after(TOKEN, self.room, self.link)
+        self.reactor.full_after(SESSION, self.room, self.connection)
         return pdus
 
     def parse(self, received: bytes) -> list[Pdu]:

@@ -1,0 +1,275 @@
+"""The control API of a reactor: messages that Python sends to it, and its counters.
+
+Every method returns at once; the reactor acts on the message in its next step (commands_in.pyx), and what it has to
+say comes back as an event (events_out.pyx).
+"""
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from goldherd.block.pool cimport listen, python_pool, storage_pool, unlisten
+from goldherd.native.limits cimport (
+    DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SILENCE_SECONDS)
+from goldherd.reactor.commands_in cimport Attachment
+from goldherd.reactor.events_out cimport EventQueue
+from goldherd.scsi.unit cimport HotNexus, HotUnit, NexusState
+from goldherd.session.core cimport ABORT_NEXUS, ABORT_ONE, ABORT_UNIT
+from goldherd.session.memory cimport close_core, open_core
+from goldherd.session.messages cimport (
+    MESSAGE_ABORT, MESSAGE_ATTACH, MESSAGE_CLOSE, MESSAGE_CLOSE_ALONE, MESSAGE_DRAIN, MESSAGE_EXPECT, MESSAGE_PDU,
+    MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, Message, make_message, post)
+from goldherd.wire.opcodes cimport BHS_BYTES
+
+cdef enum:
+    SENSE_BYTES_MAX = 252       # SPC-4 4.5.1
+
+
+cdef Message* message_of(int kind, size_t payload_bytes) except NULL:
+    cdef Message* message
+    if payload_bytes > <uint32_t>0xFFFFFF00:
+        raise ValueError(f"a message of {payload_bytes} bytes is too long")
+    message = make_message(kind, <uint32_t>payload_bytes)
+    if message == NULL:
+        raise MemoryError
+    return message
+
+
+@cython.no_gc_clear     # the core may point into units and events until it is closed
+cdef class ReactorControl:
+    """The messages that Python sends to a reactor; not used by itself.
+
+    Args:
+        number: for logs and names.
+        events: the queue of events for the control plane.
+    """
+
+    def __cinit__(self, int number, EventQueue events not None) -> None:
+        self.number = number
+        self.events = events
+        self.units = {}
+        open_core(&self.core)
+        self.storage = storage_pool()
+        self.python = python_pool()
+        self.core.storage = <void*>self.storage
+        self.core.python = <void*>self.python
+        self.core.events = &events.queue
+        self.core.ping_ms = PING_SECONDS * 1000
+        self.core.silence_ms = SILENCE_SECONDS * 1000
+        listen(&self.core.listener)
+
+    def __dealloc__(self) -> None:
+        if self.core.batch != NULL:
+            unlisten(&self.core.listener)
+            close_core(&self.core)
+
+    def set_ping_times(self, ping_seconds: float, silence_seconds: float) -> None:
+        """After how much silence a NOP-In is sent, and after how much a session that has answered one before is closed;
+        call it before sessions are attached."""
+        self.core.ping_ms = <uint64_t>(ping_seconds * 1000)
+        self.core.silence_ms = <uint64_t>(max(silence_seconds, ping_seconds) * 1000)
+
+    # --- messages from Python ---
+
+    def attach(self, session_id: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict | None,
+               residual: bytes = b"", connection: int = 0, reinstates: bool = False) -> None:
+        """Takes over a connection that has finished its login; the descriptor belongs to the reactor from now on.
+
+        Args:
+            session_id: the session's id in the control plane; never reused.
+            fd: the socket, non-blocking.
+            exp_cmd_sn: the CmdSN of the first command to come; says nothing when the connection joins a session.
+            stat_sn: the number of our next status.
+            parameters: what the login negotiated (model.parameters.Parameters).
+            luns: LUN -> HotNexus; None: the connection joins the session of that id. If that has ended, the connection
+                ends too, and a ClosedEvent says so.
+            residual: bytes already received behind the login.
+            connection: the connection's number within its session; never reused either.
+            reinstates: it replaces one that was closed with `reinstated` (RFC 7143 6.3.4).
+
+        Raises: ValueError for what no login may have agreed on; the descriptor is still the caller's then.
+        """
+        cdef uint32_t count = max(luns) + 1 if luns else 0
+        cdef Message* message
+        cdef Attachment* given
+        cdef NexusState** places
+        cdef HotNexus nexus
+        if count > LUNS_MAX:
+            raise ValueError(f"LUN {count - 1} is above the limit of {LUNS_MAX - 1}")
+        if len(residual) > RECEIVE_BYTES:
+            raise ValueError(f"{len(residual)} bytes behind a login are more than one receive brings")
+        if parameters.max_send_data_segment < SECTOR_BYTES or parameters.max_burst < SECTOR_BYTES:
+            raise ValueError(f"a data segment or burst below {SECTOR_BYTES} bytes can't carry a sector")
+        if parameters.max_recv_data_segment > DATA_SEGMENT_BYTES_MAX:
+            raise ValueError(f"a data segment above {DATA_SEGMENT_BYTES_MAX} bytes finds no room here")
+        for nexus in (luns or {}).values():
+            if nexus is None:
+                raise ValueError("a LUN without its nexus")
+        message = message_of(MESSAGE_ATTACH, sizeof(Attachment) + count * sizeof(NexusState*) + len(residual))
+        message.session_id = session_id
+        message.connection = connection
+        given = <Attachment*>message.payload
+        memset(given, 0, sizeof(Attachment) + count * sizeof(NexusState*))
+        given.fd = fd
+        given.joins = luns is None
+        given.reinstates = reinstates
+        given.exp_cmd_sn = exp_cmd_sn
+        given.stat_sn = stat_sn
+        given.max_send_segment = parameters.max_send_data_segment
+        given.max_receive_segment = parameters.max_recv_data_segment
+        given.max_burst = parameters.max_burst
+        given.first_burst = parameters.first_burst
+        given.initial_r2t = parameters.initial_r2t
+        given.immediate_data = parameters.immediate_data
+        given.header_digest = parameters.header_digest
+        given.data_digest = parameters.data_digest
+        given.lun_count = count
+        given.residual_bytes = len(residual)
+        places = <NexusState**>(message.payload + sizeof(Attachment))
+        for lun, nexus in (luns or {}).items():
+            places[<int>lun] = &nexus.state
+        memcpy(<char*>(places + count), <const char*>residual, len(residual))
+        if luns is not None:
+            self.units[session_id] = tuple(luns.values())
+        post(&self.core.messages, message)
+
+    def forget(self, session_id: int) -> None:
+        """Releases what the session used; call it when its last ClosedEvent has come."""
+        self.units.pop(session_id, None)
+
+    def reply(self, session_id: int, tag: int, status: int, sense: bytes, data_in: bytes, written: int | None = None) -> None:
+        """The outcome of a CommandEvent or FailedEvent.
+
+        `written`: for a command with Data-Out, the bytes its command block asked for (the residual's base).
+        """
+        cdef Message* message
+        if len(sense) > SENSE_BYTES_MAX:
+            raise ValueError(f"{len(sense)} bytes of sense data are more than SPC-4 knows")
+        message = message_of(MESSAGE_REPLY, len(sense) + len(data_in))
+        message.session_id = session_id
+        message.tag = tag
+        message.status = status
+        message.sense_bytes = len(sense)
+        if written is not None:
+            message.number = 1
+            message.value = min(written, 0xFFFFFFFF)
+        memcpy(message.payload, <const char*>sense, len(sense))
+        memcpy(message.payload + len(sense), <const char*>data_in, len(data_in))
+        post(&self.core.messages, message)
+
+    def proceed(self, session_id: int, tag: int) -> None:
+        """In place of a reply: the read of a CommandEvent may be served from the image."""
+        cdef Message* message = message_of(MESSAGE_PROCEED, 0)
+        message.session_id = session_id
+        message.tag = tag
+        post(&self.core.messages, message)
+
+    def send_pdu(self, session_id: int, pdu: bytes, flags: int, tag: int = 0xFFFFFFFF, max_send_segment: int = 0,
+                 connection: int = 0xFFFFFFFF) -> None:
+        """Sends a PDU (48 bytes of header and the data segment); the reactor fills StatSN, ExpCmdSN, MaxCmdSN.
+
+        `tag` settles the RequestEvent it answers; empty `pdu` settles it without an answer. `max_send_segment`: the
+        initiator has declared its MaxRecvDataSegmentLength anew. `connection`: the connection, if it answers nothing.
+        """
+        cdef Message* message
+        length = int.from_bytes(pdu[5:8])
+        if pdu and (len(pdu) < BHS_BYTES + length or pdu[4] or length > EMIT_BYTES_MAX):
+            raise ValueError(f"{len(pdu)} bytes are not a header and a data segment of {length} bytes")
+        if 0 < max_send_segment < SECTOR_BYTES:
+            raise ValueError(f"a data segment of {max_send_segment} bytes can't carry a sector")
+        message = message_of(MESSAGE_PDU, len(pdu))
+        message.session_id = session_id
+        message.tag = tag
+        message.connection = connection
+        message.number = flags
+        message.value = max_send_segment
+        memcpy(message.payload, <const char*>pdu, len(pdu))
+        post(&self.core.messages, message)
+
+    def close_session(self, session_id: int) -> None:
+        """Drops the session's connections; their ClosedEvents follow."""
+        self._post(MESSAGE_CLOSE, session_id)
+
+    def close_connection(self, session_id: int, connection: int, reinstated: bool = False) -> None:
+        """Drops one connection of a session; its ClosedEvent follows. The session goes on, with `reinstated` even without
+        another connection: attach() must bring the one that takes the place, or close_session() end it."""
+        cdef Message* message = message_of(MESSAGE_CLOSE_ALONE, 0)
+        message.session_id = session_id
+        message.connection = connection
+        message.number = reinstated
+        post(&self.core.messages, message)
+
+    def expect_connection(self, request_id: int, session_id: int) -> None:
+        """A connection is about to join the session; a NumberedEvent follows: where its numbering stands."""
+        cdef Message* message = message_of(MESSAGE_EXPECT, 0)
+        message.session_id = session_id
+        message.serial = request_id
+        post(&self.core.messages, message)
+
+    def wake(self) -> None:
+        """Makes it look at its suspended tasks."""
+        self._post(MESSAGE_WAKE, 0)
+
+    def drain(self, request_id: int, unit: HotUnit) -> None:
+        """A DoneEvent follows when no job of this reactor works on the unit; quiesce the unit before."""
+        cdef Message* message = message_of(MESSAGE_DRAIN, 0)
+        message.serial = request_id
+        message.place = &(<HotUnit?>unit).state
+        post(&self.core.messages, message)
+
+    def drain_writes(self, request_id: int, session_id: int) -> None:
+        """A DoneEvent follows when no job of the session can change a disk any more; close it before."""
+        cdef Message* message = message_of(MESSAGE_DRAIN, 0)
+        message.serial = request_id
+        message.session_id = session_id
+        post(&self.core.messages, message)
+
+    def abort_task(self, request_id: int, session_id: int, itt: int, ref_cmd_sn: int = 0, cmd_sn: int = 0) -> None:
+        """Ends one task of a session; a DoneEvent follows when nothing of it can reach the disk any more.
+
+        A task that has not come, but could still, counts as found: `ref_cmd_sn` is the number that will not come any
+        more, `cmd_sn` that of the request.
+        """
+        self._abort(request_id, session_id, ABORT_ONE, None, itt, 0, cmd_sn, ref_cmd_sn)
+
+    def abort_session_tasks(self, request_id: int, session_id: int, unit: HotUnit | None, serial: int = 0,
+                            cmd_sn: int | None = None) -> None:
+        """Ends a session's tasks on a unit (None: on all); a DoneEvent follows.
+
+        With `serial` only those that came before it, and with `cmd_sn` only those numbered before that.
+        """
+        self._abort(request_id, session_id, ABORT_NEXUS, unit, 0, serial, cmd_sn)
+
+    def abort_unit_tasks(self, request_id: int, unit: HotUnit) -> None:
+        """Ends all tasks of all sessions on a unit; a DoneEvent follows."""
+        self._abort(request_id, 0, ABORT_UNIT, unit, 0, 0)
+
+    def _abort(self, request_id: int, session_id: int, scope: int, unit: HotUnit | None, itt: int, serial: int,
+               cmd_sn: int | None = None, ref_cmd_sn: int = 0) -> None:
+        cdef Message* message = message_of(MESSAGE_ABORT, 0)
+        message.serial = request_id
+        message.session_id = session_id
+        message.number = scope
+        message.itt = itt
+        message.tag = serial & 0xFFFFFFFF
+        message.numbered = cmd_sn is not None
+        message.cmd_sn = cmd_sn or 0
+        message.value = ref_cmd_sn
+        if unit is not None:
+            message.place = &(<HotUnit?>unit).state
+        post(&self.core.messages, message)
+
+    def _post(self, kind: int, session_id: int) -> None:
+        cdef Message* message = message_of(kind, 0)
+        message.session_id = session_id
+        post(&self.core.messages, message)
+
+    # --- meters ---
+
+    @property
+    def sessions(self) -> int:
+        return self.core.connection_count
+
+    def counters(self) -> dict:
+        """Counts since the start, read while the reactor runs: each is true, together they may be a little apart."""
+        return dict(self.core.counters)

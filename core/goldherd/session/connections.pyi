@@ -1,0 +1,1 @@
+"""connections.pyx gives Python nothing; its contracts stand in connections.pxd."""

@@ -1,0 +1,1 @@
+"""memory.pyx gives Python nothing; its contracts stand in memory.pxd."""

@@ -1,1 +1,0 @@
-"""Signatures of slots.pyx; everything in it is called from compiled code."""

@@ -1,0 +1,1 @@
+"""queues.pyx gives Python nothing; its contracts stand in queues.pxd."""

@@ -1,0 +1,96 @@
+"""Queues of a reactor: connections that have something to do (the run queue), and the tasks that a connection sends."""
+
+from libc.stdint cimport uint8_t
+
+from goldherd.session.state cimport PHASE_BUFFER, PHASE_SUSPENDED
+
+
+# --- the run queue ---
+
+cdef void run_soon(Core* core, Connection* connection) noexcept nogil:
+    if connection.running or connection.closed:
+        return
+    connection.running = True
+    connection.next_running = NULL
+    core.running_count += 1
+    if core.running_last != NULL:
+        core.running_last.next_running = connection
+    else:
+        core.running_first = connection
+    core.running_last = connection
+
+
+cdef void stop_running(Core* core, Connection* connection) noexcept nogil:
+    cdef Connection* before = NULL
+    cdef Connection* here = core.running_first
+    if not connection.running:
+        return
+    while here != NULL and here != connection:
+        before = here
+        here = here.next_running
+    if here != NULL:
+        if before != NULL:
+            before.next_running = here.next_running
+        else:
+            core.running_first = here.next_running
+        if core.running_last == here:
+            core.running_last = before
+    connection.running = False
+    connection.next_running = NULL
+    core.running_count -= 1
+
+
+# --- tasks in queues ---
+
+cdef void enqueue(Core* core, Task* task, int phase) noexcept nogil:
+    cdef Connection* connection = task.connection
+    task.phase = <uint8_t>phase
+    task.queued = True
+    task.next = NULL
+    if connection.send_last != NULL:
+        connection.send_last.next = task
+    else:
+        connection.send_first = task
+    connection.send_last = task
+    run_soon(core, connection)
+
+
+cdef void dequeue(Connection* connection) noexcept nogil:
+    cdef Task* task = connection.send_first
+    connection.send_first = task.next
+    if connection.send_first == NULL:
+        connection.send_last = NULL
+    task.next = NULL
+    task.queued = False
+
+
+cdef Task* cut(Task** first, Task* task) noexcept nogil:
+    """Takes task out of a list; returns the one before it."""
+    cdef Task* before = NULL
+    cdef Task* here = first[0]
+    while here != NULL and here != task:
+        before = here
+        here = here.next
+    if here != NULL:
+        if before != NULL:
+            before.next = here.next
+        else:
+            first[0] = here.next
+        here.next = NULL
+    return before
+
+
+cdef void unqueue(Core* core, Task* task) noexcept nogil:
+    cdef Task* before
+    cdef Connection* connection = task.connection
+    if task.queued:
+        before = cut(&connection.send_first, task)
+        if connection.send_last == task:
+            connection.send_last = before
+        task.queued = False
+    elif task.phase == PHASE_SUSPENDED:
+        cut(&core.suspended, task)
+    elif task.phase == PHASE_BUFFER:
+        before = cut(&core.buffer_waiters_first, task)
+        if core.buffer_waiters_last == task:
+            core.buffer_waiters_last = before
