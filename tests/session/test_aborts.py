@@ -7,6 +7,7 @@ from goldherd.block.file import FileImage
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import WRITE_BUFFER_BYTES_MAX
 from goldherd.reactor.events_out import ClosedEvent, CommandEvent, DoneEvent
+from goldherd.session.codes import CloseReason
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.conftest import PATTERN
@@ -81,7 +82,7 @@ def test_the_end_of_the_session_ends_a_task_that(login: Login, phase: Callable[[
     initiator = login()
     phase(initiator)
     initiator.reactor.hang_up(initiator.session_id)
-    assert initiator.post() == [ClosedEvent(initiator.session_id, 1, 0, True)]
+    assert initiator.post() == [ClosedEvent(initiator.session_id, CloseReason.CLOSE_PEER, 0, True)]
     assert (initiator.reactor.live_tasks, initiator.reactor.buffer_bytes, initiator.reactor.sessions) == (0, 0, 0)
 
 
@@ -125,7 +126,7 @@ def test_a_session_is_reported_closed_when_its_last_job_is_over() -> None:
     assert not second.post()
     image.open()
     second.settle()
-    assert second.post() == [DoneEvent(9, 0), ClosedEvent(first.session_id, 1, 0, True)]
+    assert second.post() == [DoneEvent(9, 0), ClosedEvent(first.session_id, CloseReason.CLOSE_PEER, 0, True)]
     first.reactor.forget(first.session_id)
     assert first.reactor.live_tasks == 0
 

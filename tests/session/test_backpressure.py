@@ -8,6 +8,7 @@ from goldherd.block.golden import GoldenCache
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import SEND_STUCK_SECONDS, SERVICE_BYTES_MAX
 from goldherd.reactor.events_out import ClosedEvent, CommandEvent
+from goldherd.session.codes import CloseReason
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.conftest import DISK_BYTES, PATTERN
@@ -80,7 +81,7 @@ def test_a_peer_that_takes_no_byte_is_let_go(login: Login) -> None:
     initiator.reactor.tick(start + SEND_STUCK_SECONDS * 1000 + 1000)
     assert initiator.open
     initiator.reactor.tick(start + 3 * SEND_STUCK_SECONDS * 1000)
-    assert initiator.post() == [ClosedEvent(initiator.session_id, 6, 0, True)]
+    assert initiator.post() == [ClosedEvent(initiator.session_id, CloseReason.CLOSE_STUCK, 0, True)]
 
 
 def test_a_blocked_connection_is_not_pinged(login: Login) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from goldherd.block.file import FileImage
 from goldherd.reactor.events_out import ClosedEvent, FailedEvent
+from goldherd.session.codes import CloseReason
 from goldherd.wire.opcodes import Opcode, RejectReason
 
 from tests.session.conftest import PATTERN
@@ -24,7 +25,7 @@ def test_a_header_digest_error_closes_the_connection(login: Login, at: int) -> N
     initiator = login(header_digest=True)
     initiator.reactor.receive(initiator.session_id, damaged(initiator.read(0, 1), at))
     assert not initiator.open
-    assert ClosedEvent(initiator.session_id, 4, 0, True) in initiator.post()
+    assert ClosedEvent(initiator.session_id, CloseReason.CLOSE_DIGEST, 0, True) in initiator.post()
 
 
 def test_a_header_digest_covers_additional_header_segments(login: Login) -> None:

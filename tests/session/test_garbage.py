@@ -46,7 +46,7 @@ def mutated(chance: random.Random, segment: bytes) -> bytes:
     return bytes(changed) or b"\0"
 
 
-def answer_letters(initiator: Initiator, chance: random.Random) -> bool:
+def answer_events(initiator: Initiator, chance: random.Random) -> bool:
     """The control plane's part, with delays and odd answers; whether the connection was reported closed."""
     reactor, closed = initiator.reactor, False
     for event in initiator.post():
@@ -96,14 +96,14 @@ def play(image: FileImage, seed: int, segments: int, wrong: float) -> int:
                 tag = int.from_bytes(received[at + 20 : at + 24], "big")
                 break
         initiator.reactor.full_after(initiator.session_id, None)
-        answer_letters(initiator, chance)
+        answer_events(initiator, chance)
         if not initiator.open:
             break
     initiator.reactor.hang_up(initiator.session_id)
     while initiator.reactor.busy:
         initiator.wait()
         initiator.reactor.step()
-    answer_letters(initiator, chance)
+    answer_events(initiator, chance)
     assert not initiator.open
     assert (initiator.reactor.live_tasks, initiator.reactor.buffer_bytes, initiator.reactor.sessions) == (0, 0, 0)
     return sent + 1
@@ -154,7 +154,7 @@ def test_every_header_byte_in_every_extreme(small: FileImage) -> None:
                 segment[place] = value
                 initiator.reactor.receive(initiator.session_id, bytes(segment))
                 initiator.reactor.receive(initiator.session_id, initiator.read(0, 1))
-                answer_letters(initiator, chance)
+                answer_events(initiator, chance)
                 initiator.reactor.hang_up(initiator.session_id)
                 initiator.settle()
                 assert (initiator.reactor.live_tasks, initiator.reactor.buffer_bytes) == (0, 0)

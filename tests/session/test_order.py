@@ -6,6 +6,7 @@ import pytest
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import COMMAND_WINDOW, GAP_SECONDS, RECEIVE_BYTES, STALLED_BYTES_MAX
 from goldherd.reactor.events_out import ClosedEvent, CommandEvent, DoneEvent, NumberedEvent, RequestEvent
+from goldherd.session.codes import CloseReason
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.conftest import PATTERN
@@ -319,7 +320,10 @@ def test_a_lost_connection_ends_the_session(pair: Pair) -> None:
     first, second = pair
     first.reactor.hang_up(first.session_id)
     assert not second.open
-    assert first.post() == [ClosedEvent(7, 1, 1, False), ClosedEvent(7, 1, 0, True)]
+    assert first.post() == [
+        ClosedEvent(7, CloseReason.CLOSE_PEER, 1, False),
+        ClosedEvent(7, CloseReason.CLOSE_PEER, 0, True),
+    ]
 
 
 def test_a_connection_closed_alone_leaves_the_others(pair: Pair) -> None:
@@ -330,7 +334,7 @@ def test_a_connection_closed_alone_leaves_the_others(pair: Pair) -> None:
     first.reactor.close_connection(first.session_id, 0)
     first.reactor.step()
     assert not first.open and second.open
-    assert second.post() == [ClosedEvent(7, 9, 0, False)]
+    assert second.post() == [ClosedEvent(7, CloseReason.CLOSE_ALONE, 0, False)]
     assert not second.reply(lost)
     assert only(second.reply(kept)).status == 0
     assert data_of(second.send(second.read(0, 1))) == PATTERN[:512]
@@ -350,11 +354,11 @@ def test_a_connection_takes_the_place_of_another(login: Login) -> None:
     first.send(first.read(0, 1))
     first.reactor.close_connection(first.session_id, 0, reinstated=True)
     first.reactor.step()
-    assert first.post() == [ClosedEvent(7, 9, 0, False)]
+    assert first.post() == [ClosedEvent(7, CloseReason.CLOSE_ALONE, 0, False)]
     second = Initiator(joins=first, connection=1, reinstates=True)
     assert only(second.send(second.read(0, 1))).exp_cmd_sn == 3
     first.reactor.hang_up(first.session_id, 1)
-    assert second.post() == [ClosedEvent(7, 1, 1, True)]
+    assert second.post() == [ClosedEvent(7, CloseReason.CLOSE_PEER, 1, True)]
 
 
 def test_a_kept_place_that_nobody_takes(login: Login) -> None:
@@ -384,7 +388,7 @@ def test_nobody_joins_a_session_that_has_ended(login: Login) -> None:
     first.reactor.step()
     first.post()
     late = Initiator(joins=first, connection=1)
-    assert late.post() == [ClosedEvent(7, 2, 1, True)]
+    assert late.post() == [ClosedEvent(7, CloseReason.CLOSE_LOGOUT, 1, True)]
     assert not late.send(late.read(0, 1))
 
 
@@ -394,7 +398,7 @@ def test_a_connection_in_the_middle_of_a_gap_closes_alone(pair: Pair) -> None:
     assert not second.send(second.read(0, 1, cmd_sn=2))
     first.reactor.close_connection(first.session_id, 1)
     assert only(first.send(first.read(0, 1, cmd_sn=1))).exp_cmd_sn == 2
-    assert first.post() == [ClosedEvent(7, 9, 1, False)]
+    assert first.post() == [ClosedEvent(7, CloseReason.CLOSE_ALONE, 1, False)]
     first.reactor.abort_task(5, first.session_id, 0x77, ref_cmd_sn=2, cmd_sn=3)
     assert not first.send()
     assert only(first.send(first.read(0, 1, cmd_sn=3))).exp_cmd_sn == 4

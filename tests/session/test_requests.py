@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from goldherd.limits import PING_SECONDS, SILENCE_SECONDS
 from goldherd.reactor.events_out import ClosedEvent, RequestEvent
+from goldherd.session.codes import CloseReason
 from goldherd.wire.opcodes import Opcode, RejectReason
 
 from tests.session.initiator import NO_TAG, Initiator, only
@@ -64,7 +65,7 @@ def test_who_answered_before_and_is_silent_now_is_gone(login: Login) -> None:
     seconds_later(initiator, SILENCE_SECONDS - PING_SECONDS - 2)
     assert initiator.open
     seconds_later(initiator, 2)
-    assert initiator.post() == [ClosedEvent(initiator.session_id, 5, 0, True)]
+    assert initiator.post() == [ClosedEvent(initiator.session_id, CloseReason.CLOSE_SILENT, 0, True)]
 
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST, Opcode.TASK_MANAGEMENT_REQUEST])

@@ -1,56 +1,62 @@
-"""How a reactor acts on messages of the control plane: new connections, replies, aborts, finished jobs."""
+"""How a reactor acts on messages of the control plane: new connections, replies, aborts, drains, finished jobs."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
 from goldherd.native.limits cimport COMMAND_WINDOW
-from goldherd.session.core cimport (
-    ABORT_ONE, ABORT_UNIT, ANY_CONNECTION, CLOSE_ALONE, CLOSE_LOGOUT, CLOSE_MEMORY, NO_TASK, TaskJob)
-from goldherd.session.messages cimport (
-    MESSAGE_ABORT, MESSAGE_ATTACH, MESSAGE_CLOSE, MESSAGE_CLOSE_ALONE, MESSAGE_CLOSED, MESSAGE_DONE, MESSAGE_DRAIN,
-    MESSAGE_JOB, MESSAGE_NUMBERED, MESSAGE_EXPECT, MESSAGE_PDU, MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, make_message,
-    post)
-from goldherd.session.ordering cimport skip
+from goldherd.scsi.cdb cimport Extent, VERB_READ, decode
+from goldherd.scsi.unit cimport NexusState, UnitState
+from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_LOGOUT, CLOSE_MEMORY, PURPOSE_PDU, PURPOSE_READ
 from goldherd.session.connections cimport (
     connection_of, join_session, leave_session, release_connection, session_of, take_connection, take_session)
+from goldherd.session.core cimport ANY_CONNECTION, NO_TASK, TaskJob
 from goldherd.session.memory cimport release_task, take_task, task_of
+from goldherd.session.messages cimport (
+    AbortSessionMessage, AbortTaskMessage, AbortUnitMessage, AttachMessage, CloseConnectionMessage, CloseSessionMessage,
+    DoneMessage, DrainUnitMessage, DrainWritesMessage, ExpectMessage, JobMessage, MESSAGE_ABORT_SESSION,
+    MESSAGE_ABORT_TASK, MESSAGE_ABORT_UNIT, MESSAGE_ATTACH, MESSAGE_CLOSE_CONNECTION, MESSAGE_CLOSE_SESSION,
+    MESSAGE_DONE, MESSAGE_DRAIN_UNIT, MESSAGE_DRAIN_WRITES, MESSAGE_EXPECT, MESSAGE_JOB, MESSAGE_NUMBERED, MESSAGE_PDU,
+    MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, NumberedMessage, PduMessage, ProceedMessage, ReplyMessage,
+    make_message, post)
+from goldherd.session.ordering cimport skip
 from goldherd.session.queues cimport enqueue, run_soon
-from goldherd.session.tasks cimport (
-    abort_task, conclude, give_back, grant_buffers, job_done, report_closed, retry_suspended)
-from goldherd.scsi.cdb cimport Extent, VERB_READ, decode
 from goldherd.session.state cimport (
-    Drain, DrainEntry, NexusState, PHASE_PDU, PHASE_POOL, PHASE_CONTROL, PHASE_READ, PHASE_REPLY, PURPOSE_PDU,
-    PURPOSE_READ, Session, Task, max_cmd_sn)
+    Drain, DrainEntry, PHASE_CONTROL, PHASE_PDU, PHASE_POOL, PHASE_READ, PHASE_REPLY, Session, Task, max_cmd_sn)
+from goldherd.session.tasks cimport (
+    abort_task, conclude, give_back, grant_buffers, job_done, post_closed, report_closed, retry_suspended)
 from goldherd.wire.opcodes cimport COMMAND_READ
 from goldherd.wire.pdu cimport before
 
+cdef struct Selection:
+    # the tasks that an abort or a drain means
+    bint of_session         # those of `session_id` only
+    uint64_t session_id
+    UnitState* unit         # NULL: on all units
+    bint one                # the one with this tag only
+    uint32_t itt
+    bint changes            # those that may change a disk: no reads
+    uint64_t serial         # those up to this one; 0: all
+    bint numbered           # those numbered before `cmd_sn`, and immediate ones
+    uint32_t cmd_sn
 
-cdef Connection* connection_in(Core* core, uint64_t session_id, uint32_t number) noexcept nogil:
+
+# --- connections ---
+
+cdef Connection* find_connection(Core* core, uint64_t session_id, uint32_t number) noexcept nogil:
     cdef Session* session = session_of(core, session_id)
     return connection_of(session, number) if session != NULL else NULL
 
 
-cdef void report_over(Core* core, Message* message, int reason, bint last) noexcept nogil:
-    """The connection or session of a message is over, without a Connection that could report it."""
-    cdef Message* answer = make_message(MESSAGE_CLOSED, 0)
-    if answer != NULL:
-        answer.session_id = message.session_id
-        answer.connection = message.connection
-        answer.last = last
-        answer.value = reason
-        post(core.events, answer)
-
-
-cdef void refuse(Core* core, Message* message) noexcept nogil:
+cdef void refuse(Core* core, AttachMessage* message) noexcept nogil:
     """A new connection that can't be had ends before it began: no memory, or the session it joins has ended."""
-    close((<Attachment*>message.payload).fd)
-    end_reinstatement(core, session_of(core, message.session_id), (<Attachment*>message.payload).reinstates)
+    close(message.fd)
+    end_reinstatement(core, session_of(core, message.session_id), message.reinstates)
     if session_of(core, message.session_id) == NULL:
-        report_over(core, message, CLOSE_LOGOUT, True)
+        post_closed(core, message.session_id, message.connection, CLOSE_LOGOUT, True)
     else:
-        report_over(core, message, CLOSE_MEMORY, False)
+        post_closed(core, message.session_id, message.connection, CLOSE_MEMORY, False)
 
 
 cdef void end_reinstatement(Core* core, Session* session, bint reinstates) noexcept nogil:
@@ -60,60 +66,106 @@ cdef void end_reinstatement(Core* core, Session* session, bint reinstates) noexc
         leave_session(core, session)
 
 
-cdef Session* begin_session(Core* core, Message* message) noexcept nogil:
-    cdef Attachment* given = <Attachment*>message.payload
-    cdef Session* session = take_session(core, message.session_id, given.lun_count)
+cdef Session* begin_session(Core* core, AttachMessage* message) noexcept nogil:
+    cdef Session* session = take_session(core, message.session_id, message.lun_count)
     if session != NULL:
-        session.exp_cmd_sn = given.exp_cmd_sn
+        session.exp_cmd_sn = message.exp_cmd_sn
         session.window = COMMAND_WINDOW
-        session.max_cmd_sn = given.exp_cmd_sn + <uint32_t>COMMAND_WINDOW - 1
-        memcpy(session.luns, message.payload + sizeof(Attachment), given.lun_count * sizeof(NexusState*))
+        session.max_cmd_sn = message.exp_cmd_sn + <uint32_t>COMMAND_WINDOW - 1
+        memcpy(session.luns, message.luns, message.lun_count * sizeof(NexusState*))
     return session
 
 
-cdef Connection* attach(Core* core, Message* message) noexcept nogil:
-    cdef Attachment* given = <Attachment*>message.payload
-    cdef NexusState** luns = <NexusState**>(message.payload + sizeof(Attachment))
+cdef Connection* attach(Core* core, AttachMessage* message) noexcept nogil:
     cdef Connection* c = take_connection(core)
     cdef Session* session = NULL
     if c == NULL:
         return NULL
-    if given.residual_bytes:
-        c.residue = <char*>malloc(given.residual_bytes)
-        c.residue_room = given.residual_bytes
-    if given.residual_bytes == 0 or c.residue != NULL:
-        session = session_of(core, message.session_id) if given.joins else begin_session(core, message)
+    if message.residual_bytes:
+        c.residue = <char*>malloc(message.residual_bytes)
+        c.residue_room = message.residual_bytes
+    if message.residual_bytes == 0 or c.residue != NULL:
+        session = session_of(core, message.session_id) if message.joins else begin_session(core, message)
     if session == NULL:
         release_connection(core, c)
         return NULL
     join_session(session, c)
-    end_reinstatement(core, session, given.reinstates)
+    end_reinstatement(core, session, message.reinstates)
     c.number = message.connection
-    if given.residual_bytes:
-        memcpy(c.residue, <char*>(luns + given.lun_count), given.residual_bytes)
-        c.residue_bytes = given.residual_bytes
+    if message.residual_bytes:
+        memcpy(c.residue, <char*>(&message.luns[message.lun_count]), message.residual_bytes)
+        c.residue_bytes = message.residual_bytes
         c.residue_whole = True
-    c.fd = given.fd
-    c.stat_sn = given.stat_sn
+    c.fd = message.fd
+    c.stat_sn = message.stat_sn
     # Whole sectors per PDU and per burst, so that a backend never sees less than a sector.
-    c.max_send_segment = given.max_send_segment & ~<uint32_t>511
-    c.max_burst = given.max_burst & ~<uint32_t>511
-    c.max_receive_segment = given.max_receive_segment
-    c.first_burst = given.first_burst
-    c.initial_r2t = given.initial_r2t
-    c.immediate_data = given.immediate_data
-    c.header_digest = given.header_digest
-    c.data_digest = given.data_digest
+    c.max_send_segment = message.max_send_segment & ~<uint32_t>511
+    c.max_burst = message.max_burst & ~<uint32_t>511
+    c.max_receive_segment = message.max_receive_segment
+    c.first_burst = message.first_burst
+    c.initial_r2t = message.initial_r2t
+    c.immediate_data = message.immediate_data
+    c.header_digest = message.header_digest
+    c.data_digest = message.data_digest
     c.input_ms = core.now_ms
     run_soon(core, c)
     return c
 
 
-cdef void reply(Core* core, Message* message) noexcept nogil:
-    """The outcome of a command from the control plane; the message's memory becomes the task's."""
-    cdef Task* task = task_of(core, message.tag)
-    cdef uint32_t data
-    if task == NULL or task.phase != PHASE_CONTROL or task.connection.session.id != message.session_id:
+cdef void expect_connection(Core* core, ExpectMessage* message) noexcept nogil:
+    cdef Session* session = session_of(core, message.session_id)
+    cdef NumberedMessage* answer = <NumberedMessage*>make_message(MESSAGE_NUMBERED, sizeof(NumberedMessage), 0)
+    if answer == NULL:
+        return
+    answer.request_id = message.request_id
+    if session != NULL:
+        session.multiple = True             # before the initiator learns that it may use it: gaps may come first
+        answer.known = True
+        answer.exp_cmd_sn = session.exp_cmd_sn
+        answer.max_cmd_sn = max_cmd_sn(session)
+    post(core.events, &answer.head)
+
+
+cdef Connection* close_session(Core* core, CloseSessionMessage* message) noexcept nogil:
+    """The connection with which the session ends; a session that only waits for a replacement ends here."""
+    cdef Session* session = session_of(core, message.session_id)
+    cdef Connection* c
+    if session == NULL:
+        return NULL
+    c = connection_of(session, ANY_CONNECTION)
+    if c != NULL:
+        c.reason = CLOSE_LOGOUT
+    elif session.reinstating and session.connections == 1:  # a closed connection that still has jobs reports by itself
+        post_closed(core, session.id, ANY_CONNECTION, CLOSE_LOGOUT, True)
+    end_reinstatement(core, session, True)
+    return c
+
+
+cdef Connection* close_connection(Core* core, CloseConnectionMessage* message) noexcept nogil:
+    cdef Connection* c = find_connection(core, message.session_id, message.connection)
+    if c == NULL:
+        return NULL
+    c.reason = CLOSE_ALONE
+    if message.reinstated and not c.session.reinstating:
+        c.session.reinstating = True
+        c.session.connections += 1
+    return c
+
+
+# --- what the control plane has to say about tasks ---
+
+cdef Task* task_in_control(Core* core, uint32_t tag, uint64_t session_id) noexcept nogil:
+    """The task of that tag, if it waits for the control plane and is the session's; else the message came too late."""
+    cdef Task* task = task_of(core, tag)
+    if task == NULL or task.phase != PHASE_CONTROL or task.connection.session.id != session_id:
+        return NULL
+    return task
+
+
+cdef void reply(Core* core, ReplyMessage* message) noexcept nogil:
+    """The outcome of a command; the message's memory becomes the task's."""
+    cdef Task* task = task_in_control(core, message.tag, message.session_id)
+    if task == NULL:
         free(message)
         return
     if task.aborted:
@@ -124,34 +176,33 @@ cdef void reply(Core* core, Message* message) noexcept nogil:
     grant_buffers(core)
     free(task.owned)
     task.owned = message
-    task.buffer = <char*>message.payload
-    task.sense_bytes = <uint8_t>message.sense_bytes
-    task.status = <uint8_t>message.status
+    task.buffer = message.content
+    task.sense_bytes = message.sense_bytes
+    task.status = message.status
     task.loaded = False
-    data = message.bytes - message.sense_bytes
     if task.purpose != PURPOSE_READ:        # until now it counted Data-Out
         task.data_sn = 0
-    if message.number:                       # a write: what was moved came from the initiator
-        task.cdb_bytes = message.value
+    if message.takes_data_out:              # what was moved came from the initiator
+        task.cdb_bytes = message.written
         task.move = 0
     elif task.purpose == PURPOSE_READ:      # it failed: what was sent before counts for the residual
         task.cdb_bytes = task.done
         task.move = 0
     else:
-        if data and not task.flags & COMMAND_READ:
+        if message.data_bytes and not task.flags & COMMAND_READ:
             task.expected = 0               # the initiator has no buffer for it (RFC 7143 11.3.5)
-        task.cdb_bytes = data
-        task.move = data if data < task.expected else task.expected
+        task.cdb_bytes = message.data_bytes
+        task.move = message.data_bytes if message.data_bytes < task.expected else task.expected
     task.done = 0
     task.burst_left = task.connection.max_burst
     enqueue(core, task, PHASE_REPLY)
 
 
-cdef void proceed(Core* core, Message* message) noexcept nogil:
+cdef void proceed(Core* core, ProceedMessage* message) noexcept nogil:
     """The control plane has nothing against this read: it is served like any other, without a copy of its data."""
-    cdef Task* task = task_of(core, message.tag)
+    cdef Task* task = task_in_control(core, message.tag, message.session_id)
     cdef Extent extent
-    if task == NULL or task.phase != PHASE_CONTROL or task.connection.session.id != message.session_id:
+    if task == NULL:
         return
     if task.aborted:
         release_task(core, task)
@@ -173,34 +224,50 @@ cdef void proceed(Core* core, Message* message) noexcept nogil:
         conclude(core, task, 0)
 
 
-cdef void send_pdu(Core* core, Message* message) noexcept nogil:
-    """A PDU of the control plane: the answer to a request, or one on its own."""
+cdef void send_pdu(Core* core, PduMessage* message) noexcept nogil:
+    """A PDU of the control plane: the answer to a request, or one on its own. The message's memory becomes the task's."""
     cdef Task* task = NULL
     cdef Connection* c
     if message.tag != <uint32_t>NO_TASK:
-        task = task_of(core, message.tag)
-        if task == NULL or task.phase != PHASE_CONTROL or task.connection.session.id != message.session_id:
-            free(message)
-            return
+        task = task_in_control(core, message.tag, message.session_id)
     else:
-        c = connection_in(core, message.session_id, message.connection)
+        c = find_connection(core, message.session_id, message.connection)
         if c != NULL:
             task = take_task(core, c)
-        if task == NULL:
-            free(message)
-            return
-    if message.value:                        # MaxRecvDataSegmentLength was declared anew
-        task.connection.max_send_segment = message.value & ~<uint32_t>511
-    if message.bytes == 0:                   # nothing to say: the request is settled
+    if task == NULL:
+        free(message)
+        return
+    if message.max_send_segment:
+        task.connection.max_send_segment = message.max_send_segment & ~<uint32_t>511
+    if message.pdu_bytes == 0:              # nothing to say: the request is settled
         release_task(core, task)
         free(message)
         return
     free(task.owned)
     task.owned = message
     task.purpose = PURPOSE_PDU
-    task.buffer = <char*>message.payload
-    task.flags = <uint8_t>message.number
+    task.buffer = message.pdu
+    task.flags = message.flags
     enqueue(core, task, PHASE_PDU)
+
+
+# --- aborts and drains ---
+
+cdef bint is_meant(Selection* selection, Connection* c, Task* task) noexcept nogil:
+    if task.purpose == PURPOSE_PDU or task.nexus == NULL:
+        return False
+    if selection.of_session and c.session.id != selection.session_id:
+        return False
+    if selection.unit != NULL and task.nexus.unit != selection.unit:
+        return False
+    if selection.one and task.itt != selection.itt:
+        return False
+    if selection.changes and task.purpose == PURPOSE_READ:
+        return False
+    if selection.serial and task.serial > selection.serial:
+        return False
+    # Only what came before the request is meant; by its number, if another connection brought it.
+    return not selection.numbered or task.immediate or before(task.cmd_sn, selection.cmd_sn)
 
 
 cdef bint wait_for(Task* task, Drain* drain) noexcept nogil:
@@ -216,28 +283,27 @@ cdef bint wait_for(Task* task, Drain* drain) noexcept nogil:
 
 cdef void settle(Core* core, Drain* drain) noexcept nogil:
     """Reports a drain that waits for no job any more."""
-    cdef Message* message
+    cdef DoneMessage* message
     if drain.waiting:
         return
-    message = make_message(MESSAGE_DONE, 0)
+    message = <DoneMessage*>make_message(MESSAGE_DONE, sizeof(DoneMessage), 0)
     if message != NULL:
-        message.session_id = drain.request_id
-        message.value = drain.found
-        post(core.events, message)
+        message.request_id = drain.request_id
+        message.found = drain.found
+        post(core.events, &message.head)
     free(drain)
 
 
-cdef void begin_drain(Core* core, Message* message) noexcept nogil:
-    """MESSAGE_DRAIN and MESSAGE_ABORT: look at every live task, end those meant, wait for those that work."""
+cdef Drain* begin_drain(Core* core, uint64_t request_id, Selection* selection, bint aborts) noexcept nogil:
+    """Looks at every live task, ends those meant if it `aborts`, and waits for those that work; settle() it then."""
     cdef Drain* drain = <Drain*>calloc(1, sizeof(Drain))
     cdef uint32_t i
     cdef Connection* c
     cdef Task* task
     cdef Task* older
-    cdef bint hit
     if drain == NULL:
-        return
-    drain.request_id = message.serial
+        return NULL
+    drain.request_id = request_id
     for i in range(core.connection_room):
         c = core.connections[i]
         if c == NULL:
@@ -245,81 +311,83 @@ cdef void begin_drain(Core* core, Message* message) noexcept nogil:
         task = c.session.newest
         while task != NULL:
             older = task.older
-            hit = task.connection == c and task.purpose != PURPOSE_PDU and task.nexus != NULL
-            if message.place != NULL:
-                hit = hit and task.nexus.unit == message.place
-            elif message.kind == MESSAGE_DRAIN:
-                hit = hit and c.session.id == message.session_id and task.purpose != PURPOSE_READ
-            if message.kind == MESSAGE_ABORT:
-                hit = hit and (message.number == ABORT_UNIT or c.session.id == message.session_id)
-                if message.number == ABORT_ONE:
-                    hit = hit and task.itt == message.itt
-                # Only what came before the request is meant; by its number, if another connection brought it.
-                hit = hit and (message.tag == 0 or (<int32_t>(<uint32_t>task.serial - message.tag) <= 0
-                                                   and (task.immediate or not message.numbered
-                                                        or before(task.cmd_sn, message.cmd_sn))))
-            if hit:
+            if task.connection == c and is_meant(selection, c, task):
                 if task.phase == PHASE_POOL:
                     wait_for(task, drain)
                 # Jobs of a connection that has closed may still write: they are waited for too.
-                if message.kind == MESSAGE_ABORT and not task.aborted and not c.closed:
+                if aborts and not task.aborted and not c.closed:
                     drain.found += 1
                     abort_task(core, task)
             task = older
-    if message.kind == MESSAGE_ABORT and message.number == ABORT_ONE and drain.found == 0:
-        drain.found = skip_lost(core, message)
+    return drain
+
+
+cdef void drain_tasks(Core* core, uint64_t request_id, Selection* selection, bint aborts) noexcept nogil:
+    cdef Drain* drain = begin_drain(core, request_id, selection, aborts)
+    if drain != NULL:
+        settle(core, drain)
+
+
+cdef void abort_one(Core* core, AbortTaskMessage* message) noexcept nogil:
+    """ABORT TASK; of a command that has not come, its number counts as received (RFC 7143 11.5.1)."""
+    cdef Selection selection
+    cdef Session* session
+    cdef Drain* drain
+    memset(&selection, 0, sizeof(Selection))
+    selection.of_session = True
+    selection.session_id = message.session_id
+    selection.one = True
+    selection.itt = message.itt
+    drain = begin_drain(core, message.request_id, &selection, True)
+    if drain == NULL:
+        return
+    if drain.found == 0:
+        session = session_of(core, message.session_id)
+        if session != NULL and session.multiple:
+            drain.found = skip(core, session, message.ref_cmd_sn, message.cmd_sn)
     settle(core, drain)
 
 
-cdef bint skip_lost(Core* core, Message* message) noexcept nogil:
-    """ABORT TASK of a command that has not come: its number counts as received (RFC 7143 11.5.1)."""
-    cdef Session* session = session_of(core, message.session_id)
-    return session != NULL and session.multiple and skip(core, session, message.value, message.cmd_sn)
+cdef void abort_session(Core* core, AbortSessionMessage* message) noexcept nogil:
+    cdef Selection selection
+    memset(&selection, 0, sizeof(Selection))
+    selection.of_session = True
+    selection.session_id = message.session_id
+    selection.unit = message.unit
+    selection.serial = message.serial
+    selection.numbered = message.numbered
+    selection.cmd_sn = message.cmd_sn
+    drain_tasks(core, message.request_id, &selection, True)
 
 
-cdef void expect_connection(Core* core, Message* message) noexcept nogil:
-    cdef Session* session = session_of(core, message.session_id)
-    cdef Message* answer = make_message(MESSAGE_NUMBERED, 0)
-    if answer == NULL:
-        return
-    answer.session_id = message.serial      # the request
-    if session != NULL:
-        session.multiple = True             # before the initiator learns that it may use it: gaps may come first
-        answer.tag = 1
-        answer.number = session.exp_cmd_sn
-        answer.value = max_cmd_sn(session)
-    post(core.events, answer)
+cdef void abort_unit(Core* core, AbortUnitMessage* message) noexcept nogil:
+    cdef Selection selection
+    memset(&selection, 0, sizeof(Selection))
+    selection.unit = message.unit
+    drain_tasks(core, message.request_id, &selection, True)
 
 
-cdef Connection* close_session(Core* core, Message* message) noexcept nogil:
-    """The connection with which the session ends; a session that only waits for a replacement ends here."""
-    cdef Session* session = session_of(core, message.session_id)
-    cdef Connection* c
-    if session == NULL:
-        return NULL
-    c = connection_of(session, ANY_CONNECTION)
-    if c != NULL:
-        c.reason = CLOSE_LOGOUT
-    elif session.reinstating and session.connections == 1:     # a closed connection that still has jobs reports by itself
-        report_over(core, message, CLOSE_LOGOUT, True)
-    end_reinstatement(core, session, True)
-    return c
+cdef void drain_unit(Core* core, DrainUnitMessage* message) noexcept nogil:
+    cdef Selection selection
+    memset(&selection, 0, sizeof(Selection))
+    selection.unit = message.unit
+    drain_tasks(core, message.request_id, &selection, False)
 
 
-cdef Connection* close_alone(Core* core, Message* message) noexcept nogil:
-    """One connection; `number` says that another one will replace it."""
-    cdef Connection* c = connection_in(core, message.session_id, message.connection)
-    if c == NULL:
-        return NULL
-    c.reason = CLOSE_ALONE
-    if message.number and not c.session.reinstating:
-        c.session.reinstating = True
-        c.session.connections += 1
-    return c
+cdef void drain_writes(Core* core, DrainWritesMessage* message) noexcept nogil:
+    cdef Selection selection
+    memset(&selection, 0, sizeof(Selection))
+    selection.of_session = True
+    selection.session_id = message.session_id
+    selection.changes = True
+    drain_tasks(core, message.request_id, &selection, False)
 
 
-cdef void job_over(Core* core, Message* message) noexcept nogil:
-    cdef TaskJob* work = <TaskJob*>message.place
+# --- jobs ---
+
+cdef void job_over(Core* core, JobMessage* message) noexcept nogil:
+    """The message lies in the job's memory, which is freed here."""
+    cdef TaskJob* work = <TaskJob*>message.job
     cdef Task* task = work.task
     cdef Connection* c = task.connection
     cdef DrainEntry* entry
@@ -342,32 +410,43 @@ cdef void job_over(Core* core, Message* message) noexcept nogil:
 
 cdef Connection* act(Core* core, Message* message, bint* ends) noexcept nogil:
     cdef Connection* c = NULL
+    cdef int kind = message.kind
     ends[0] = False
-    if message.kind == MESSAGE_ATTACH:
-        c = attach(core, message)
+    # These three keep the message or free it themselves.
+    if kind == MESSAGE_JOB:
+        job_over(core, <JobMessage*>message)
+        return NULL
+    if kind == MESSAGE_REPLY:
+        reply(core, <ReplyMessage*>message)
+        return NULL
+    if kind == MESSAGE_PDU:
+        send_pdu(core, <PduMessage*>message)
+        return NULL
+    if kind == MESSAGE_ATTACH:
+        c = attach(core, <AttachMessage*>message)
         if c == NULL:
-            refuse(core, message)
-    elif message.kind == MESSAGE_REPLY:
-        reply(core, message)
-        return NULL
-    elif message.kind == MESSAGE_PROCEED:
-        proceed(core, message)
-    elif message.kind == MESSAGE_PDU:
-        send_pdu(core, message)
-        return NULL
-    elif message.kind == MESSAGE_CLOSE:
-        c = close_session(core, message)
+            refuse(core, <AttachMessage*>message)
+    elif kind == MESSAGE_PROCEED:
+        proceed(core, <ProceedMessage*>message)
+    elif kind == MESSAGE_CLOSE_SESSION:
+        c = close_session(core, <CloseSessionMessage*>message)
         ends[0] = c != NULL
-    elif message.kind == MESSAGE_CLOSE_ALONE:
-        c = close_alone(core, message)
+    elif kind == MESSAGE_CLOSE_CONNECTION:
+        c = close_connection(core, <CloseConnectionMessage*>message)
         ends[0] = c != NULL
-    elif message.kind == MESSAGE_EXPECT:
-        expect_connection(core, message)
-    elif message.kind == MESSAGE_ABORT or message.kind == MESSAGE_DRAIN:
-        begin_drain(core, message)
-    elif message.kind == MESSAGE_WAKE:
+    elif kind == MESSAGE_EXPECT:
+        expect_connection(core, <ExpectMessage*>message)
+    elif kind == MESSAGE_ABORT_TASK:
+        abort_one(core, <AbortTaskMessage*>message)
+    elif kind == MESSAGE_ABORT_SESSION:
+        abort_session(core, <AbortSessionMessage*>message)
+    elif kind == MESSAGE_ABORT_UNIT:
+        abort_unit(core, <AbortUnitMessage*>message)
+    elif kind == MESSAGE_DRAIN_UNIT:
+        drain_unit(core, <DrainUnitMessage*>message)
+    elif kind == MESSAGE_DRAIN_WRITES:
+        drain_writes(core, <DrainWritesMessage*>message)
+    elif kind == MESSAGE_WAKE:
         retry_suspended(core)
-    elif message.kind == MESSAGE_JOB:
-        job_over(core, message)
     free(message)
     return c

@@ -6,33 +6,39 @@ say comes back as an event (events_out.pyx).
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from goldherd.block.pool cimport listen, python_pool, storage_pool, unlisten
 from goldherd.native.limits cimport (
     DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SILENCE_SECONDS)
-from goldherd.reactor.commands_in cimport Attachment
 from goldherd.reactor.events_out cimport EventQueue
-from goldherd.scsi.unit cimport HotNexus, HotUnit, NexusState
-from goldherd.session.core cimport ABORT_NEXUS, ABORT_ONE, ABORT_UNIT
+from goldherd.scsi.unit cimport HotNexus, HotUnit, NexusState, UnitState
+from goldherd.session.core cimport ANY_CONNECTION, NO_TASK
 from goldherd.session.memory cimport close_core, open_core
 from goldherd.session.messages cimport (
-    MESSAGE_ABORT, MESSAGE_ATTACH, MESSAGE_CLOSE, MESSAGE_CLOSE_ALONE, MESSAGE_DRAIN, MESSAGE_EXPECT, MESSAGE_PDU,
-    MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, Message, make_message, post)
+    AbortSessionMessage, AbortTaskMessage, AbortUnitMessage, AttachMessage, CloseConnectionMessage, CloseSessionMessage,
+    DrainUnitMessage, DrainWritesMessage, ExpectMessage, MESSAGE_ABORT_SESSION, MESSAGE_ABORT_TASK, MESSAGE_ABORT_UNIT,
+    MESSAGE_ATTACH, MESSAGE_CLOSE_CONNECTION, MESSAGE_CLOSE_SESSION, MESSAGE_DRAIN_UNIT, MESSAGE_DRAIN_WRITES,
+    MESSAGE_EXPECT, MESSAGE_PDU, MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, Message, PduMessage, ProceedMessage,
+    ReplyMessage, make_message, post)
 from goldherd.wire.opcodes cimport BHS_BYTES
 
 cdef enum:
     SENSE_BYTES_MAX = 252       # SPC-4 4.5.1
 
 
-cdef Message* message_of(int kind, size_t payload_bytes) except NULL:
+cdef Message* message_of(int kind, size_t struct_bytes, size_t content_bytes = 0) except NULL:
     cdef Message* message
-    if payload_bytes > <uint32_t>0xFFFFFF00:
-        raise ValueError(f"a message of {payload_bytes} bytes is too long")
-    message = make_message(kind, <uint32_t>payload_bytes)
+    if content_bytes > <uint32_t>0xFFFFFF00:
+        raise ValueError(f"a message of {content_bytes} bytes is too long")
+    message = make_message(kind, struct_bytes, content_bytes)
     if message == NULL:
         raise MemoryError
     return message
+
+
+cdef UnitState* state_of(HotUnit unit) except NULL:
+    return &unit.state
 
 
 @cython.no_gc_clear     # the core may point into units and events until it is closed
@@ -90,9 +96,7 @@ cdef class ReactorControl:
         Raises: ValueError for what no login may have agreed on; the descriptor is still the caller's then.
         """
         cdef uint32_t count = max(luns) + 1 if luns else 0
-        cdef Message* message
-        cdef Attachment* given
-        cdef NexusState** places
+        cdef AttachMessage* message
         cdef HotNexus nexus
         if count > LUNS_MAX:
             raise ValueError(f"LUN {count - 1} is above the limit of {LUNS_MAX - 1}")
@@ -105,33 +109,31 @@ cdef class ReactorControl:
         for nexus in (luns or {}).values():
             if nexus is None:
                 raise ValueError("a LUN without its nexus")
-        message = message_of(MESSAGE_ATTACH, sizeof(Attachment) + count * sizeof(NexusState*) + len(residual))
+        message = <AttachMessage*>message_of(MESSAGE_ATTACH, sizeof(AttachMessage) + count * sizeof(NexusState*),
+                                             len(residual))
         message.session_id = session_id
         message.connection = connection
-        given = <Attachment*>message.payload
-        memset(given, 0, sizeof(Attachment) + count * sizeof(NexusState*))
-        given.fd = fd
-        given.joins = luns is None
-        given.reinstates = reinstates
-        given.exp_cmd_sn = exp_cmd_sn
-        given.stat_sn = stat_sn
-        given.max_send_segment = parameters.max_send_data_segment
-        given.max_receive_segment = parameters.max_recv_data_segment
-        given.max_burst = parameters.max_burst
-        given.first_burst = parameters.first_burst
-        given.initial_r2t = parameters.initial_r2t
-        given.immediate_data = parameters.immediate_data
-        given.header_digest = parameters.header_digest
-        given.data_digest = parameters.data_digest
-        given.lun_count = count
-        given.residual_bytes = len(residual)
-        places = <NexusState**>(message.payload + sizeof(Attachment))
+        message.fd = fd
+        message.joins = luns is None
+        message.reinstates = reinstates
+        message.initial_r2t = parameters.initial_r2t
+        message.immediate_data = parameters.immediate_data
+        message.header_digest = parameters.header_digest
+        message.data_digest = parameters.data_digest
+        message.exp_cmd_sn = exp_cmd_sn
+        message.stat_sn = stat_sn
+        message.max_send_segment = parameters.max_send_data_segment
+        message.max_receive_segment = parameters.max_recv_data_segment
+        message.max_burst = parameters.max_burst
+        message.first_burst = parameters.first_burst
+        message.residual_bytes = len(residual)
+        message.lun_count = count
         for lun, nexus in (luns or {}).items():
-            places[<int>lun] = &nexus.state
-        memcpy(<char*>(places + count), <const char*>residual, len(residual))
+            message.luns[<int>lun] = &nexus.state
+        memcpy(&message.luns[count], <const char*>residual, len(residual))
         if luns is not None:
             self.units[session_id] = tuple(luns.values())
-        post(&self.core.messages, message)
+        post(&self.core.messages, &message.head)
 
     def forget(self, session_id: int) -> None:
         """Releases what the session used; call it when its last ClosedEvent has come."""
@@ -142,87 +144,94 @@ cdef class ReactorControl:
 
         `written`: for a command with Data-Out, the bytes its command block asked for (the residual's base).
         """
-        cdef Message* message
+        cdef ReplyMessage* message
         if len(sense) > SENSE_BYTES_MAX:
             raise ValueError(f"{len(sense)} bytes of sense data are more than SPC-4 knows")
-        message = message_of(MESSAGE_REPLY, len(sense) + len(data_in))
+        message = <ReplyMessage*>message_of(MESSAGE_REPLY, sizeof(ReplyMessage), len(sense) + len(data_in))
         message.session_id = session_id
         message.tag = tag
         message.status = status
         message.sense_bytes = len(sense)
-        if written is not None:
-            message.number = 1
-            message.value = min(written, 0xFFFFFFFF)
-        memcpy(message.payload, <const char*>sense, len(sense))
-        memcpy(message.payload + len(sense), <const char*>data_in, len(data_in))
-        post(&self.core.messages, message)
+        message.takes_data_out = written is not None
+        message.written = 0 if written is None else min(written, 0xFFFFFFFF)
+        message.data_bytes = len(data_in)
+        memcpy(message.content, <const char*>sense, len(sense))
+        memcpy(message.content + len(sense), <const char*>data_in, len(data_in))
+        post(&self.core.messages, &message.head)
 
     def proceed(self, session_id: int, tag: int) -> None:
         """In place of a reply: the read of a CommandEvent may be served from the image."""
-        cdef Message* message = message_of(MESSAGE_PROCEED, 0)
+        cdef ProceedMessage* message = <ProceedMessage*>message_of(MESSAGE_PROCEED, sizeof(ProceedMessage))
         message.session_id = session_id
         message.tag = tag
-        post(&self.core.messages, message)
+        post(&self.core.messages, &message.head)
 
-    def send_pdu(self, session_id: int, pdu: bytes, flags: int, tag: int = 0xFFFFFFFF, max_send_segment: int = 0,
-                 connection: int = 0xFFFFFFFF) -> None:
+    def send_pdu(self, session_id: int, pdu: bytes, flags: int, tag: int = <uint32_t>NO_TASK, max_send_segment: int = 0,
+                 connection: int = <uint32_t>ANY_CONNECTION) -> None:
         """Sends a PDU (48 bytes of header and the data segment); the reactor fills StatSN, ExpCmdSN, MaxCmdSN.
 
-        `tag` settles the RequestEvent it answers; empty `pdu` settles it without an answer. `max_send_segment`: the
-        initiator has declared its MaxRecvDataSegmentLength anew. `connection`: the connection, if it answers nothing.
+        `flags` are PduFlag bits. `tag` settles the RequestEvent it answers; empty `pdu` settles it without an answer.
+        `max_send_segment`: the initiator has declared its MaxRecvDataSegmentLength anew. `connection`: its number, if the
+        PDU answers nothing.
         """
-        cdef Message* message
+        cdef PduMessage* message
         length = int.from_bytes(pdu[5:8])
         if pdu and (len(pdu) < BHS_BYTES + length or pdu[4] or length > EMIT_BYTES_MAX):
             raise ValueError(f"{len(pdu)} bytes are not a header and a data segment of {length} bytes")
         if 0 < max_send_segment < SECTOR_BYTES:
             raise ValueError(f"a data segment of {max_send_segment} bytes can't carry a sector")
-        message = message_of(MESSAGE_PDU, len(pdu))
+        message = <PduMessage*>message_of(MESSAGE_PDU, sizeof(PduMessage), len(pdu))
         message.session_id = session_id
-        message.tag = tag
         message.connection = connection
-        message.number = flags
-        message.value = max_send_segment
-        memcpy(message.payload, <const char*>pdu, len(pdu))
-        post(&self.core.messages, message)
+        message.tag = tag
+        message.max_send_segment = max_send_segment
+        message.flags = flags
+        message.pdu_bytes = len(pdu)
+        memcpy(message.pdu, <const char*>pdu, len(pdu))
+        post(&self.core.messages, &message.head)
 
     def close_session(self, session_id: int) -> None:
         """Drops the session's connections; their ClosedEvents follow."""
-        self._post(MESSAGE_CLOSE, session_id)
+        cdef CloseSessionMessage* message
+        message = <CloseSessionMessage*>message_of(MESSAGE_CLOSE_SESSION, sizeof(CloseSessionMessage))
+        message.session_id = session_id
+        post(&self.core.messages, &message.head)
 
     def close_connection(self, session_id: int, connection: int, reinstated: bool = False) -> None:
         """Drops one connection of a session; its ClosedEvent follows. The session goes on, with `reinstated` even without
-        another connection: attach() must bring the one that takes the place, or close_session() end it."""
-        cdef Message* message = message_of(MESSAGE_CLOSE_ALONE, 0)
+        another connection: attach() must bring the one that replaces it, or close_session() end the session."""
+        cdef CloseConnectionMessage* message
+        message = <CloseConnectionMessage*>message_of(MESSAGE_CLOSE_CONNECTION, sizeof(CloseConnectionMessage))
         message.session_id = session_id
         message.connection = connection
-        message.number = reinstated
-        post(&self.core.messages, message)
+        message.reinstated = reinstated
+        post(&self.core.messages, &message.head)
 
     def expect_connection(self, request_id: int, session_id: int) -> None:
         """A connection is about to join the session; a NumberedEvent follows: where its numbering stands."""
-        cdef Message* message = message_of(MESSAGE_EXPECT, 0)
+        cdef ExpectMessage* message = <ExpectMessage*>message_of(MESSAGE_EXPECT, sizeof(ExpectMessage))
+        message.request_id = request_id
         message.session_id = session_id
-        message.serial = request_id
-        post(&self.core.messages, message)
+        post(&self.core.messages, &message.head)
 
     def wake(self) -> None:
-        """Makes it look at its suspended tasks."""
-        self._post(MESSAGE_WAKE, 0)
+        """Makes the reactor look at its suspended tasks."""
+        post(&self.core.messages, message_of(MESSAGE_WAKE, sizeof(Message)))
 
     def drain(self, request_id: int, unit: HotUnit) -> None:
         """A DoneEvent follows when no job of this reactor works on the unit; quiesce the unit before."""
-        cdef Message* message = message_of(MESSAGE_DRAIN, 0)
-        message.serial = request_id
-        message.place = &(<HotUnit?>unit).state
-        post(&self.core.messages, message)
+        cdef DrainUnitMessage* message = <DrainUnitMessage*>message_of(MESSAGE_DRAIN_UNIT, sizeof(DrainUnitMessage))
+        message.request_id = request_id
+        message.unit = state_of(unit)
+        post(&self.core.messages, &message.head)
 
     def drain_writes(self, request_id: int, session_id: int) -> None:
         """A DoneEvent follows when no job of the session can change a disk any more; close it before."""
-        cdef Message* message = message_of(MESSAGE_DRAIN, 0)
-        message.serial = request_id
+        cdef DrainWritesMessage* message
+        message = <DrainWritesMessage*>message_of(MESSAGE_DRAIN_WRITES, sizeof(DrainWritesMessage))
+        message.request_id = request_id
         message.session_id = session_id
-        post(&self.core.messages, message)
+        post(&self.core.messages, &message.head)
 
     def abort_task(self, request_id: int, session_id: int, itt: int, ref_cmd_sn: int = 0, cmd_sn: int = 0) -> None:
         """Ends one task of a session; a DoneEvent follows when nothing of it can reach the disk any more.
@@ -230,39 +239,36 @@ cdef class ReactorControl:
         A task that has not come, but could still, counts as found: `ref_cmd_sn` is the number that will not come any
         more, `cmd_sn` that of the request.
         """
-        self._abort(request_id, session_id, ABORT_ONE, None, itt, 0, cmd_sn, ref_cmd_sn)
+        cdef AbortTaskMessage* message = <AbortTaskMessage*>message_of(MESSAGE_ABORT_TASK, sizeof(AbortTaskMessage))
+        message.request_id = request_id
+        message.session_id = session_id
+        message.itt = itt
+        message.ref_cmd_sn = ref_cmd_sn
+        message.cmd_sn = cmd_sn
+        post(&self.core.messages, &message.head)
 
     def abort_session_tasks(self, request_id: int, session_id: int, unit: HotUnit | None, serial: int = 0,
                             cmd_sn: int | None = None) -> None:
         """Ends a session's tasks on a unit (None: on all); a DoneEvent follows.
 
-        With `serial` only those that came before it, and with `cmd_sn` only those numbered before that.
+        With `serial` only the tasks up to that one, and with `cmd_sn` only commands numbered before that.
         """
-        self._abort(request_id, session_id, ABORT_NEXUS, unit, 0, serial, cmd_sn)
+        cdef AbortSessionMessage* message
+        message = <AbortSessionMessage*>message_of(MESSAGE_ABORT_SESSION, sizeof(AbortSessionMessage))
+        message.request_id = request_id
+        message.session_id = session_id
+        message.unit = NULL if unit is None else state_of(unit)
+        message.serial = serial
+        message.numbered = cmd_sn is not None
+        message.cmd_sn = cmd_sn or 0
+        post(&self.core.messages, &message.head)
 
     def abort_unit_tasks(self, request_id: int, unit: HotUnit) -> None:
         """Ends all tasks of all sessions on a unit; a DoneEvent follows."""
-        self._abort(request_id, 0, ABORT_UNIT, unit, 0, 0)
-
-    def _abort(self, request_id: int, session_id: int, scope: int, unit: HotUnit | None, itt: int, serial: int,
-               cmd_sn: int | None = None, ref_cmd_sn: int = 0) -> None:
-        cdef Message* message = message_of(MESSAGE_ABORT, 0)
-        message.serial = request_id
-        message.session_id = session_id
-        message.number = scope
-        message.itt = itt
-        message.tag = serial & 0xFFFFFFFF
-        message.numbered = cmd_sn is not None
-        message.cmd_sn = cmd_sn or 0
-        message.value = ref_cmd_sn
-        if unit is not None:
-            message.place = &(<HotUnit?>unit).state
-        post(&self.core.messages, message)
-
-    def _post(self, kind: int, session_id: int) -> None:
-        cdef Message* message = message_of(kind, 0)
-        message.session_id = session_id
-        post(&self.core.messages, message)
+        cdef AbortUnitMessage* message = <AbortUnitMessage*>message_of(MESSAGE_ABORT_UNIT, sizeof(AbortUnitMessage))
+        message.request_id = request_id
+        message.unit = state_of(unit)
+        post(&self.core.messages, &message.head)
 
     # --- meters ---
 

@@ -17,7 +17,8 @@ from posix.unistd cimport close
 from goldherd.block.pool cimport begin_step, end_step
 from goldherd.native.linux cimport load8, store8
 from goldherd.native.limits cimport BATCH_IOVECS
-from goldherd.session.core cimport CLOSE_PEER, Core, STREAM_EMPTY, STREAM_ENDED
+from goldherd.session.codes cimport CLOSE_PEER
+from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED
 from goldherd.reactor.loop cimport INTEREST_BEGIN, INTEREST_END, INTEREST_NOTHING, INTEREST_OUTPUT, Loop
 from goldherd.reactor.events_out cimport EventQueue
 from goldherd.session.state cimport Connection

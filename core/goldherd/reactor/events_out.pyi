@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from goldherd.session.codes import CloseReason, Purpose
+
 class CommandEvent(NamedTuple):
     """A command to carry out; exactly one reply must be given."""
 
@@ -22,7 +24,7 @@ class FailedEvent(NamedTuple):
     session_id: int
     tag: int
     nexus: int
-    purpose: int
+    purpose: Purpose
     errno: int
     cdb: bytes
 
@@ -40,7 +42,7 @@ class ClosedEvent(NamedTuple):
     """A connection is gone, and nothing of it is in use any more; `last`: nor of its session."""
 
     session_id: int
-    reason: int
+    reason: CloseReason
     connection: int
     last: bool
 

@@ -5,12 +5,13 @@ One queue serves all reactors; its descriptor becomes readable when there is som
 
 from typing import NamedTuple
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport free
 
+from goldherd.session.codes import CloseReason, Purpose
 from goldherd.session.messages cimport (
-    MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_DONE, MESSAGE_FAILED, MESSAGE_NUMBERED, MESSAGE_REQUEST, Message, close_queue,
-    collect, open_queue)
+    ClosedMessage, CommandMessage, DoneMessage, FailedMessage, MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_DONE,
+    MESSAGE_FAILED, MESSAGE_NUMBERED, MESSAGE_REQUEST, Message, NumberedMessage, RequestMessage, close_queue, collect,
+    open_queue)
 
 
 class CommandEvent(NamedTuple):
@@ -34,7 +35,7 @@ class FailedEvent(NamedTuple):
     session_id: int
     tag: int
     nexus: int
-    purpose: int
+    purpose: Purpose
     errno: int
     cdb: bytes
 
@@ -54,7 +55,7 @@ class ClosedEvent(NamedTuple):
     """A connection is gone, and nothing of it is in use by the reactor any more; `last`: nor of its session."""
 
     session_id: int
-    reason: int
+    reason: CloseReason
     connection: int
     last: bool
 
@@ -102,20 +103,44 @@ cdef class EventQueue:
         return found
 
 
+# --- one reader per kind of message ---
+
+cdef object command_event(CommandMessage* m):
+    return CommandEvent(m.session_id, m.tag, m.itt, m.nexus, (<char*>m.lun)[:8], (<char*>m.cdb)[:16],
+                        m.data[:m.data_bytes], m.expected, m.serial, m.connection)
+
+
+cdef object failed_event(FailedMessage* m):
+    return FailedEvent(m.session_id, m.tag, m.nexus, Purpose(m.purpose), m.error, (<char*>m.cdb)[:16])
+
+
+cdef object request_event(RequestMessage* m):
+    return RequestEvent(m.session_id, m.tag, (<char*>m.header)[:48], m.data[:m.data_bytes], m.serial, m.connection)
+
+
+cdef object closed_event(ClosedMessage* m):
+    return ClosedEvent(m.session_id, CloseReason(m.reason), m.connection, bool(m.last))
+
+
+cdef object done_event(DoneMessage* m):
+    return DoneEvent(m.request_id, m.found)
+
+
+cdef object numbered_event(NumberedMessage* m):
+    return NumberedEvent(m.request_id, (m.exp_cmd_sn, m.max_cmd_sn) if m.known else None)
+
+
 cdef object translate(Message* message):
-    payload = PyBytes_FromStringAndSize(<char*>message.payload, message.bytes)
     if message.kind == MESSAGE_COMMAND:
-        return CommandEvent(message.session_id, message.tag, message.itt, message.number, (<char*>message.lun)[:8],
-                             (<char*>message.cdb)[:16], payload, message.value, message.serial, message.connection)
+        return command_event(<CommandMessage*>message)
     if message.kind == MESSAGE_FAILED:
-        return FailedEvent(message.session_id, message.tag, message.number, message.status, message.value,
-                            (<char*>message.cdb)[:16])
+        return failed_event(<FailedMessage*>message)
     if message.kind == MESSAGE_REQUEST:
-        return RequestEvent(message.session_id, message.tag, payload[:48], payload[48:], message.serial, message.connection)
+        return request_event(<RequestMessage*>message)
     if message.kind == MESSAGE_CLOSED:
-        return ClosedEvent(message.session_id, message.value, message.connection, bool(message.last))
+        return closed_event(<ClosedMessage*>message)
     if message.kind == MESSAGE_DONE:
-        return DoneEvent(message.session_id, message.value)
+        return done_event(<DoneMessage*>message)
     if message.kind == MESSAGE_NUMBERED:
-        return NumberedEvent(message.session_id, (message.number, message.value) if message.tag else None)
+        return numbered_event(<NumberedMessage*>message)
     raise AssertionError(f"a message of kind {message.kind} is not for Python")

@@ -10,7 +10,8 @@ from goldherd.native.limits cimport GAP_SECONDS, SEND_STUCK_SECONDS
 from goldherd.reactor.commands_in cimport act
 from goldherd.session.backlog cimport clear_batch, drop_pending
 from goldherd.session.connections cimport leave_session
-from goldherd.session.core cimport CLOSE_ALONE, CLOSE_GAP, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK, Core
+from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_GAP, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK
+from goldherd.session.core cimport Core
 from goldherd.session.emit cimport emit_nop_in
 from goldherd.session.messages cimport Message, collect
 from goldherd.session.queues cimport run_soon, stop_running

@@ -11,7 +11,8 @@ from libc.string cimport memcpy
 from goldherd.block.image cimport IMAGE_STORE_BLOCKS, Image
 from goldherd.native.endian cimport get16, get32, get64
 from goldherd.native.limits cimport PARAMETER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX
-from goldherd.session.core cimport CLOSE_MEMORY, CLOSE_PROTOCOL
+from goldherd.session.codes cimport (
+    CLOSE_MEMORY, CLOSE_PROTOCOL, PURPOSE_FLUSH, PURPOSE_READ, PURPOSE_SLOW, PURPOSE_WRITE)
 from goldherd.session.emit cimport EMIT_DONE, EMIT_FULL, emit_answer, emit_read, emit_reject, emit_response
 from goldherd.session.ordering cimport count_command
 from goldherd.session.memory cimport known_task, take_task
@@ -23,9 +24,7 @@ from goldherd.scsi.unit cimport (
     Answer, Answers, SLOW_ALL, SLOW_PREBUILT, SLOW_READ, SLOW_WRITE, NexusState, UnitState, WRITE_THROUGH,
     answers_of, flags_of, is_quiesced, watches_of)
 from goldherd.scsi.watch cimport touch
-from goldherd.session.state cimport (
-    PHASE_DATA_OUT, PHASE_READ, PURPOSE_FLUSH, PURPOSE_SLOW, PURPOSE_READ, PURPOSE_WRITE, Session,
-    Task, in_window)
+from goldherd.session.state cimport PHASE_DATA_OUT, PHASE_READ, Session, Task, in_window
 from goldherd.wire.opcodes cimport (
     COMMAND_READ, COMMAND_WRITE, FINAL, IMMEDIATE, REJECT_INVALID_FIELD, REJECT_PROTOCOL_ERROR,
     REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE, TASK_ATTRIBUTE, TASK_ATTRIBUTE_MAX)

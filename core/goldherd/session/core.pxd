@@ -11,33 +11,12 @@ from posix.uio cimport iovec
 from goldherd.block.pool cimport Job, Listener
 from goldherd.native.limits cimport RECEIVE_BYTES
 from goldherd.session.batch cimport Batch
-from goldherd.session.messages cimport Message, MessageQueue
+from goldherd.session.messages cimport JobMessage, MessageQueue
 from goldherd.session.state cimport Connection, Session, Task
 
 cdef enum:
     NO_TASK = 0xFFFFFFFF            # in place of a tag
     ANY_CONNECTION = 0xFFFFFFFF     # in place of the number of a session's connection
-
-cdef enum CloseReason:
-    CLOSE_PEER = 1          # end of stream or a socket error
-    CLOSE_LOGOUT = 2        # after the Logout Response, or because the control plane said so
-    CLOSE_PROTOCOL = 3      # the peer broke the protocol
-    CLOSE_DIGEST = 4        # header digest error: the stream can't be trusted
-    CLOSE_SILENT = 5        # a ping was not answered by an initiator that had answered before
-    CLOSE_STUCK = 6         # took no byte for SEND_STUCK_SECONDS
-    CLOSE_MEMORY = 7        # out of memory
-    CLOSE_GAP = 8           # a command that another connection should have brought never came
-    CLOSE_ALONE = 9         # this connection only, because the control plane said so: its session goes on
-
-cdef enum PduFlag:
-    PDU_TAKES_STAT_SN = 1   # the PDU uses up a StatSN
-    PDU_CLOSES = 2          # the session ends when it has been sent
-    PDU_CLOSES_ALONE = 4    # the connection ends when it has been sent; the session with its last one
-
-cdef enum AbortScope:
-    ABORT_ONE = 1           # the task with this tag of this session
-    ABORT_NEXUS = 2         # all tasks of this session on the unit (NULL: on all units)
-    ABORT_UNIT = 3          # all tasks of all sessions on the unit
 
 cdef enum:
     # what the driver's two functions say besides a number of bytes
@@ -109,7 +88,7 @@ cdef struct TaskJob:
     Job job
     Core* core
     Task* task
-    Message* message          # that reports it; made beforehand, so that the report can't fail
+    JobMessage report       # part of the job, so that the report can't fail
     void* image
     int operation           # PURPOSE_READ, PURPOSE_WRITE or PURPOSE_FLUSH
     uint64_t offset

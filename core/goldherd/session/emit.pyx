@@ -12,8 +12,8 @@ from goldherd.block.image cimport Image, PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN
 from goldherd.native.endian cimport put16, put32
 from goldherd.native.limits cimport EMIT_BYTES_MAX, PLAN_RUNS_MAX
 from goldherd.session.batch cimport Batch, put_control, put_memory, has_room
-from goldherd.session.core cimport CLOSE_ALONE, CLOSE_LOGOUT, PDU_CLOSES, PDU_CLOSES_ALONE, PDU_TAKES_STAT_SN
-from goldherd.session.state cimport PURPOSE_READ, max_cmd_sn
+from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_LOGOUT, PDU_CLOSES, PDU_CLOSES_ALONE, PDU_TAKES_STAT_SN
+from goldherd.session.state cimport max_cmd_sn
 from goldherd.wire.digest cimport CRC_START, crc_store, crc_update
 from goldherd.wire.opcodes cimport (
     BHS_BYTES, DATA_IN, DATA_IN_STATUS, FINAL, NOP_IN, READY_TO_TRANSFER, REJECT, RESERVED_TAG, RESIDUAL_OVERFLOW,

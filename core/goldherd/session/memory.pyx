@@ -12,9 +12,10 @@ from goldherd.native.limits cimport EMIT_BYTES_MAX, RECEIVE_BYTES, TASKS_MAX, WR
 from goldherd.native.sanitizer cimport poison, unpoison
 from goldherd.session.batch cimport free_batch, make_batch
 from goldherd.session.connections cimport free_connections
+from goldherd.session.codes cimport PURPOSE_PDU
 from goldherd.session.core cimport INPUT_BYTES
 from goldherd.session.messages cimport close_queue, open_queue
-from goldherd.session.state cimport DrainEntry, PHASE_FREE, PURPOSE_PDU
+from goldherd.session.state cimport DrainEntry, PHASE_FREE
 
 cdef extern from * nogil:
     int add_int "__atomic_add_fetch"(int*, int, int)

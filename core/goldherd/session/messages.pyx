@@ -48,12 +48,11 @@ cdef void close_queue(MessageQueue* queue) noexcept nogil:
         queue.mutex = NULL
 
 
-cdef Message* make_message(int kind, uint32_t payload_bytes) noexcept nogil:
-    cdef Message* message = <Message*>malloc(sizeof(Message) + payload_bytes)
+cdef Message* make_message(int kind, size_t struct_bytes, size_t content_bytes) noexcept nogil:
+    cdef Message* message = <Message*>malloc(struct_bytes + content_bytes)
     if message != NULL:
-        memset(message, 0, sizeof(Message))
+        memset(message, 0, struct_bytes)
         message.kind = kind
-        message.bytes = payload_bytes
     return message
 
 

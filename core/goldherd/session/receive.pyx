@@ -13,14 +13,14 @@ from goldherd.native.endian cimport get32
 from goldherd.native.limits cimport RECEIVE_BYTES
 from goldherd.session.batch cimport has_room
 from goldherd.session.commands cimport task_set_full, make_task, nexus_of, numbered, protocol_error, scsi_command
-from goldherd.session.core cimport CLOSE_DIGEST
-from goldherd.session.messages cimport MESSAGE_REQUEST, Message, make_message, post
+from goldherd.session.codes cimport CLOSE_DIGEST, PURPOSE_PDU, PURPOSE_WRITE
+from goldherd.session.messages cimport MESSAGE_REQUEST, RequestMessage, make_message, post
 from goldherd.session.emit cimport emit_nop_in, emit_reject
 from goldherd.session.ordering cimport count_command, need_not_wait, out_of_order, stall
 from goldherd.session.memory cimport known_task, release_task, task_of
 from goldherd.session.tasks cimport conclude, data_arrived, fail, send_queued
 from goldherd.scsi.unit cimport NexusState
-from goldherd.session.state cimport PHASE_DATA_OUT, PHASE_CONTROL, PURPOSE_PDU, PURPOSE_WRITE, Task
+from goldherd.session.state cimport PHASE_CONTROL, PHASE_DATA_OUT, Task
 from goldherd.wire.digest cimport CRC_START, crc_matches, crc_update
 from goldherd.wire.opcodes cimport (
     BHS_BYTES, DATA_OUT, FINAL, IMMEDIATE, LOGIN_REQUEST, LOGOUT_REQUEST, NOP_OUT, OPCODE_MASK,
@@ -84,7 +84,7 @@ cdef void nop_out(Core* core, Connection* c, const uint8_t* header, const uint8_
 cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length) noexcept nogil:
     """Text, Logout and task management are answered by the control plane."""
     cdef Task* task
-    cdef Message* message
+    cdef RequestMessage* message
     if not numbered(core, c, header):
         return
     if task_set_full(c.session):
@@ -96,19 +96,20 @@ cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_
     task = make_task(core, c, header, NULL, 0, PURPOSE_PDU)
     if task == NULL:
         return
-    message = make_message(MESSAGE_REQUEST, BHS_BYTES + length)
+    message = <RequestMessage*>make_message(MESSAGE_REQUEST, sizeof(RequestMessage), length)
     if message == NULL:
         release_task(core, task)
         emit_reject(core, c, REJECT_OUT_OF_RESOURCES, header, head_length(header))
         return
-    message.connection = c.number
     message.session_id = c.session.id
+    message.connection = c.number
     message.tag = task.tag
     message.serial = task.serial
-    memcpy(message.payload, header, BHS_BYTES)
-    memcpy(message.payload + BHS_BYTES, data, length)
+    memcpy(message.header, header, BHS_BYTES)
+    message.data_bytes = length
+    memcpy(message.data, data, length)
     task.phase = PHASE_CONTROL
-    post(core.events, message)
+    post(core.events, &message.head)
 
 
 cdef void dispatch(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length) noexcept nogil:

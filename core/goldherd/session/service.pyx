@@ -10,7 +10,8 @@ from posix.uio cimport iovec
 
 from goldherd.native.limits cimport RECEIVE_BYTES, SERVICE_BYTES_MAX, STALLED_BYTES_MAX
 from goldherd.native.sanitizer cimport poison, unpoison
-from goldherd.session.core cimport CLOSE_MEMORY, CLOSE_PEER, INPUT_BYTES, STREAM_EMPTY, STREAM_ENDED
+from goldherd.session.codes cimport CLOSE_MEMORY, CLOSE_PEER
+from goldherd.session.core cimport INPUT_BYTES, STREAM_EMPTY, STREAM_ENDED
 from goldherd.session.receive cimport consume, sink_place, sink_received
 from goldherd.session.backlog cimport clear_batch, keep_residue, keep_rest, pending_sent
 from goldherd.session.tasks cimport send_queued

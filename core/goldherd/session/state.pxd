@@ -24,13 +24,6 @@ cdef enum Phase:
     PHASE_WRITE = 9         # store the chunk
     PHASE_PDU = 10          # send `buffer` as it is
 
-cdef enum Purpose:
-    PURPOSE_READ = 1
-    PURPOSE_WRITE = 2
-    PURPOSE_FLUSH = 3
-    PURPOSE_SLOW = 4        # of the slow path: the control plane carries it out
-    PURPOSE_PDU = 5         # not a SCSI task: a PDU that the control plane wants sent
-
 cdef struct Drain:
     uint64_t request_id     # what the control plane calls it
     uint32_t waiting        # jobs that must end before it is reported

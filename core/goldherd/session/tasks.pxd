@@ -1,6 +1,6 @@
 """What a task does next: from its arrival to its release."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from goldherd.session.core cimport Core
 from goldherd.session.state cimport Connection, Task
@@ -29,4 +29,6 @@ cdef void retry_suspended(Core* core) noexcept nogil
 # Ends the connection: its tasks, its memory; the caller has taken the socket away.
 cdef void end_connection(Core* core, Connection* connection, int reason) noexcept nogil
 cdef void report_closed(Core* core, Connection* connection) noexcept nogil
+# Tells the control plane that a connection has ended; `last`: its session too.
+cdef void post_closed(Core* core, uint64_t session_id, uint32_t number, int reason, bint last) noexcept nogil
 cdef void job_done(Core* core, Task* task, int operation, int result) noexcept nogil

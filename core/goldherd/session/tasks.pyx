@@ -13,9 +13,11 @@ from goldherd.block.image cimport IMAGE_PYTHON, IMAGE_STORE_BLOCKS, Image
 from goldherd.block.pool cimport Job, Pool
 from goldherd.native.limits cimport COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_INLINE_BYTES_MAX
 from goldherd.session.batch cimport has_room
+from goldherd.session.codes cimport PURPOSE_FLUSH, PURPOSE_READ, PURPOSE_SLOW, PURPOSE_WRITE
 from goldherd.session.core cimport TaskJob
 from goldherd.session.messages cimport (
-    MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_FAILED, MESSAGE_JOB, Message, make_message, post)
+    ClosedMessage, CommandMessage, FailedMessage, MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_FAILED, MESSAGE_JOB, Message,
+    NO_NEXUS, make_message, post)
 from goldherd.session.emit cimport (
     EMIT_COLD, EMIT_DONE, EMIT_FULL, emit_pdu, emit_r2t, emit_read, emit_reply)
 from goldherd.session.ordering cimport stop_stalling
@@ -25,8 +27,8 @@ from goldherd.session.queues cimport dequeue, enqueue, stop_running, unqueue
 from goldherd.scsi.unit cimport is_quiesced, watches_of
 from goldherd.scsi.watch cimport touch
 from goldherd.session.state cimport (
-    PHASE_DATA_OUT, PHASE_SUSPENDED, PHASE_PDU, PHASE_POOL, PHASE_CONTROL, PHASE_R2T, PHASE_READ,
-    PHASE_REPLY, PHASE_BUFFER, PHASE_WRITE, PURPOSE_FLUSH, PURPOSE_SLOW, PURPOSE_READ, PURPOSE_WRITE)
+    PHASE_BUFFER, PHASE_CONTROL, PHASE_DATA_OUT, PHASE_PDU, PHASE_POOL, PHASE_R2T, PHASE_READ, PHASE_REPLY,
+    PHASE_SUSPENDED, PHASE_WRITE)
 
 
 # --- the send queue ---
@@ -232,7 +234,7 @@ cdef void run_job(Job* job) noexcept nogil:
         work.result = (<Image>work.image).store(work.offset, work.length, work.buffer)
     else:
         work.result = (<Image>work.image).persist()
-    post(&core.messages, work.message)
+    post(&core.messages, &work.report.head)
 
 
 cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
@@ -257,12 +259,8 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
     if work == NULL:
         fail(core, task, ENOMEM)
         return
-    work.message = make_message(MESSAGE_JOB, 0)
-    if work.message == NULL:
-        free(work)
-        fail(core, task, ENOMEM)
-        return
-    work.message.place = work
+    work.report.head.kind = MESSAGE_JOB
+    work.report.job = &work.job
     work.job.run = run_job
     work.core = core
     work.task = task
@@ -292,14 +290,24 @@ cdef void job_done(Core* core, Task* task, int operation, int result) noexcept n
 
 cdef void send_to_control(Core* core, Task* task) noexcept nogil:
     cdef uint32_t length = task.received
-    cdef Message* message = make_message(MESSAGE_COMMAND, length)
+    cdef CommandMessage* message = <CommandMessage*>make_message(MESSAGE_COMMAND, sizeof(CommandMessage), length)
     core.counters.slow_commands += 1
     if message == NULL:
         conclude(core, task, 0x28)          # TASK SET FULL: try again later
         return
+    message.session_id = task.connection.session.id
+    message.connection = task.connection.number
+    message.tag = task.tag
+    message.itt = task.itt
+    message.serial = task.serial
+    message.nexus = nexus_number(task)
+    message.expected = task.expected
+    memcpy(message.lun, task.lun, 8)
+    memcpy(message.cdb, task.cdb, 16)
+    message.data_bytes = length
     if length:
-        memcpy(message.payload, task.buffer, length)
-    hand_over(core, task, message)          # the buffer stays counted: it stands for the copy that Python has
+        memcpy(message.data, task.buffer, length)
+    hand_over(core, task, &message.head)    # the buffer stays counted: it stands for the copy that Python has
 
 
 cdef void fail(Core* core, Task* task, int error) noexcept nogil:
@@ -307,29 +315,27 @@ cdef void fail(Core* core, Task* task, int error) noexcept nogil:
 
     A task of a LUN that isn't there has no unit that could; the control plane executes it as it is and says so.
     """
-    cdef Message* message = make_message(MESSAGE_FAILED, 0)
+    cdef FailedMessage* message = <FailedMessage*>make_message(MESSAGE_FAILED, sizeof(FailedMessage), 0)
     if message == NULL:
         conclude(core, task, 0x08)          # BUSY
         return
-    message.status = task.purpose
-    message.value = <uint32_t>error
+    message.session_id = task.connection.session.id
+    message.tag = task.tag
+    message.nexus = nexus_number(task)
+    message.error = error
+    message.purpose = task.purpose
+    memcpy(message.cdb, task.cdb, 16)
     give_back(core, task)
     grant_buffers(core)
-    hand_over(core, task, message)
+    hand_over(core, task, &message.head)
+
+
+cdef inline uint32_t nexus_number(Task* task) noexcept nogil:
+    return task.nexus.number if task.nexus != NULL else <uint32_t>NO_NEXUS
 
 
 cdef void hand_over(Core* core, Task* task, Message* message) noexcept nogil:
     """To the control plane; the task waits there until a reply comes, which must always come."""
-    message.connection = task.connection.number
-    message.session_id = task.connection.session.id
-    message.tag = task.tag
-    message.itt = task.itt
-    message.number = task.nexus.number if task.nexus != NULL else <uint32_t>0xFFFFFFFF
-    if message.kind == MESSAGE_COMMAND:
-        message.value = task.expected
-    message.serial = task.serial
-    memcpy(message.lun, task.lun, 8)
-    memcpy(message.cdb, task.cdb, 16)
     stop_awaiting_fetch(core, task)
     task.phase = PHASE_CONTROL
     post(core.events, message)
@@ -371,11 +377,16 @@ cdef void end_connection(Core* core, Connection* connection, int reason) noexcep
 
 cdef void report_closed(Core* core, Connection* connection) noexcept nogil:
     """Nothing of the connection is in use any more: Python may release units and images."""
-    cdef Message* message = make_message(MESSAGE_CLOSED, 0)
-    if message != NULL:                     # without memory for it the session stays known, which is harmless
-        message.session_id = connection.session.id
-        message.connection = connection.number
-        message.last = connection.session.connections == 1
-        message.value = <uint32_t>connection.reason
-        post(core.events, message)
+    post_closed(core, connection.session.id, connection.number, connection.reason, connection.session.connections == 1)
     release_connection(core, connection)
+
+
+cdef void post_closed(Core* core, uint64_t session_id, uint32_t number, int reason, bint last) noexcept nogil:
+    cdef ClosedMessage* message = <ClosedMessage*>make_message(MESSAGE_CLOSED, sizeof(ClosedMessage), 0)
+    if message == NULL:                     # the session stays known, which is harmless
+        return
+    message.session_id = session_id
+    message.connection = number
+    message.reason = reason
+    message.last = last
+    post(core.events, &message.head)

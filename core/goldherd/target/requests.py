@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from goldherd.reactor.events_out import RequestEvent
+from goldherd.session.codes import PduFlag
 from goldherd.target.drains import Drains
 from goldherd.target.sessions import Session
 from goldherd.target.task_management import COLD_RESET, COMPLETE, Management
 from goldherd.wire import header
 from goldherd.wire.opcodes import Opcode
 
-TAKES_STAT_SN: Final = 1
-CLOSES: Final = 2
-CLOSES_ALONE: Final = 4
-"""What send_pdu is told about a PDU; PduFlag in session/core.pxd."""
 CLOSED, CID_NOT_FOUND, NO_RECOVERY, CLEANUP_FAILED = 0, 1, 2, 3
 """Responses to a Logout (RFC 7143 11.15.1)."""
 _CLOSE_CONNECTION: Final = 1
-_LOGOUTS: Final = {0: (CLOSED, CLOSES), _CLOSE_CONNECTION: (CLOSED, CLOSES_ALONE), 2: (NO_RECOVERY, 0)}
+_LOGOUTS: Final[dict[int, tuple[int, int]]] = {
+    0: (CLOSED, PduFlag.PDU_CLOSES),
+    _CLOSE_CONNECTION: (CLOSED, PduFlag.PDU_CLOSES_ALONE),
+    2: (NO_RECOVERY, 0),
+}
 """By reason: the response, and what ends when it has been sent."""
 
 
@@ -47,7 +48,9 @@ class Requests:
             answers = exchange.receive(event.header, event.data)
             now = exchange.max_send_data_segment
             for answer in answers:
-                session.reactor.send_pdu(session.id, answer, TAKES_STAT_SN, event.tag, now if now != before else 0)
+                session.reactor.send_pdu(
+                    session.id, answer, PduFlag.PDU_TAKES_STAT_SN, event.tag, now if now != before else 0
+                )
             return
         answer_later = self._log_out if opcode == Opcode.LOGOUT_REQUEST else self._manage
         task = asyncio.get_running_loop().create_task(answer_later(session, event))
@@ -68,7 +71,7 @@ class Requests:
                 await connection.closed.wait()
                 flags = 0
         answer = header.pdu(header.LogoutResponse(itt=request.itt, response=response))
-        session.reactor.send_pdu(session.id, answer, TAKES_STAT_SN | flags, event.tag)
+        session.reactor.send_pdu(session.id, answer, PduFlag.PDU_TAKES_STAT_SN | flags, event.tag)
 
     async def _manage(self, session: Session, event: RequestEvent) -> None:
         request = header.TaskManagementRequest.read(event.header)
@@ -76,6 +79,8 @@ class Requests:
         response = await self._management.carry_out(session, request, event.serial)
         answer = header.pdu(header.TaskManagementResponse(itt=request.itt, response=response))
         closes = request.flags & 0x7F == COLD_RESET and response == COMPLETE
-        session.reactor.send_pdu(session.id, answer, TAKES_STAT_SN | (CLOSES if closes else 0), event.tag)
+        session.reactor.send_pdu(
+            session.id, answer, PduFlag.PDU_TAKES_STAT_SN | (PduFlag.PDU_CLOSES if closes else 0), event.tag
+        )
         if closes:
             self._end_sessions(others)

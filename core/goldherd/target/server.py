@@ -34,6 +34,7 @@ from goldherd.reactor.events_out import (
     NumberedEvent,
     RequestEvent,
 )
+from goldherd.session.codes import CloseReason, PduFlag
 from goldherd.settings import ServerSettings
 from goldherd.target.admission import Admission
 from goldherd.target.disks import Disks, Seals
@@ -41,7 +42,7 @@ from goldherd.target.drains import Drains
 from goldherd.target.login_throttle import Doorkeeper
 from goldherd.target.logins import Portals
 from goldherd.target.open_targets import LiveTargets
-from goldherd.target.requests import TAKES_STAT_SN, Requests
+from goldherd.target.requests import Requests
 from goldherd.target.resolver import NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
@@ -49,18 +50,18 @@ from goldherd.wire import header
 
 log = structlog.get_logger("goldherd.target")
 
-_REASONS: Final = {
-    1: "the peer closed the connection",
-    2: "logout",
-    3: "the peer broke the protocol",
-    4: "a header digest was wrong",
-    5: "the peer did not answer a ping",
-    6: "the peer took no data",
-    7: "out of memory",
-    8: "a command that another connection should have brought never came",
-    9: "logout",
+REASONS: Final = {
+    CloseReason.CLOSE_PEER: "the peer closed the connection",
+    CloseReason.CLOSE_LOGOUT: "logout",
+    CloseReason.CLOSE_PROTOCOL: "the peer broke the protocol",
+    CloseReason.CLOSE_DIGEST: "a header digest was wrong",
+    CloseReason.CLOSE_SILENT: "the peer did not answer a ping",
+    CloseReason.CLOSE_STUCK: "the peer took no data",
+    CloseReason.CLOSE_MEMORY: "out of memory",
+    CloseReason.CLOSE_GAP: "a command that another connection should have brought never came",
+    CloseReason.CLOSE_ALONE: "logout",
 }
-"""CloseReason of session/core.pxd, for logs and hooks."""
+"""What logs and hooks are told."""
 _REQUEST_LOGOUT: Final = 1
 """Async event: the target asks for a logout within Parameter3 seconds (RFC 7143 11.9.1)."""
 
@@ -204,7 +205,7 @@ class Server:
         seconds = int(self.settings.shutdown_seconds)
         message = header.pdu(header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds))
         for connection in session.connections:  # "on the same connection as the one being requested to be logged out"
-            session.reactor.send_pdu(session.id, message, TAKES_STAT_SN, connection=connection)
+            session.reactor.send_pdu(session.id, message, PduFlag.PDU_TAKES_STAT_SN, connection=connection)
 
     def hurry(self) -> None:
         """Clients need not be waited for any more."""
@@ -323,7 +324,7 @@ class Server:
         elif isinstance(event, RequestEvent):
             self._requests.request(session, event)
         elif event.last:
-            reason = session.ending or _REASONS.get(event.reason, "unknown")
+            reason = session.ending or REASONS[event.reason]
             self._when_over(session.running.values(), lambda: self._take_apart(session, reason))
         else:
             running = [each for each in session.running.values() if each.connection == event.connection]

@@ -22,12 +22,13 @@ from goldherd.scsi import commands, sense, transfer
 from goldherd.scsi.call import Command, Direction, Reply, Status
 from goldherd.scsi.nexus import Nexus
 from goldherd.scsi.unit import HotUnit
+from goldherd.session.codes import Purpose
 from goldherd.target.drains import Drains
 from goldherd.target.sessions import Path, Running, Session
 
 log = structlog.get_logger("goldherd.commands")
 
-_KINDS: Final = {1: "read", 2: "write", 3: "flush"}
+_KINDS: Final = {Purpose.PURPOSE_READ: "read", Purpose.PURPOSE_WRITE: "write", Purpose.PURPOSE_FLUSH: "flush"}
 _TRANSPORT_ERRORS: Final = {
     errno.EBADMSG: Sense(0x0B, 0x47, 0x05),
     errno.EPROTO: Sense(0x0B, 0x4B, 0x00),

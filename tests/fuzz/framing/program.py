@@ -15,6 +15,7 @@ from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import ClosedEvent, CommandEvent, EventQueue, FailedEvent, RequestEvent
 from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.scsi.nexus import Flag
+from goldherd.session.codes import PduFlag
 from goldherd.wire.digest import crc32c
 from goldherd.wire.opcodes import Opcode
 
@@ -38,7 +39,6 @@ ANSWERS: Final = {
     Opcode.LOGOUT_REQUEST: Opcode.LOGOUT_RESPONSE,
     Opcode.TASK_MANAGEMENT_REQUEST: Opcode.TASK_MANAGEMENT_RESPONSE,
 }
-TAKES_STAT_SN: Final = 1
 
 
 class Program:
@@ -224,7 +224,9 @@ class Program:
             opcode = ANSWERS[Opcode(event.header[0] & 0x3F)]
             count = min((0, 3, 512, 8192)[way & 3], self.ends[0].parameters.max_send_data_segment)
             answer = control_pdu(opcode, event.header[16:20], FILLING[:count])
-            self.reactor.send_pdu(event.session_id, b"" if way & 4 else answer, TAKES_STAT_SN | way >> 3 & 6, event.tag)
+            self.reactor.send_pdu(
+                event.session_id, b"" if way & 4 else answer, PduFlag.PDU_TAKES_STAT_SN | way >> 3 & 6, event.tag
+            )
         self.reactor.step()
 
     def control(self, op: int, place: int) -> None:
@@ -325,12 +327,12 @@ CONTROLS: Final[dict[int, Callable[[Program, End], object]]] = {
     Control.QUIESCE: lambda run, end: run.quiesce(),
     Control.RESUME: lambda run, end: run.resume(),
     Control.ASYNC: lambda run, end: run.reactor.send_pdu(
-        SESSION, control_pdu(Opcode.ASYNC_MESSAGE, b"\xff" * 4), TAKES_STAT_SN, connection=end.connection
+        SESSION, control_pdu(Opcode.ASYNC_MESSAGE, b"\xff" * 4), PduFlag.PDU_TAKES_STAT_SN, connection=end.connection
     ),
     Control.REDECLARE: lambda run, end: run.reactor.send_pdu(
         SESSION,
         control_pdu(Opcode.TEXT_RESPONSE, b"\xff" * 4),
-        TAKES_STAT_SN,
+        PduFlag.PDU_TAKES_STAT_SN,
         connection=end.connection,
         max_send_segment=512,
     ),
