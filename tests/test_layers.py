@@ -22,9 +22,11 @@ MAY_IMPORT = {
     "reactor": {"session", "scsi", "block", "wire", "native", "model"},
     "negotiation": {"wire", "model"},
     "target": {"reactor", "session", "scsi", "block", "negotiation", "wire", "model"},
-    "catalog": {"files", "model"},
+    "catalog": {"model"},
+    "volumes": {"files", "model"},
+    "services": {"catalog", "volumes", "model"},
     "api": {"model"},
-    "cli": {"app", "client", "catalog", "model"},
+    "cli": {"app", "client", "services", "model"},
 }
 """Room to the rooms (or files) it may import, besides the files that every room may."""
 

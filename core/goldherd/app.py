@@ -9,21 +9,19 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-import uvloop
 
-from goldherd.api.control import Control
-from goldherd.catalog.directory import CatalogDirectory
-from goldherd.catalog.overlays import remove_overlays
-from goldherd.catalog.store import Catalog
-from goldherd.hooks import Hooks
 from goldherd.model.access import Kind, Peer
+from goldherd.model.images import Formats
 from goldherd.model.portals import Portal
 from goldherd.model.targets import ChapCredentials, TargetConfig
-from goldherd.settings import ExportSettings, ServeSettings
-from goldherd.target.server import Server
+from goldherd.settings import TARGET_PREFIX, ExportSettings, ServeSettings
+
+if TYPE_CHECKING:
+    from goldherd.services.context import Services
+    from goldherd.target.server import Server
 
 log = structlog.get_logger("goldherd")
 
@@ -56,8 +54,23 @@ class OneTarget:
         """Nothing is kept."""
 
 
+def open_services(data: Path, prefix: str = TARGET_PREFIX) -> "Services":
+    """The operations on a data folder, which is made when it is new; plugins load when the first of them needs one."""
+    from goldherd.services.context import Services
+
+    def find_formats() -> Formats:
+        from goldherd.hooks import Hooks
+
+        return Hooks()
+
+    return Services(data, find_formats, prefix)
+
+
 def export(settings: ExportSettings, when_ready: Callable[[], None]) -> int:
     """Serves one target until a signal; prints `ready URL` when it accepts logins."""
+    from goldherd.hooks import Hooks
+    from goldherd.target.server import Server
+
     server = Server(OneTarget(settings.target), settings.server, Hooks(), linger_seconds=None)
 
     async def check() -> None:
@@ -83,12 +96,23 @@ def export(settings: ExportSettings, when_ready: Callable[[], None]) -> int:
 
 def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
     """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal."""
-    with Catalog(settings.data) as catalog, Control(settings.control_socket) as control:
-        directory = CatalogDirectory(catalog, settings.server.target_prefix)
+    from goldherd.api.control import Control
+    from goldherd.hooks import Hooks
+    from goldherd.services.directory import CatalogDirectory
+    from goldherd.target.server import Server
+
+    with (
+        open_services(settings.data, settings.server.target_prefix) as services,
+        Control(settings.control_socket) as control,
+    ):
+        services.volumes.journal.sweep()
+        directory = CatalogDirectory(services)
         state = settings.data / "reservations"
         state.mkdir(mode=0o700, exist_ok=True)
         try:
-            server = Server(directory, settings.server, Hooks(), seals=directory, state=state, reset=remove_disks)
+            server = Server(
+                directory, settings.server, Hooks(), seals=directory, state=state, reset=directory.remove_disks
+            )
             control.status = server.status
 
             def ready(portals: Sequence[Portal]) -> None:
@@ -101,18 +125,15 @@ def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
             directory.close()
 
 
-def remove_disks(target: TargetConfig) -> None:
-    """Throws a node's overlays away; they are made anew when the target is opened."""
-    remove_overlays([Path(lun.path) for lun in target.luns if lun.parent is not None])
-
-
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What nobody caught: into the log with its traceback, for people only its last line."""
     log.error("something failed that nobody waits for", what=context["message"], exc_info=context.get("exception"))
 
 
-def run(server: Server, ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
+def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
     """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client."""
+
+    import uvloop
 
     async def main() -> None:
         stop = asyncio.Event()

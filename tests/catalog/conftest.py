@@ -1,71 +1,13 @@
-"""A data folder of its own for every test, and disks to fill it with."""
+"""A catalog of its own for every test."""
 
-import copy
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from goldherd.catalog import Catalog, VersionRecord
-from goldherd.catalog.importing import import_image
-from goldherd.hooks import Hooks
-
-
-@pytest.fixture(scope="session")
-def plugins() -> Hooks:
-    return Hooks()
-
-
-@pytest.fixture
-def formats(plugins: Hooks) -> Any:
-    """The installed plugins; what a test changes of them is its own."""
-    return copy.copy(plugins)
+from goldherd.catalog.store import Catalog
 
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
     with Catalog(tmp_path / "data") as opened:
         yield opened
-
-
-@pytest.fixture
-def make_raw(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a raw disk: some data, a hole, some data."""
-
-    def make(name: str = "golden.raw", size_bytes: int = 1 << 20) -> Path:
-        path = tmp_path / name
-        with path.open("wb") as file:
-            file.truncate(size_bytes)
-            file.write(os.urandom(4096))
-            file.seek(size_bytes - 4096)
-            file.write(os.urandom(4096))
-        return path
-
-    return make
-
-
-@pytest.fixture
-def make_vhd(tmp_path: Path, formats: Any) -> Callable[..., Path]:
-    """Makes a VHD, fixed or differencing."""
-
-    def make(name: str = "golden.vhd", size_bytes: int = 1 << 20, parent: Path | None = None) -> Path:
-        path = tmp_path / name
-        formats.create(f"{'vhd' if parent else 'vhd-fixed'}:{path}", size_bytes, parent)
-        return path
-
-    return make
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
-
-
-@pytest.fixture
-def seal(catalog: Catalog, formats: Any, make_raw: Callable[..., Path]) -> Callable[..., VersionRecord]:
-    """Imports a disk as the next version of an image."""
-
-    def do(name: str = "lab", source: Path | None = None, **options: Any) -> VersionRecord:
-        return import_image(catalog, formats, source or make_raw(), name, progress=quiet, **options)
-
-    return do

@@ -4,10 +4,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from goldherd.catalog import Catalog
 from goldherd.catalog.images import list_versions
 from goldherd.catalog.migrations import STEPS, Step, migrate, schema_number
 from goldherd.catalog.nodes import list_nodes
+from goldherd.catalog.store import Catalog
 from goldherd.catalog.tables import metadata
 from goldherd.errors import CatalogError
 from sqlalchemy import inspect
@@ -20,18 +20,17 @@ def test_catalog_of_version_1_opens_with_all_it_knows(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "catalog.sqlite")
     connection.executescript(VERSION_1.read_text())
     connection.close()
-    with Catalog(tmp_path) as catalog:
-        (version,) = list_versions(catalog)
+    with Catalog(tmp_path) as catalog, catalog.read() as reader:
+        (version,) = list_versions(reader, tmp_path)
         assert (version.name, version.state, version.path) == (
             "lab@1",
             "active",
             tmp_path / "images/lab@1.vhd",
         )
-        (node,) = list_nodes(catalog)
-        assert (node.name, node.image, node.version, node.initiators) == ("pc-1", "lab", 1, ("any",))
+        (node,) = list_nodes(reader, tmp_path)
+        assert (node.name, node.image, node.version, node.rules) == ("pc-1", "lab", 1, ("initiator:any",))
         assert node.macs == ("52:54:00:12:34:56",)
-        with catalog.read() as reader:
-            assert schema_number(reader) == len(STEPS)
+        assert schema_number(reader) == len(STEPS)
 
 
 def test_missing_steps_are_taken_in_order_and_once(catalog: Catalog) -> None:

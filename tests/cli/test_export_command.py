@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import typer
-from goldherd.catalog import Catalog
+from goldherd.app import open_services
 from goldherd.cli.export import export_settings
 from goldherd.cli.luns import parse_lun
 from goldherd.errors import CatalogError, ImageError
@@ -26,9 +26,9 @@ def disk(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(data: Path) -> Settings:
     def do(*luns: LunConfig, **options: Any) -> ExportSettings:
-        catalog = Catalog(data) if (data / "catalog.sqlite").exists() else None
+        services = open_services(data) if (data / "catalog.sqlite").exists() else None
         defaults = {"overlay": None, "target": None, "credentials": None, "server": server_settings()}
-        return export_settings(catalog, luns=luns, **{**defaults, **options})
+        return export_settings(services, luns=luns, **{**defaults, **options})
 
     return do
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import goldherd
 import pytest
-from goldherd.cli import node
 
 
 def test_version_is_shown(run: Any) -> None:
@@ -75,7 +74,7 @@ def test_error_of_our_own_shows_no_traceback_but_logs_it(
     def broken() -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(node, "load_formats", broken)
+    monkeypatch.setattr("goldherd.hooks.Hooks", broken)
     ended = run("node", "add", "pc-1", "--image", "lab")
     assert ended.code == 1
     assert ended.err.count("\n") == 1 and "Traceback" not in ended.err

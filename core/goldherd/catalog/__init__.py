@@ -1,32 +1,5 @@
-"""Images, versions, nodes and rules: what there is, kept in SQLite and files, told in plain records.
+"""Records and nothing else: images, versions, nodes and rules in SQLite, told as plain records.
 
-Knows no protocol and no image format: formats come in as a `Formats` (goldherd.hooks.Hooks is one). Start
-reading at store.py for what lies where, at leftovers.py for why nothing half-made stays, at directory.py for
-the server.
+Knows no file but its own, no image format, and no rule of what may be done: services/ decides. Every query is a
+function on a connection, so that the caller says what is one transaction. Start reading at store.py, then tables.py.
 """
-
-from goldherd.catalog.directory import CatalogDirectory, SealedFile
-from goldherd.catalog.nodes import NodeWishes, Outcome
-from goldherd.catalog.store import Catalog
-from goldherd.model.images import Formats, ImageRef, Seal, State, Totals, VersionRecord
-from goldherd.model.nodes import ANY_INITIATOR, POLICIES, NodeRecord, Policy
-from goldherd.model.progress import Progress
-
-__all__ = [
-    "ANY_INITIATOR",
-    "POLICIES",
-    "Catalog",
-    "CatalogDirectory",
-    "Formats",
-    "ImageRef",
-    "NodeRecord",
-    "NodeWishes",
-    "Outcome",
-    "Policy",
-    "Progress",
-    "Seal",
-    "SealedFile",
-    "State",
-    "Totals",
-    "VersionRecord",
-]

@@ -1,199 +1,161 @@
-"""Images and their versions: looking them up, choosing the active one, retiring and removing them.
-
-How a file becomes a version stands in importing.py.
-"""
+"""Queries about images and their versions, each a function on a connection."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, and_, delete, false, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, false, func, insert, or_, select, update
 
-from goldherd.catalog import leftovers, sealing
-from goldherd.catalog.store import Catalog
+from goldherd.catalog.store import now
 from goldherd.catalog.tables import images, nodes, select_versions, to_version, versions
-from goldherd.errors import CatalogError
-from goldherd.model.images import ImageRef, State, Totals, VersionRecord
-from goldherd.model.progress import Progress
+from goldherd.model.images import ImageRef, Seal, State, Totals, VersionRecord
 
 
-def list_versions(catalog: Catalog, image: str | None = None) -> list[VersionRecord]:
+def list_versions(connection: Connection, data: Path, image: str | None = None) -> list[VersionRecord]:
     """All versions, or those of one image, by name and number."""
     query = select_versions().order_by(images.c.name, versions.c.number)
     if image is not None:
         query = query.where(images.c.name == image)
-    with catalog.read() as connection:
-        found = [to_version(row, catalog.data) for row in connection.execute(query).mappings()]
-    if image is not None and not found:
-        raise unknown_image(ImageRef(image, None))
-    return found
+    return [to_version(row, data) for row in connection.execute(query).mappings()]
 
 
-def get_version(catalog: Catalog, ref: ImageRef) -> VersionRecord:
+def find_version(connection: Connection, data: Path, ref: ImageRef) -> VersionRecord | None:
     """The version a reference means: the numbered one, or the active one when there is no number."""
-    with catalog.read() as connection:
-        return find_version(connection, catalog, ref)[1]
-
-
-def find_version(connection: Connection, catalog: Catalog, ref: ImageRef) -> tuple[int, VersionRecord]:
-    """Like get_version, inside a transaction; also gives the row's id."""
     query = select_versions().where(images.c.name == ref.image)
     query = query.where(versions.c.state == "active" if ref.number is None else versions.c.number == ref.number)
     row = connection.execute(query).mappings().first()
-    if row is not None:
-        return row["id"], to_version(row, catalog.data)
-    known = connection.execute(select(images.c.id).where(images.c.name == ref.image)).first()
-    if known is None or ref.number is not None:
-        raise unknown_image(ref)
-    raise CatalogError(
-        f"The image {ref.image} has no active version: choose one with 'goldherd image activate {ref.image}@NUMBER'."
+    return None if row is None else to_version(row, data)
+
+
+def has_image(connection: Connection, name: str) -> bool:
+    """Whether there is an image of that name."""
+    return connection.execute(select(images.c.id).where(images.c.name == name)).first() is not None
+
+
+def version_stored_as(connection: Connection, data: Path, paths: Sequence[str]) -> VersionRecord | None:
+    """The version whose file has one of these paths, as the catalog keeps them."""
+    row = connection.execute(select_versions().where(versions.c.path.in_(paths))).mappings().first()
+    return None if row is None else to_version(row, data)
+
+
+def versions_of_length(connection: Connection, data: Path, file_bytes: int) -> list[VersionRecord]:
+    """The versions whose files have that length."""
+    rows = connection.execute(select_versions().where(versions.c.file_bytes == file_bytes)).mappings()
+    return [to_version(row, data) for row in rows]
+
+
+def version_sealed_as(connection: Connection, data: Path, seal: Seal) -> VersionRecord | None:
+    """A version whose file has the length and the guard hash of that seal."""
+    query = select_versions().where(and_(versions.c.file_bytes == seal.file_bytes, versions.c.guard == seal.guard))
+    row = connection.execute(query).mappings().first()
+    return None if row is None else to_version(row, data)
+
+
+def users_of(connection: Connection, version: VersionRecord) -> list[str]:
+    """The nodes whose next login gets this version, by name."""
+    follows = and_(nodes.c.version_id.is_(None), nodes.c.image_id == _image_id(connection, version.image))
+    users = or_(
+        nodes.c.version_id == version_id(connection, version), follows if version.state == "active" else false()
+    )
+    return list(connection.execute(select(nodes.c.name).where(users).order_by(nodes.c.name)).scalars())
+
+
+def nodes_of_image(connection: Connection, image: str) -> list[str]:
+    """The nodes that have an image, whatever its version, by name."""
+    query = select(nodes.c.name).where(nodes.c.image_id == _image_id(connection, image)).order_by(nodes.c.name)
+    return list(connection.execute(query).scalars())
+
+
+def children_of(connection: Connection, version: VersionRecord) -> list[str]:
+    """The versions that are differencing children of this one, as `name@number`."""
+    query = select_versions().where(versions.c.parent_id == version_id(connection, version))
+    return [f"{row['image']}@{row['number']}" for row in connection.execute(query).mappings()]
+
+
+def activate(connection: Connection, version: VersionRecord) -> None:
+    """Makes a version its image's only active one."""
+    image_id = _image_id(connection, version.image)
+    active = and_(versions.c.image_id == image_id, versions.c.state == "active")
+    connection.execute(update(versions).where(active).values(state="sealed"))
+    set_state(connection, version, "active")
+
+
+def set_state(connection: Connection, version: VersionRecord, state: State) -> None:
+    """Notes a version's new state."""
+    connection.execute(update(versions).where(versions.c.id == version_id(connection, version)).values(state=state))
+
+
+def set_seal(connection: Connection, version: VersionRecord, seal: Seal) -> None:
+    """Notes what a version's file looks like now."""
+    values = {"file_bytes": seal.file_bytes, "mtime_ns": seal.mtime_ns, "guard": seal.guard}
+    connection.execute(update(versions).where(versions.c.id == version_id(connection, version)).values(**values))
+
+
+def next_number(connection: Connection, image: str) -> int:
+    """Takes an image's next number, making the image when it is new; none is given twice, even after a removal."""
+    row = connection.execute(select(images.c.id, images.c.next_number).where(images.c.name == image)).first()
+    if row is None:
+        values = {"name": image, "next_number": 1, "created_at": now()}
+        row = connection.execute(insert(images).values(**values).returning(images.c.id, images.c.next_number)).one()
+    image_id, number = row
+    connection.execute(update(images).where(images.c.id == image_id).values(next_number=number + 1))
+    return int(number)
+
+
+def insert_version(connection: Connection, version: VersionRecord, stored: str, parent: VersionRecord | None) -> None:
+    """Writes a new version; `stored` is its file's path as the catalog keeps it."""
+    connection.execute(
+        insert(versions).values(
+            image_id=_image_id(connection, version.image),
+            number=version.number,
+            state=version.state,
+            path=stored,
+            format=version.format,
+            size_bytes=version.size_bytes,
+            sha256=version.sha256,
+            source_sha256=version.source_sha256,
+            file_bytes=version.seal.file_bytes,
+            mtime_ns=version.seal.mtime_ns,
+            guard=version.seal.guard,
+            in_place=int(version.in_place),
+            parent_id=None if parent is None else version_id(connection, parent),
+            created_at=version.created_at,
+        )
     )
 
 
-def version_at(catalog: Catalog, path: Path) -> VersionRecord | None:
-    """The sealed version that a file is, whatever name (link) it is reached by; None for any other file."""
-    stored = (catalog.stored(path.absolute()), catalog.stored(path.resolve()))
-    with catalog.read() as connection:
-        row = connection.execute(select_versions().where(versions.c.path.in_(stored))).mappings().first()
-        if row is not None:
-            return to_version(row, catalog.data)
-        if not path.exists():
-            return None
-        # A hard link has another name and the same size: few rows, so few files to look at.
-        size = path.stat().st_size
-        rows = connection.execute(select_versions().where(versions.c.file_bytes == size)).mappings().all()
-    same = (to_version(row, catalog.data) for row in rows)
-    return next((version for version in same if version.path.exists() and version.path.samefile(path)), None)
+def has_versions(connection: Connection, image: str) -> bool:
+    """Whether an image has any version now."""
+    query = select(func.count()).where(versions.c.image_id == _image_id(connection, image))
+    return bool(connection.scalar(query))
 
 
-def version_like(catalog: Catalog, path: Path) -> VersionRecord | None:
-    """The sealed version with this file's size and guard hash: the file itself or one it was copied to."""
-    found = version_at(catalog, path)
-    if found is not None:
-        return found
-    seal = sealing.seal_of(path)
-    query = select_versions().where(and_(versions.c.file_bytes == seal.file_bytes, versions.c.guard == seal.guard))
-    with catalog.read() as connection:
-        row = connection.execute(query).mappings().first()
-    return None if row is None else to_version(row, catalog.data)
+def delete_version(connection: Connection, version: VersionRecord) -> None:
+    """Forgets a version."""
+    connection.execute(delete(versions).where(versions.c.id == version_id(connection, version)))
 
 
-def activate(catalog: Catalog, ref: ImageRef) -> bool:
-    """Makes a version what the next login of every following node gets; False when it is already."""
-    with catalog.write() as connection:
-        version_id, version = find_version(connection, catalog, ref)
-        if version.state == "active":
-            return False
-        sealing.verify_sealed(version)
-        image_id = _image_id(connection, ref.image)
-        _set_state(connection, and_(versions.c.image_id == image_id, versions.c.state == "active"), "sealed")
-        _set_state(connection, versions.c.id == version_id, "active")
-        return True
+def delete_image(connection: Connection, image: str) -> None:
+    """Forgets an image that has no versions."""
+    connection.execute(delete(images).where(images.c.id == _image_id(connection, image)))
 
 
-def retire(catalog: Catalog, ref: ImageRef) -> bool:
-    """Takes a version out of use; its file stays. False when it is retired already."""
-    with catalog.write() as connection:
-        version_id, version = find_version(connection, catalog, ref)
-        if version.state == "retired":
-            return False
-        _refuse_if_used(connection, version_id, version, "retired")
-        _set_state(connection, versions.c.id == version_id, "retired")
-        return True
+def totals(connection: Connection) -> Totals:
+    """The catalog in numbers."""
+    return Totals(
+        images=connection.scalar(select(func.count()).select_from(images)) or 0,
+        versions=connection.scalar(select(func.count()).select_from(versions)) or 0,
+        nodes=connection.scalar(select(func.count()).select_from(nodes)) or 0,
+        golden_bytes=connection.scalar(select(func.sum(versions.c.file_bytes))) or 0,
+    )
 
 
-def remove(catalog: Catalog, ref: ImageRef) -> tuple[list[VersionRecord], int]:
-    """Forgets a version, or all of an image's when the reference has no number, with overlays made on them.
-
-    Files that were adopted in place stay where they are. Gives the versions and the number of overlays
-    removed.
-    """
-    targets = [get_version(catalog, ref)] if ref.number is not None else list_versions(catalog, ref.image)
-    doomed = [version.path for version in targets if not version.in_place]
-    overlays = [path for version in targets for path in catalog.overlays.glob(f"*.{version.name}.vhd")]
-    with leftovers.change(catalog, [*doomed, *overlays]), catalog.write() as connection:
-        # The newest first: a child goes before the parent it was imported on.
-        for version in sorted(targets, key=lambda version: -version.number):
-            version_id, _ = find_version(connection, catalog, ImageRef(version.image, version.number))
-            _refuse_if_used(connection, version_id, version, "removed")
-            _refuse_if_parent(connection, version_id, version)
-            connection.execute(delete(versions).where(versions.c.id == version_id))
-        image_id = _image_id(connection, ref.image)
-        if not connection.scalar(select(func.count()).where(versions.c.image_id == image_id)):
-            _refuse_if_followed(connection, image_id, ref.image)
-            connection.execute(delete(images).where(images.c.id == image_id))
-    return targets, len(overlays)
-
-
-def verify(catalog: Catalog, ref: ImageRef, progress: Progress) -> tuple[VersionRecord, bool]:
-    """Reads a version's file whole and compares it with its SHA-256; ImageError when it differs.
-
-    When only the file's times had changed (a restored backup), the seal is renewed; the second value says so.
-    """
-    version = get_version(catalog, ref)
-    seal = sealing.verify_content(version, progress)
-    if seal == version.seal:
-        return version, False
-    with catalog.write() as connection:
-        version_id, _ = find_version(connection, catalog, ImageRef(version.image, version.number))
-        values = {"file_bytes": seal.file_bytes, "mtime_ns": seal.mtime_ns, "guard": seal.guard}
-        connection.execute(update(versions).where(versions.c.id == version_id).values(**values))
-    return version, True
-
-
-def totals(catalog: Catalog) -> Totals:
-    """The catalog in numbers, for `status`."""
-    with catalog.read() as connection:
-        return Totals(
-            images=connection.scalar(select(func.count()).select_from(images)) or 0,
-            versions=connection.scalar(select(func.count()).select_from(versions)) or 0,
-            nodes=connection.scalar(select(func.count()).select_from(nodes)) or 0,
-            golden_bytes=connection.scalar(select(func.sum(versions.c.file_bytes))) or 0,
-        )
-
-
-def unknown_image(ref: ImageRef) -> CatalogError:
-    """The refusal for a name that is not in the catalog."""
-    what = "image" if ref.number is None else "version"
-    return CatalogError(f"There is no {what} {ref}: 'goldherd image list' shows what there is.")
+def version_id(connection: Connection, version: VersionRecord) -> int:
+    """The key of a version's row."""
+    query = select(versions.c.id).where(
+        and_(versions.c.image_id == _image_id(connection, version.image), versions.c.number == version.number)
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def _image_id(connection: Connection, name: str) -> int:
     return int(connection.execute(select(images.c.id).where(images.c.name == name)).scalar_one())
-
-
-def _set_state(connection: Connection, which: object, state: State) -> None:
-    connection.execute(update(versions).where(which).values(state=state))  # type: ignore[arg-type]
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _refuse_if_used(connection: Connection, version_id: int, version: VersionRecord, doing: str) -> None:
-    follows = and_(nodes.c.version_id.is_(None), nodes.c.image_id == _image_id(connection, version.image))
-    users = or_(nodes.c.version_id == version_id, follows if version.state == "active" else false())
-    names = connection.execute(select(nodes.c.name).where(users).order_by(nodes.c.name)).scalars().all()
-    if names:
-        raise CatalogError(
-            f"{version.name} is not {doing}: it is the disk of {_named(names)}; activate another version, or "
-            "remove the nodes or set them to another image first."
-        )
-
-
-def _refuse_if_parent(connection: Connection, version_id: int, version: VersionRecord) -> None:
-    query = select_versions().where(versions.c.parent_id == version_id)
-    child = connection.execute(query).mappings().first()
-    if child is not None:
-        raise CatalogError(
-            f"{version.name} is not removed: {child['image']}@{child['number']} is a differencing child of "
-            "it; remove that first."
-        )
-
-
-def _refuse_if_followed(connection: Connection, image_id: int, image: str) -> None:
-    names = connection.execute(select(nodes.c.name).where(nodes.c.image_id == image_id)).scalars().all()
-    if names:
-        raise CatalogError(
-            f"{image} is not removed: it is the image of {_named(sorted(names))}; remove the nodes or set "
-            "them to another image first."
-        )

@@ -85,6 +85,10 @@ STEPS: Final[tuple[Step, ...]] = (
             "CREATE INDEX rules_value ON rules (kind, value)",
         ),
     ),
+    Step(
+        "which changes of files were decided (changes.py)",
+        ("CREATE TABLE changes (id TEXT PRIMARY KEY) WITHOUT ROWID",),
+    ),
 )
 
 

@@ -1,285 +1,130 @@
-"""Nodes: adding, changing, resetting and removing them, alone or by the thousand.
+"""Queries about nodes, their network cards and access rules, each a function on a connection."""
 
-Files come first and one short transaction last, under a lock that lets one such command run at a time;
-leftovers.py sees to it that files without a record, or the other way round, do not outlive a failure.
-"""
-
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
-from goldherd.catalog import leftovers
-from goldherd.catalog.images import find_version, get_version
-from goldherd.catalog.overlays import (
-    make_overlays,
-    overlay_path,
-    overlays_of,
-    refuse_if_in_use,
-    remove_overlays,
-)
-from goldherd.catalog.sealing import verify_sealed
-from goldherd.catalog.secrets import load_secret, save_secret, secret_path
-from goldherd.catalog.store import Catalog, now
-from goldherd.catalog.tables import images, macs, nodes, rules, select_nodes, to_node
-from goldherd.errors import CatalogError
-from goldherd.model.images import Formats, ImageRef, VersionRecord
-from goldherd.model.nodes import NodeRecord, Policy
+from goldherd.catalog.images import version_id
+from goldherd.catalog.store import now
+from goldherd.catalog.tables import StoredNode, images, macs, nodes, rules, select_nodes, to_node
+from goldherd.model.access import Kind
+from goldherd.model.images import VersionRecord
+from goldherd.model.nodes import ANY_INITIATOR, Policy
 
 
-@dataclass(frozen=True, slots=True)
-class NodeWishes:
-    """What a command says about nodes; None means that it says nothing."""
-
-    image: ImageRef | None = None
-    policy: Policy | None = None
-    rules: tuple[str, ...] | None = None
-    """Access rules as text, `kind:value` (goldherd/model/access.py), or ANYBODY."""
-    macs: tuple[str, ...] | None = None
-    chap_user: str | None = None
-    chap_secret: bytes | None = None
-    without_chap: bool = False
+def list_nodes(connection: Connection, data: Path) -> list[StoredNode]:
+    """All nodes."""
+    return [to_node(row, data) for row in connection.execute(select_nodes()).mappings()]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Which nodes a command changed, and which were as wished already."""
-
-    changed: list[str]
-    unchanged: list[str]
+def find_node(connection: Connection, data: Path, name: str) -> StoredNode | None:
+    """The node of that name."""
+    row = connection.execute(select_nodes().where(nodes.c.name == name)).mappings().first()
+    return None if row is None else to_node(row, data)
 
 
-def list_nodes(catalog: Catalog, names: Sequence[str] | None = None) -> list[NodeRecord]:
-    """All nodes, or the named ones, by name; CatalogError when one of those doesn't exist."""
-    with catalog.read() as connection:
-        rows = connection.execute(select_nodes().order_by(nodes.c.name)).mappings().all()
-    found = [to_node(row, catalog.overlays) for row in rows]
-    if names is None:
-        return found
-    by_name = {node.name: node for node in found}
-    missing = [name for name in names if name not in by_name]
-    if missing:
-        more = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
-        raise CatalogError(f"There is no node {missing[0]}{more}: 'goldherd node list' shows what there is.")
-    return [by_name[name] for name in names]
+def perhaps_admitting(connection: Connection, data: Path, initiator: str) -> list[StoredNode]:
+    """The nodes that may admit an initiator: those that name it or everybody, and all that have a rule by place."""
+    mine = and_(rules.c.kind == "initiator", rules.c.value.in_((initiator, ANY_INITIATOR)))
+    # Rules by place are judged one by one; by name the database knows the few among thousands.
+    perhaps = select(rules.c.node_id).where(or_(mine, rules.c.kind != "initiator"))
+    query = select_nodes().where(nodes.c.id.in_(perhaps)).order_by(nodes.c.name)
+    return [to_node(row, data) for row in connection.execute(query).mappings()]
 
 
-def add(
-    catalog: Catalog,
-    formats: Formats,
-    names: Sequence[str],
-    wishes: NodeWishes,
-    initiator_name: Callable[[str], str],
-) -> Outcome:
-    """Makes nodes with their disks: all of them or none.
-
-    Nodes that exist already and agree with the wishes are left alone. Raises CatalogError when one
-    exists and differs, ImageError when a disk can't be made.
-    """
-    _refuse_shared_mac(names, wishes)
-    with _exclusive(catalog):
-        leftovers.sweep(catalog)
-        version = get_version(catalog, _wished_image(wishes))
-        existing = {node.name: node for node in list_nodes(catalog)}
-        new = [name for name in names if name not in existing]
-        for name in names:
-            if name in existing and (difference := _difference(catalog, existing[name], wishes)):
-                raise CatalogError(
-                    f"{name} exists with another {difference}: change it with 'goldherd node set', or leave it out."
-                )
-        if new:
-            verify_sealed(version)
-            disks = [overlay_path(catalog, name, version) for name in new]
-            secret_files = [secret_path(catalog, name) for name in new] if wishes.chap_secret is not None else []
-            for path in (*disks, *secret_files):
-                if path.exists():
-                    raise CatalogError(f"{path} is in the way: the catalog does not know this file, so move it away.")
-            with leftovers.change(catalog, [*disks, *secret_files]):
-                make_overlays(formats, disks, version)
-                _save_secrets(catalog, new, wishes)
-                with catalog.write() as connection:
-                    _insert(connection, catalog, new, wishes, initiator_name)
-    return Outcome(new, [name for name in names if name in existing])
+def dns_names(connection: Connection) -> list[str]:
+    """All DNS names in access rules."""
+    return list(connection.execute(select(rules.c.value).where(rules.c.kind == Kind.DNS).distinct()).scalars())
 
 
-def change(
-    catalog: Catalog,
-    formats: Formats,
-    names: Sequence[str],
-    wishes: NodeWishes,
-) -> Outcome:
-    """Changes existing nodes. Another image or version means another disk, made here; the old one is kept."""
-    _refuse_shared_mac(names, wishes)
-    with _exclusive(catalog):
-        leftovers.sweep(catalog)
-        existing = list_nodes(catalog, names)
-        differing = [node for node in existing if _difference(catalog, node, wishes, exactly=True)]
-        version = None if wishes.image is None else get_version(catalog, wishes.image)
-        disks = []
-        if version is not None and differing:
-            verify_sealed(version)
-            disks = [overlay_path(catalog, node.name, version) for node in differing]
-            for node in differing:
-                moved = (node.image, node.version) != (version.image, version.number)
-                refuse_if_in_use(node.name, overlays_of(catalog, node.name) if moved else [], "changed")
-        changed = [node.name for node in differing]
-        missing = [path for path in disks if not path.exists()]
-        dropped = [secret_path(catalog, name) for name in changed] if wishes.without_chap else []
-        with leftovers.change(catalog, dropped):
-            if version is not None:
-                _make_or_undo(formats, missing, version)
-            _save_secrets(catalog, changed, wishes)
-            with catalog.write() as connection:
-                for name in changed:
-                    _update(connection, catalog, name, wishes)
-    return Outcome(changed, [node.name for node in existing if node.name not in set(changed)])
+def note_seen(connection: Connection, node: str, at: str, address: str) -> None:
+    """Notes when and from where a node logged in."""
+    connection.execute(update(nodes).where(nodes.c.name == node).values(seen_at=at, seen_address=address))
 
 
-def reset(catalog: Catalog, formats: Formats, names: Sequence[str]) -> int:
-    """Throws the nodes' disks away and makes fresh ones; gives the number of files thrown away.
-
-    Raises CatalogError, before anything is touched, when one of them is in use.
-    """
-    with _exclusive(catalog):
-        existing = list_nodes(catalog, names)
-        old = {node.name: overlays_of(catalog, node.name) for node in existing}
-        for name, paths in old.items():
-            refuse_if_in_use(name, paths, "reset")
-        for node in existing:
-            if node.version is None:
-                raise CatalogError(
-                    f"{node.name} can't be reset: its image {node.image} has no active version; activate one first."
-                )
-        for reference in sorted({(node.image, node.version) for node in existing}):
-            version = get_version(catalog, ImageRef(*reference))
-            verify_sealed(version)
-            mine = [node for node in existing if (node.image, node.version) == reference]
-            remove_overlays(path for node in mine for path in old[node.name])
-            make_overlays(formats, [overlay_path(catalog, node.name, version) for node in mine], version)
-        return sum(len(paths) for paths in old.values())
-
-
-def remove(catalog: Catalog, names: Sequence[str]) -> int:
-    """Forgets nodes, with their disks and secrets; gives their number.
-
-    Raises CatalogError, before anything is touched, when one doesn't exist or is in use.
-    """
-    with _exclusive(catalog):
-        existing = list_nodes(catalog, names)
-        files = []
-        for node in existing:
-            disks = overlays_of(catalog, node.name)
-            refuse_if_in_use(node.name, disks, "removed")
-            files += [*disks, secret_path(catalog, node.name)]
-        with leftovers.change(catalog, files), catalog.write() as connection:
-            for node in existing:
-                connection.execute(delete(nodes).where(nodes.c.name == node.name))
-        return len(existing)
-
-
-def _exclusive(catalog: Catalog) -> AbstractContextManager[None]:
-    return catalog.lock("nodes")
-
-
-def _wished_image(wishes: NodeWishes) -> ImageRef:
-    if wishes.image is None:
-        raise CatalogError("A new node needs an image: name one with --image.")
-    return wishes.image
-
-
-def _refuse_shared_mac(names: Sequence[str], wishes: NodeWishes) -> None:
-    if wishes.macs and len(names) > 1:
-        raise CatalogError(
-            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by itself."
-        )
-
-
-def _difference(catalog: Catalog, node: NodeRecord, wishes: NodeWishes, *, exactly: bool = False) -> str:
-    """What of a node is not as wished, in a user's words; empty when all of it is.
-
-    `exactly` tells a node that is pinned to a version from one that follows the image to the same version.
-    """
-    image, secret = wishes.image, wishes.chap_secret
-    pinned = ImageRef(node.image, node.version if node.pinned else None)
-    wanted = {
-        "image": image is not None and (image != pinned if exactly or image.number else image.image != node.image),
-        "policy": wishes.policy not in (None, node.policy),
-        "access rule": wishes.rules is not None and tuple(sorted(set(wishes.rules))) != node.rules,
-        "MAC address": wishes.macs is not None and tuple(sorted(set(wishes.macs))) != node.macs,
-        "CHAP user": wishes.chap_user not in (None, node.chap_user)
-        or (wishes.without_chap and node.chap_user is not None),
-    }
-    for what, differs in wanted.items():
-        if differs:
-            return what
-    return "CHAP secret" if secret is not None and secret != load_secret(catalog, node.name) else ""
-
-
-def _save_secrets(catalog: Catalog, names: Sequence[str], wishes: NodeWishes) -> None:
-    if wishes.chap_secret is not None:
-        for name in names:
-            save_secret(catalog, name, wishes.chap_secret)
-
-
-def _make_or_undo(formats: Formats, paths: list[Any], version: VersionRecord) -> None:
-    try:
-        make_overlays(formats, paths, version)
-    except BaseException:
-        remove_overlays(paths)
-        raise
-
-
-def _chosen(connection: Connection, catalog: Catalog, ref: ImageRef) -> dict[str, int | None]:
-    version_id, _ = find_version(connection, catalog, ref)
-    image_id = connection.execute(select(images.c.id).where(images.c.name == ref.image)).scalar_one()
-    return {"image_id": image_id, "version_id": None if ref.number is None else version_id}
-
-
-def _insert(
+def insert_nodes(
     connection: Connection,
-    catalog: Catalog,
-    names: Sequence[str],
-    wishes: NodeWishes,
-    initiator_name: Callable[[str], str],
+    version: VersionRecord,
+    rules_of: Mapping[str, Sequence[str]],
+    *,
+    pinned: bool,
+    policy: Policy,
+    chap_user: str | None,
 ) -> None:
+    """Writes new nodes: their names, each with its access rules as text."""
     common = {
-        **_chosen(connection, catalog, _wished_image(wishes)),
-        "policy": wishes.policy or "keep",
-        "chap_user": wishes.chap_user,
+        **_image_columns(connection, version, pinned),
+        "policy": policy,
+        "chap_user": chap_user,
         "created_at": now(),
     }
-    connection.execute(insert(nodes), [{"name": name, **common} for name in names])
-    ids = {row.name: row.id for row in connection.execute(select(nodes.c.name, nodes.c.id))}
-    rows = [
-        row for name in names for row in _rule_rows(ids[name], wishes.rules or (f"initiator:{initiator_name(name)}",))
-    ]
-    connection.execute(insert(rules), rows)
-    for mac in sorted(set(wishes.macs or ())):
-        connection.execute(insert(macs).values(mac=mac, node_id=ids[names[0]]))
+    connection.execute(insert(nodes), [{"name": name, **common} for name in rules_of])
+    _insert_rules(connection, rules_of)
 
 
-def _rule_rows(node_id: int, texts: Sequence[str]) -> list[dict[str, Any]]:
-    parts = [text.partition(":") for text in sorted(set(texts))]
-    return [{"node_id": node_id, "kind": kind, "value": value} for kind, _, value in parts]
+def set_image(connection: Connection, names: Sequence[str], version: VersionRecord, *, pinned: bool) -> None:
+    """Gives nodes another image: pinned to that version, or following the active one."""
+    _update(connection, names, **_image_columns(connection, version, pinned))
 
 
-def _update(connection: Connection, catalog: Catalog, name: str, wishes: NodeWishes) -> None:
-    node_id = connection.execute(select(nodes.c.id).where(nodes.c.name == name)).scalar_one()
-    values: dict[str, Any] = {}
-    if wishes.image is not None:
-        values |= _chosen(connection, catalog, wishes.image)
-    if wishes.policy is not None:
-        values["policy"] = wishes.policy
-    if wishes.chap_user is not None or wishes.without_chap:
-        values["chap_user"] = wishes.chap_user
-    if values:
-        connection.execute(update(nodes).where(nodes.c.id == node_id).values(**values))
-    if wishes.rules is not None:
-        connection.execute(delete(rules).where(rules.c.node_id == node_id))
-        connection.execute(insert(rules), _rule_rows(node_id, wishes.rules))
-    if wishes.macs is not None:
-        connection.execute(delete(macs).where(macs.c.node_id == node_id))
-        for mac in sorted(set(wishes.macs)):
-            connection.execute(insert(macs).values(mac=mac, node_id=node_id))
+def set_policy(connection: Connection, names: Sequence[str], policy: Policy) -> None:
+    """Notes what becomes of the nodes' disks at their next boot."""
+    _update(connection, names, policy=policy)
+
+
+def set_chap_user(connection: Connection, names: Sequence[str], user: str | None) -> None:
+    """Notes the CHAP user name of nodes; None asks for no CHAP."""
+    _update(connection, names, chap_user=user)
+
+
+def set_rules(connection: Connection, names: Sequence[str], texts: Sequence[str]) -> None:
+    """Replaces the access rules of nodes."""
+    ids = _ids(connection)
+    connection.execute(delete(rules).where(rules.c.node_id == bindparam("node")), [{"node": ids[n]} for n in names])
+    _insert_rules(connection, dict.fromkeys(names, texts))
+
+
+def set_macs(connection: Connection, node: str, addresses: Sequence[str]) -> None:
+    """Replaces a node's network cards."""
+    node_id = connection.execute(select(nodes.c.id).where(nodes.c.name == node)).scalar_one()
+    connection.execute(delete(macs).where(macs.c.node_id == node_id))
+    for mac in sorted(set(addresses)):
+        connection.execute(insert(macs).values(mac=mac, node_id=node_id))
+
+
+def owners_of(connection: Connection, addresses: Sequence[str]) -> dict[str, str]:
+    """MAC address to the node that has it, for those that a node has."""
+    query = select(macs.c.mac, nodes.c.name).join(nodes, nodes.c.id == macs.c.node_id)
+    return {row.mac: row.name for row in connection.execute(query.where(macs.c.mac.in_(addresses)))}
+
+
+def delete_nodes(connection: Connection, names: Sequence[str]) -> None:
+    """Forgets nodes with their cards and rules."""
+    if names:
+        connection.execute(delete(nodes).where(nodes.c.name == bindparam("doomed")), [{"doomed": n} for n in names])
+
+
+def _image_columns(connection: Connection, version: VersionRecord, pinned: bool) -> dict[str, int | None]:
+    image_id = connection.execute(select(images.c.id).where(images.c.name == version.image)).scalar_one()
+    return {"image_id": int(image_id), "version_id": version_id(connection, version) if pinned else None}
+
+
+def _update(connection: Connection, names: Sequence[str], **values: object) -> None:
+    query = update(nodes).where(nodes.c.name == bindparam("node")).values(**values)
+    connection.execute(query, [{"node": name} for name in names])
+
+
+def _insert_rules(connection: Connection, rules_of: Mapping[str, Sequence[str]]) -> None:
+    ids = _ids(connection)
+    rows: list[dict[str, Any]] = []
+    for name, texts in rules_of.items():
+        parts = (text.partition(":") for text in sorted(set(texts)))
+        rows += [{"node_id": ids[name], "kind": kind, "value": value} for kind, _, value in parts]
+    if rows:
+        connection.execute(insert(rules), rows)
+
+
+def _ids(connection: Connection) -> dict[str, int]:
+    return {row.name: row.id for row in connection.execute(select(nodes.c.name, nodes.c.id))}

@@ -1,16 +1,11 @@
-"""The catalog's place on disk: its data folder, its database and its locks.
+"""The catalog's database: one SQLite file in the data folder, and its transactions.
 
     DATA/catalog.sqlite     what is known (WAL: readers never wait for writers)
-    DATA/images/            sealed golden files, NAME@NUMBER.vhd, mode 0444
-    DATA/overlays/          differencing children, NODE.IMAGE@NUMBER.vhd
-    DATA/secrets/           CHAP secrets, one file per node, mode 0600
-    DATA/changes/           lists of files that a running command makes or removes (leftovers.py)
 
 Transactions are short: nothing is copied, created or waited for inside one, so the daemon's own writes never
 queue behind a command for long.
 """
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -24,7 +19,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from goldherd.catalog.migrations import is_current, migrate
-from goldherd.errors import CatalogError, GoldherdError, PluginError, StorageFullError, raise_for_errno
+from goldherd.errors import CatalogError, GoldherdError, StorageFullError
 from goldherd.limits import CATALOG_BUSY_MILLISECONDS
 
 _PRAGMAS = (
@@ -53,29 +48,8 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes names that were added to or removed from a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def explained(path: Path, doing: str) -> Iterator[None]:
-    """Turns what the system refused, to us or to a plugin, into a sentence: "Could not {doing} of {path}"."""
-    try:
-        yield
-    except (OSError, PluginError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError):
-            raise_for_errno(-(cause.errno or errno.EIO), str(cause.filename or path), doing)
-        raise
-
-
 class Catalog:
-    """One data folder, opened; made when it is new. Safe to use from several processes and threads at once.
+    """The records of one data folder, opened; made when it is new. Safe to use from several processes and threads.
 
     Raises CatalogError when the folder can't be used or belongs to a later goldherd.
     """
@@ -83,21 +57,15 @@ class Catalog:
     def __init__(self, data: Path) -> None:
         self.data = data.absolute()
         self.path = self.data / "catalog.sqlite"
-        self.images = self.data / "images"
-        self.overlays = self.data / "overlays"
-        self.secrets = self.data / "secrets"
-        self.changes = self.data / "changes"
         try:
-            for folder in (self.data, self.images, self.overlays, self.changes):
-                folder.mkdir(parents=True, exist_ok=True)
-            self.secrets.mkdir(mode=0o700, exist_ok=True)
+            self.data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _folder_error(self.data, error) from error
         self._engine = create_engine(f"sqlite:///{self.path}")
         event.listen(self._engine, "connect", _connected)
         event.listen(self._engine, "begin", _begin)
         # The first connection may turn WAL on, which two processes must not do at the same time.
-        with self.lock("schema"):
+        with self._schema_lock():
             with self.read() as connection:
                 current = is_current(connection)
             if not current:
@@ -130,11 +98,15 @@ class Catalog:
             with connection.begin():
                 yield connection
 
+    def stored(self, path: Path) -> str:
+        """A path as the database keeps it: relative inside the data folder, so that the folder can move."""
+        return str(path.relative_to(self.data)) if path.is_relative_to(self.data) else str(path)
+
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Keeps other processes (and threads) out of everything else done under the same lock."""
+    def _schema_lock(self) -> Iterator[None]:
+        """One opener at a time: the lock lies on the data folder itself (flock(2)), so it needs no file."""
         try:
-            descriptor = os.open(self.changes / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _folder_error(self.data, error) from error
         try:
@@ -142,10 +114,6 @@ class Catalog:
             yield
         finally:
             os.close(descriptor)
-
-    def stored(self, path: Path) -> str:
-        """A path as the database keeps it: relative inside the data folder, so that the folder can move."""
-        return str(path.relative_to(self.data)) if path.is_relative_to(self.data) else str(path)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -3,13 +3,14 @@
 The schema itself is made by migrations.py; tests hold the two equal.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Column, Integer, MetaData, RowMapping, Select, String, Table, and_, func, select
 
 from goldherd.model.images import Seal, VersionRecord
-from goldherd.model.nodes import NodeRecord
+from goldherd.model.nodes import Policy
 
 metadata: Final = MetaData()
 
@@ -70,6 +71,7 @@ rules: Final = Table(
     Column("kind", String, primary_key=True),
     Column("value", String, primary_key=True),
 )
+changes: Final = Table("changes", metadata, Column("id", String, primary_key=True))
 
 _parents = versions.alias("parents")
 _parent_images = images.alias("parent_images")
@@ -135,24 +137,40 @@ def select_nodes() -> Select[Any]:
     )
 
 
-def overlay_name(node: str, image: str, number: int) -> str:
-    """The file name of a node's differencing child; a node's name has no dot, so it reads back."""
-    return f"{node}.{image}@{number}.vhd"
+@dataclass(frozen=True, slots=True)
+class StoredNode:
+    """What the catalog knows of a node. services/ adds what follows from it: its target's name, its disk's place."""
+
+    name: str
+    macs: tuple[str, ...]
+    rules: tuple[str, ...]
+    image: str
+    version: int | None
+    """What its next login gets; None while the image has no active version."""
+    golden: Path | None
+    """The sealed file of that version."""
+    golden_format: str | None
+    pinned: bool
+    policy: Policy
+    chap_user: str | None
+    created_at: str
+    seen_at: str | None
+    seen_address: str | None
 
 
-def to_node(row: RowMapping, overlays: Path) -> NodeRecord:
+def to_node(row: RowMapping, data: Path) -> StoredNode:
     """The record of a row of select_nodes()."""
-    number = row["number"]
-    return NodeRecord(
+    return StoredNode(
         name=row["name"],
         macs=tuple(sorted((row["macs"] or "").split())),
         rules=tuple(sorted((row["rules"] or "").split())),
         image=row["image"],
-        version=number,
+        version=row["number"],
+        golden=None if row["golden_path"] is None else data / row["golden_path"],
+        golden_format=row["golden_format"],
         pinned=row["version_id"] is not None,
         policy=row["policy"],
         chap_user=row["chap_user"],
-        overlay=None if number is None else overlays / overlay_name(row["name"], row["image"], number),
         created_at=row["created_at"],
         seen_at=row["seen_at"],
         seen_address=row["seen_address"],

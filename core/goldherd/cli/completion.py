@@ -1,29 +1,32 @@
 """What the shell offers when Tab is pressed: names of nodes and images. Never an error, never a new file."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
-from goldherd.catalog.store import Catalog
 from goldherd.cli.context import context_of
 from goldherd.errors import GoldherdError
 from goldherd.model.access import OWN, Kind
 from goldherd.model.nodes import ANY_INITIATOR
 
+if TYPE_CHECKING:
+    from goldherd.services.context import Services
+
 
 def complete_node(context: typer.Context, incomplete: str) -> list[str]:
     """Nodes whose name begins so."""
-    from goldherd.catalog.nodes import list_nodes
+    from goldherd.services.nodes import list_nodes
 
-    return _beginning(incomplete, context, lambda catalog: [node.name for node in list_nodes(catalog)])
+    return _beginning(incomplete, context, lambda services: [node.name for node in list_nodes(services)])
 
 
 def complete_image(context: typer.Context, incomplete: str) -> list[str]:
     """Images, and versions as NAME@NUMBER, that begin so."""
-    from goldherd.catalog.images import list_versions
+    from goldherd.services.images import list_versions
 
-    def names(catalog: Catalog) -> list[str]:
-        versions = list_versions(catalog)
+    def names(services: "Services") -> list[str]:
+        versions = list_versions(services)
         return [*{version.image for version in versions}, *(version.name for version in versions)]
 
     return _beginning(incomplete, context, names)
@@ -35,9 +38,9 @@ def complete_rule(incomplete: str) -> list[str]:
     return sorted(kind for kind in kinds if kind.startswith(incomplete.lower()))
 
 
-def _beginning(incomplete: str, context: typer.Context, names: Callable[[Catalog], list[str]]) -> list[str]:
+def _beginning(incomplete: str, context: typer.Context, names: Callable[["Services"], list[str]]) -> list[str]:
     try:
-        catalog = context_of(context).existing_catalog()
-        return sorted(name for name in names(catalog) if name.startswith(incomplete.lower())) if catalog else []
+        services = context_of(context).existing_services()
+        return sorted(name for name in names(services) if name.startswith(incomplete.lower())) if services else []
     except GoldherdError:
         return []  # the command itself will say what is wrong

@@ -1,4 +1,4 @@
-"""What every command starts from: the data folder, the catalog in it, and the image formats."""
+"""What every command starts from: the data folder and the operations on it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from goldherd.catalog.store import Catalog
-from goldherd.model.images import Formats
-
 if TYPE_CHECKING:
     from goldherd.hooks import Hooks
+    from goldherd.services.context import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +17,16 @@ class Context:
 
     data: Path
 
-    def catalog(self) -> Catalog:
-        """Opens the catalog, making the data folder when it is new."""
-        return Catalog(self.data)
+    def services(self) -> "Services":
+        """Opens the data folder, making it when it is new."""
+        from goldherd.app import open_services
+        from goldherd.settings import server_settings
 
-    def existing_catalog(self) -> Catalog | None:
-        """The catalog if the data folder has one; nothing is made."""
-        return Catalog(self.data) if (self.data / "catalog.sqlite").is_file() else None
+        return open_services(self.data, server_settings().target_prefix)
+
+    def existing_services(self) -> "Services | None":
+        """The operations if the data folder has a catalog; nothing is made."""
+        return self.services() if (self.data / "catalog.sqlite").is_file() else None
 
 
 def context_of(context: typer.Context) -> Context:
@@ -44,8 +45,3 @@ def load_hooks() -> "Hooks":
     from goldherd.hooks import Hooks
 
     return Hooks()
-
-
-def load_formats() -> Formats:
-    """The image formats of all plugins."""
-    return load_hooks()

@@ -9,9 +9,6 @@ from typing import Annotated, Final
 
 import typer
 
-from goldherd.catalog.images import version_at
-from goldherd.catalog.sealing import is_write_protected, verify_sealed
-from goldherd.catalog.store import Catalog
 from goldherd.cli import logs
 from goldherd.cli.completion import complete_rule
 from goldherd.cli.context import context_of
@@ -31,6 +28,8 @@ from goldherd.model.access import OWN, Kind, Rule
 from goldherd.model.names import normalise_iscsi_name, parse_rule
 from goldherd.model.nodes import ANYBODY
 from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
+from goldherd.services.context import Services
+from goldherd.services.images import is_write_protected, sealed_version_at, version_at
 from goldherd.settings import ISCSI_PORT, ExportSettings, ServerSettings, server_settings
 
 LISTEN_DEFAULT: Final = f"127.0.0.1:{ISCSI_PORT}"
@@ -77,7 +76,7 @@ def export(
 ) -> None:
     """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
     settings = export_settings(
-        context_of(context).existing_catalog(),
+        context_of(context).existing_services(),
         luns=[parse_lun(text, number) for number, text in enumerate(files)],
         overlay=overlay,
         target=target,
@@ -92,7 +91,7 @@ def export(
 
 
 def export_settings(
-    catalog: Catalog | None,
+    services: Services | None,
     *,
     luns: Sequence[LunConfig],
     overlay: Path | None,
@@ -106,9 +105,9 @@ def export_settings(
     Raises typer.BadParameter for wrong usage, ImageError for files that can't be served this way.
     """
     if overlay is None:
-        luns = [_protected(lun, catalog) for lun in luns]
+        luns = [_protected(lun, services) for lun in luns]
     elif len(luns) == 1:
-        luns = [_over(luns[0], overlay, catalog)]
+        luns = [_over(luns[0], overlay, services)]
     else:
         raise typer.BadParameter("--overlay goes with exactly one FILE.")
     name = normalise_iscsi_name(server.target_name("export") if target is None else target)
@@ -145,11 +144,10 @@ def _credentials(
     return ChapCredentials(user, secret, mutual_user, mutual_secret)
 
 
-def _protected(lun: LunConfig, catalog: Catalog | None) -> LunConfig:
+def _protected(lun: LunConfig, services: Services | None) -> LunConfig:
     """A sealed image is never opened for writing, by whatever route; nor is a file nobody may write."""
-    version = None if catalog is None else version_at(catalog, lun.path)
+    version = None if services is None else sealed_version_at(services, lun.path)
     if version is not None:
-        verify_sealed(version)
         if not lun.read_only:
             complain(f"Note: {lun.path} is sealed as {version.name} and is served read-only.")
         return replace(lun, read_only=True, sealed=True)
@@ -159,19 +157,18 @@ def _protected(lun: LunConfig, catalog: Catalog | None) -> LunConfig:
     return lun
 
 
-def _over(lun: LunConfig, overlay: Path, catalog: Catalog | None) -> LunConfig:
+def _over(lun: LunConfig, overlay: Path, services: Services | None) -> LunConfig:
     child = overlay.expanduser()
     if child.exists() and lun.path.exists() and child.samefile(lun.path):
         raise ImageError(f"{child} can't be a differencing child of itself: name another file.", path=str(child))
     if not child.absolute().parent.is_dir():
         raise ImageError(f"There is no folder {child.absolute().parent} to make {child.name} in.", path=str(child))
-    for path in (child, lun.path):
-        version = None if catalog is None else version_at(catalog, path)
-        if version is not None and path is child:
+    if services is not None:
+        version = version_at(services, child)
+        if version is not None:
             raise ImageError(
                 f"{child} is sealed as {version.name} and can't take writes: name a new file.",
                 path=str(child),
             )
-        if version is not None:
-            verify_sealed(version)
+        sealed_version_at(services, lun.path)
     return replace(lun, path=child, format="vhd", parent=lun.path, parent_format=lun.format, create=True)

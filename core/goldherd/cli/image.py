@@ -5,15 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from goldherd.catalog import images, importing
-from goldherd.catalog.nodes import list_nodes
 from goldherd.cli.completion import complete_image
-from goldherd.cli.context import context_of, load_formats
+from goldherd.cli.context import context_of
 from goldherd.cli.options import Json, Version
 from goldherd.cli.output import count_text, progress_bar, say, show_fields, show_json, show_table, size_text
 from goldherd.errors import CatalogError
 from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.names import check_image_name, parse_image_ref
+from goldherd.services import images, importing
+from goldherd.services.nodes import list_nodes
 
 app = typer.Typer(help="Golden images and their versions.", no_args_is_help=True)
 
@@ -54,10 +54,9 @@ def import_(
 ) -> None:
     """Checks a disk image and seals it as the next version; the first one becomes active."""
     image = check_image_name(name)
-    with context_of(context).catalog() as catalog, progress_bar() as progress:
+    with context_of(context).services() as services, progress_bar() as progress:
         version = importing.import_image(
-            catalog,
-            load_formats(),
+            services,
             file.expanduser(),
             image,
             format_name=format_name,
@@ -74,8 +73,8 @@ def import_(
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """Lists all versions of all images."""
-    with context_of(context).catalog() as catalog:
-        versions = images.list_versions(catalog)
+    with context_of(context).services() as services:
+        versions = images.list_versions(services)
     if as_json:
         show_json([version_json(version) for version in versions])
         return
@@ -98,10 +97,10 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Shows one version (the active one if there is no number) and the nodes that get it."""
-    with context_of(context).catalog() as catalog:
-        version = images.get_version(catalog, parse_image_ref(name))
+    with context_of(context).services() as services:
+        version = images.get_version(services, parse_image_ref(name))
         mine = (version.image, version.number)
-        users = [node.name for node in list_nodes(catalog) if (node.image, node.version) == mine]
+        users = [node.name for node in list_nodes(services) if (node.image, node.version) == mine]
     if as_json:
         show_json({**version_json(version), "nodes": users})
         return
@@ -124,8 +123,8 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
 @app.command()
 def verify(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Reads a version's whole file and compares it with the SHA-256 it was sealed with."""
-    with context_of(context).catalog() as catalog, progress_bar() as progress:
-        version, renewed = images.verify(catalog, parse_image_ref(name), progress)
+    with context_of(context).services() as services, progress_bar() as progress:
+        version, renewed = images.verify(services, parse_image_ref(name), progress)
     if as_json:
         show_json({"name": version.name, "sha256": version.sha256, "seal_renewed": renewed})
         return
@@ -136,8 +135,8 @@ def verify(context: typer.Context, name: Version, as_json: Json = False) -> None
 def activate(context: typer.Context, name: Version) -> None:
     """Makes a version what the next login of every node that follows the image gets."""
     ref = _numbered(name)
-    with context_of(context).catalog() as catalog:
-        changed = images.activate(catalog, ref)
+    with context_of(context).services() as services:
+        changed = images.activate(services, ref)
     say(f"{ref} is active now." if changed else f"{ref} is active already: nothing changed.")
 
 
@@ -145,16 +144,16 @@ def activate(context: typer.Context, name: Version) -> None:
 def retire(context: typer.Context, name: Version) -> None:
     """Takes a version out of use; its file is kept."""
     ref = _numbered(name)
-    with context_of(context).catalog() as catalog:
-        changed = images.retire(catalog, ref)
+    with context_of(context).services() as services:
+        changed = images.retire(services, ref)
     say(f"{ref} is retired now." if changed else f"{ref} is retired already: nothing changed.")
 
 
 @app.command()
 def remove(context: typer.Context, name: Version) -> None:
     """Removes a version, or a whole image, with the disks that nodes kept on it."""
-    with context_of(context).catalog() as catalog:
-        versions, overlays = images.remove(catalog, parse_image_ref(name))
+    with context_of(context).services() as services:
+        versions, overlays = images.remove(services, parse_image_ref(name))
     kept = [str(version.path) for version in versions if version.in_place]
     removed = ", ".join(version.name for version in versions)
     say(

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from goldherd.catalog import nodes
 from goldherd.cli.completion import complete_image, complete_rule
-from goldherd.cli.context import context_of, load_formats
+from goldherd.cli.context import context_of
 from goldherd.cli.options import ChapSecretOption, ChapUserOption, Json, Nodes, read_chap
 from goldherd.cli.output import count_text, say, show_fields, show_json, show_table
 from goldherd.model.names import expand_nodes, normalise_initiator, normalise_mac, parse_image_ref, parse_rule
-from goldherd.model.nodes import POLICIES, NodeRecord, Policy
+from goldherd.model.nodes import POLICIES, NodeRecord, NodeSpec, Policy
+from goldherd.services import nodes
 from goldherd.settings import ServerSettings, server_settings
 
 app = typer.Typer(help="Diskless machines.", no_args_is_help=True)
@@ -88,10 +88,9 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Makes nodes, each with a disk, a target and an access rule; a second run changes nothing."""
-    settings = server_settings()
-    wishes = _wishes(image, mac, initiator, allow, policy, chap_user, chap_secret_file)
-    with context_of(context).catalog() as catalog:
-        outcome = nodes.add(catalog, load_formats(), expand_nodes(names), wishes, settings.initiator_name)
+    spec = _spec(image, mac, initiator, allow, policy, chap_user, chap_secret_file)
+    with context_of(context).services() as services:
+        outcome = nodes.add(services, expand_nodes(names), spec)
     if as_json:
         show_json({"created": outcome.changed, "unchanged": outcome.unchanged})
     elif not outcome.changed:
@@ -116,11 +115,11 @@ def set_(
     as_json: Json = False,
 ) -> None:
     """Changes nodes: only what is named. Another image means another disk; the old one is kept."""
-    wishes = _wishes(image, mac, initiator, allow, policy, chap_user, chap_secret_file, no_chap)
-    if wishes == nodes.NodeWishes():
+    spec = _spec(image, mac, initiator, allow, policy, chap_user, chap_secret_file, no_chap)
+    if spec == NodeSpec():
         raise typer.BadParameter("nothing to change: name at least one option.")
-    with context_of(context).catalog() as catalog:
-        outcome = nodes.change(catalog, load_formats(), expand_nodes(names), wishes)
+    with context_of(context).services() as services:
+        outcome = nodes.change(services, expand_nodes(names), spec)
     if as_json:
         show_json({"changed": outcome.changed, "unchanged": outcome.unchanged})
     elif not outcome.changed:
@@ -137,8 +136,8 @@ def list_(
 ) -> None:
     """Lists nodes."""
     settings = server_settings()
-    with context_of(context).catalog() as catalog:
-        found = nodes.list_nodes(catalog, expand_nodes(names) if names else None)
+    with context_of(context).services() as services:
+        found = nodes.list_nodes(services, expand_nodes(names) if names else None)
     if as_json:
         show_json([node_json(node, settings) for node in found])
         return
@@ -163,8 +162,8 @@ def list_(
 def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
     """Shows nodes with everything that is known of them, but never a secret."""
     settings = server_settings()
-    with context_of(context).catalog() as catalog:
-        found = nodes.list_nodes(catalog, expand_nodes(name))
+    with context_of(context).services() as services:
+        found = nodes.list_nodes(services, expand_nodes(name))
     if as_json:
         shapes = [node_json(node, settings) for node in found]
         show_json(shapes[0] if len(shapes) == 1 else shapes)
@@ -191,17 +190,17 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
 @app.command()
 def remove(context: typer.Context, names: Nodes) -> None:
     """Removes nodes with their disks and secrets."""
-    with context_of(context).catalog() as catalog:
-        count = nodes.remove(catalog, expand_nodes(names))
+    with context_of(context).services() as services:
+        count = nodes.remove(services, expand_nodes(names))
     say(f"{count_text(count, 'node')} removed.")
 
 
 @app.command()
 def reset(context: typer.Context, names: Nodes) -> None:
     """Gives nodes a fresh disk on their present version; everything they wrote is thrown away."""
-    with context_of(context).catalog() as catalog:
+    with context_of(context).services() as services:
         expanded = expand_nodes(names)
-        nodes.reset(catalog, load_formats(), expanded)
+        nodes.reset(services, expanded)
     say(f"{count_text(len(expanded), 'node')} reset.")
 
 
@@ -224,7 +223,7 @@ def _policy(text: str | None) -> Policy | None:
     raise typer.BadParameter(f"--policy can be {' or '.join(POLICIES)}, not '{text}'.")
 
 
-def _wishes(
+def _spec(
     image: str | None,
     mac: list[str] | None,
     initiator: str | None,
@@ -233,10 +232,10 @@ def _wishes(
     chap_user: str | None,
     chap_secret_file: Path | None,
     no_chap: bool = False,
-) -> nodes.NodeWishes:
+) -> NodeSpec:
     if no_chap and chap_user is not None:
         raise typer.BadParameter("--no-chap and --chap-user exclude each other.")
-    return nodes.NodeWishes(
+    return NodeSpec(
         image=None if image is None else parse_image_ref(image),
         policy=_policy(policy),
         rules=_rules(initiator, allow),

@@ -49,9 +49,9 @@ Version = Annotated[
 
 def read_chap(user: str | None, secret_file: Path | None, what: str = "--chap") -> bytes | None:
     """The secret that goes with a CHAP user name; both are given or neither."""
-    from goldherd.catalog.secrets import read_secret_file
     from goldherd.cli.output import complain
     from goldherd.limits import CHAP_SECRET_BYTES_MIN
+    from goldherd.services.secrets import read_secret_file
 
     if (user is None) != (secret_file is None):
         raise typer.BadParameter(f"{what}-user and {what}-secret-file belong together: give both.")

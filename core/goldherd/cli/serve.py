@@ -20,7 +20,7 @@ def serve(
     """Serves all nodes until SIGTERM or Ctrl-C; prints a 'ready HOST:PORT' line for each address."""
     server = server_settings(listen=listen, reactors=reactors, cache=cache, connections_max=connections_max)
     found = context_of(context)
-    found.catalog().close()  # says now, in one sentence, if the data folder can't be used
+    found.services().close()  # says now, in one sentence, if the data folder can't be used
     logs.speak(logging.WARNING)
     from goldherd import app
 

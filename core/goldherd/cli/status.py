@@ -4,20 +4,20 @@ from typing import Any
 
 import typer
 
-from goldherd.catalog.images import totals
 from goldherd.cli.context import context_of
 from goldherd.cli.options import Json
 from goldherd.cli.output import count_text, say, show_json, show_table, size_text
 from goldherd.client import ask
 from goldherd.model.images import Totals
+from goldherd.services.images import totals
 from goldherd.settings import control_socket
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Shows whether the daemon runs, who is logged in, and what the catalog holds."""
     data = context_of(context).data
-    with context_of(context).catalog() as catalog:
-        numbers = totals(catalog)
+    with context_of(context).services() as services:
+        numbers = totals(services)
     daemon = ask(control_socket(data), "status")
     if as_json:
         show_json(

@@ -33,7 +33,7 @@ def new_file(path: Path) -> Iterator[int]:
         yield fd
         os.fsync(fd)
         _give_name(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise _taken(path) from error
     except OSError as error:
@@ -56,7 +56,8 @@ def _give_name(temporary: Path, path: Path) -> None:
         temporary.rename(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes names that were added to or removed from a folder durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

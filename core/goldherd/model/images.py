@@ -53,6 +53,11 @@ class VersionRecord:
         """`lab@1`."""
         return f"{self.image}@{self.number}"
 
+    @property
+    def ref(self) -> ImageRef:
+        """The reference that means exactly this version."""
+        return ImageRef(self.image, self.number)
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:

@@ -1,8 +1,10 @@
 """Nodes, the diskless machines: a plain, frozen record without secrets. Times are UTC in ISO 8601."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
+
+from goldherd.model.images import ImageRef
 
 Policy = Literal["keep", "reset"]
 POLICIES: Final = ("keep", "reset")
@@ -36,3 +38,25 @@ class NodeRecord:
     def initiators(self) -> tuple[str, ...]:
         """The initiators that it admits by name, `any` among them if it admits all."""
         return tuple(rule.removeprefix("initiator:") for rule in self.rules if rule.startswith("initiator:"))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """How nodes shall be; None says nothing about a field."""
+
+    image: ImageRef | None = None
+    policy: Policy | None = None
+    rules: tuple[str, ...] | None = None
+    """Access rules as text, `kind:value` (goldherd/model/access.py), or ANYBODY."""
+    macs: tuple[str, ...] | None = None
+    chap_user: str | None = None
+    chap_secret: bytes | None = field(default=None, repr=False)
+    without_chap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Which nodes a change touched, and which were as they shall be already."""
+
+    changed: list[str]
+    unchanged: list[str]

@@ -9,9 +9,10 @@ import os
 import secrets as randomness
 from pathlib import Path
 
-from goldherd.catalog.store import Catalog, sync_folder
 from goldherd.errors import CatalogError, SettingsError
+from goldherd.files.newfile import sync_folder
 from goldherd.limits import CHAP_SECRET_BYTES_MAX
+from goldherd.volumes.store import Volumes
 
 
 def read_secret_file(path: Path) -> bytes:
@@ -32,15 +33,10 @@ def read_secret_file(path: Path) -> bytes:
     return secret
 
 
-def secret_path(catalog: Catalog, node: str) -> Path:
-    """Where a node's secret lies."""
-    return catalog.secrets / node
-
-
-def save_secret(catalog: Catalog, node: str, secret: bytes) -> None:
+def save_secret(volumes: Volumes, node: str, secret: bytes) -> None:
     """Writes a node's secret, whole or not at all."""
-    path = secret_path(catalog, node)
-    temporary = catalog.secrets / f".{node}.{randomness.token_hex(4)}.new"
+    path = volumes.secret(node)
+    temporary = volumes.secrets / f".{node}.{randomness.token_hex(4)}.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -49,13 +45,13 @@ def save_secret(catalog: Catalog, node: str, secret: bytes) -> None:
     finally:
         os.close(descriptor)
     temporary.rename(path)
-    sync_folder(catalog.secrets)
+    sync_folder(volumes.secrets)
 
 
-def load_secret(catalog: Catalog, node: str) -> bytes:
+def load_secret(volumes: Volumes, node: str) -> bytes:
     """A node's secret; CatalogError when its file is missing."""
     try:
-        return secret_path(catalog, node).read_bytes()
+        return volumes.secret(node).read_bytes()
     except OSError as error:
         raise CatalogError(
             f"The CHAP secret of {node} can't be read ({error.strerror}): give it again with 'goldherd node set'."

@@ -12,22 +12,21 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from goldherd.catalog.importing import GOLDEN_FORMAT
-from goldherd.catalog.store import Catalog, explained, sync_folder
-from goldherd.catalog.tables import overlay_name
 from goldherd.errors import CatalogError
+from goldherd.files.newfile import sync_folder
 from goldherd.limits import OVERLAY_THREADS
 from goldherd.model.images import Formats, VersionRecord
+from goldherd.volumes.store import GOLDEN_FORMAT, Volumes, explained
 
 
-def overlay_path(catalog: Catalog, node: str, version: VersionRecord) -> Path:
-    """The file of a node's child on a version."""
-    return catalog.overlays / overlay_name(node, version.image, version.number)
-
-
-def overlays_of(catalog: Catalog, node: str) -> list[Path]:
+def overlays_of(volumes: Volumes, node: str) -> list[Path]:
     """All children of a node, whatever their version."""
-    return sorted(catalog.overlays.glob(f"{node}.*.vhd"))
+    return sorted(volumes.overlays.glob(f"{node}.*.{GOLDEN_FORMAT}"))
+
+
+def overlays_on(volumes: Volumes, version: str) -> list[Path]:
+    """All children made on a version, given as `name@number`."""
+    return sorted(volumes.overlays.glob(f"*.{version}.{GOLDEN_FORMAT}"))
 
 
 def make_overlays(formats: Formats, paths: Sequence[Path], version: VersionRecord) -> None:

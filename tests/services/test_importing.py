@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from goldherd.catalog import Catalog, VersionRecord
-from goldherd.catalog.images import list_versions
-from goldherd.catalog.importing import SealedOpener, import_image
-from goldherd.catalog.leftovers import sweep
 from goldherd.errors import CatalogError, ImageError, StorageFullError
+from goldherd.model.images import VersionRecord
+from goldherd.services.context import Services
+from goldherd.services.images import list_versions
+from goldherd.services.importing import SealedOpener, import_image
 
 Make = Callable[..., Path]
 Sealer = Callable[..., VersionRecord]
@@ -31,7 +30,7 @@ def everything(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in files if path.suffix != ".lock")
 
 
-def test_vhd_is_copied_byte_for_byte_and_sealed(catalog: Catalog, make_vhd: Make, seal: Sealer) -> None:
+def test_vhd_is_copied_byte_for_byte_and_sealed(services: Services, make_vhd: Make, seal: Sealer) -> None:
     source = make_vhd()
     version = seal(source=source)
     assert (version.name, version.state, version.format, version.in_place) == (
@@ -40,11 +39,11 @@ def test_vhd_is_copied_byte_for_byte_and_sealed(catalog: Catalog, make_vhd: Make
         "vhd",
         False,
     )
-    assert version.path == catalog.images / "lab@1.vhd"
+    assert version.path == services.volumes.images / "lab@1.vhd"
     assert version.path.read_bytes() == source.read_bytes()
     assert version.sha256 == version.source_sha256 == sha256(source)
     assert stat.S_IMODE(version.path.stat().st_mode) == 0o444
-    assert everything(catalog.data) == ["images/lab@1.vhd"]
+    assert everything(services.data) == ["images/lab@1.vhd"]
 
 
 def test_raw_disk_becomes_a_fixed_vhd_with_the_same_bytes(make_raw: Make, seal: Sealer) -> None:
@@ -63,20 +62,20 @@ def test_next_version_is_sealed_and_not_active(seal: Sealer) -> None:
     assert [seal().name, seal().name, seal("other").name] == ["lab@1", "lab@2", "other@1"]
 
 
-def test_only_the_first_version_becomes_active(catalog: Catalog, seal: Sealer) -> None:
+def test_only_the_first_version_becomes_active(services: Services, seal: Sealer) -> None:
     seal()
     seal()
-    assert [version.state for version in list_versions(catalog)] == ["active", "sealed"]
+    assert [version.state for version in list_versions(services)] == ["active", "sealed"]
 
 
 def test_file_adopted_in_place_stays_where_it_is_and_becomes_read_only(
-    catalog: Catalog, make_vhd: Make, seal: Sealer
+    services: Services, make_vhd: Make, seal: Sealer
 ) -> None:
     source = make_vhd()
     version = seal(source=source, in_place=True)
     assert (version.path, version.in_place) == (source, True)
     assert stat.S_IMODE(source.stat().st_mode) == 0o444
-    assert everything(catalog.data) == []
+    assert everything(services.data) == []
 
 
 def test_file_is_adopted_once(make_vhd: Make, seal: Sealer) -> None:
@@ -93,9 +92,7 @@ def test_raw_disk_is_not_adopted_in_place(make_raw: Make, seal: Sealer) -> None:
     assert stat.S_IMODE(source.stat().st_mode) & 0o200
 
 
-def test_refused_adoption_gives_the_permissions_back(
-    catalog: Catalog, formats: Any, make_vhd: Make, seal: Sealer
-) -> None:
+def test_refused_adoption_gives_the_permissions_back(services: Services, make_vhd: Make, seal: Sealer) -> None:
     source = make_vhd()
     source.chmod(0o640)
 
@@ -103,33 +100,33 @@ def test_refused_adoption_gives_the_permissions_back(
         os.utime(source, ns=(1, done))
 
     with pytest.raises(ImageError, match="was written to while it was imported"):
-        import_image(catalog, formats, source, "lab", in_place=True, progress=writes_while_hashing)
+        import_image(services, source, "lab", in_place=True, progress=writes_while_hashing)
     assert stat.S_IMODE(source.stat().st_mode) == 0o640
-    assert list_versions(catalog) == []
+    assert list_versions(services) == []
 
 
-def test_source_written_while_it_is_copied_is_refused(catalog: Catalog, formats: Any, make_vhd: Make) -> None:
+def test_source_written_while_it_is_copied_is_refused(services: Services, make_vhd: Make) -> None:
     source = make_vhd()
 
     def writes(stage: str, done: int, total: int) -> None:
         os.utime(source, ns=(1, 1))
 
     with pytest.raises(ImageError, match="was written to while"):
-        import_image(catalog, formats, source, "lab", progress=writes)
-    assert everything(catalog.data) == []
+        import_image(services, source, "lab", progress=writes)
+    assert everything(services.data) == []
 
 
 @pytest.mark.parametrize("name", ["missing.vhd", "."])
-def test_source_that_is_no_file_is_refused(catalog: Catalog, tmp_path: Path, seal: Sealer, name: str) -> None:
+def test_source_that_is_no_file_is_refused(services: Services, tmp_path: Path, seal: Sealer, name: str) -> None:
     with pytest.raises(ImageError):
         seal(source=tmp_path / name)
-    assert everything(catalog.data) == []
+    assert everything(services.data) == []
 
 
-def test_raw_disk_of_broken_sectors_is_refused(catalog: Catalog, make_raw: Make, seal: Sealer) -> None:
+def test_raw_disk_of_broken_sectors_is_refused(services: Services, make_raw: Make, seal: Sealer) -> None:
     with pytest.raises(ImageError, match="sectors of 512"):
         seal(source=make_raw(size_bytes=100_001))
-    assert everything(catalog.data) == []
+    assert everything(services.data) == []
 
 
 def test_format_that_is_named_wins_over_the_probe(make_raw: Make, seal: Sealer) -> None:
@@ -142,12 +139,12 @@ def test_format_that_can_have_no_children_is_refused(make_raw: Make, seal: Seale
         seal(source=make_raw(), format_name="zip")
 
 
-def test_differencing_golden_needs_a_sealed_parent(catalog: Catalog, make_vhd: Make, seal: Sealer) -> None:
+def test_differencing_golden_needs_a_sealed_parent(services: Services, make_vhd: Make, seal: Sealer) -> None:
     base = make_vhd("base.vhd")
     child = make_vhd("patch.vhd", parent=base)
     with pytest.raises(ImageError, match="import the parent first"):
         seal("patch", child)
-    assert everything(catalog.data) == []
+    assert everything(services.data) == []
 
 
 def test_differencing_golden_finds_its_parent_by_content(make_vhd: Make, seal: Sealer) -> None:
@@ -164,19 +161,19 @@ def test_chain_is_adopted_in_place_from_its_root_up(make_vhd: Make, seal: Sealer
     assert seal("patch", child, in_place=True).parent == "base@1"
 
 
-def test_disk_in_use_by_a_writer_is_refused(catalog: Catalog, formats: Any, make_raw: Make, seal: Sealer) -> None:
+def test_disk_in_use_by_a_writer_is_refused(services: Services, make_raw: Make, seal: Sealer) -> None:
     source = make_raw()
-    writer = formats.open(f"raw:{source}", "rw", SealedOpener(catalog, formats))
+    writer = services.formats.open(f"raw:{source}", "rw", SealedOpener(services))
     try:
         with pytest.raises(ImageError, match="somebody else writes to it"):
             seal(source=source)
     finally:
         writer.close()
-    assert everything(catalog.data) == []
+    assert everything(services.data) == []
 
 
 def test_full_disk_leaves_nothing_and_says_so(
-    catalog: Catalog, formats: Any, make_vhd: Make, monkeypatch: pytest.MonkeyPatch
+    services: Services, make_vhd: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -186,12 +183,12 @@ def test_full_disk_leaves_nothing_and_says_so(
     with source.open("r+b") as file:
         file.write(b"data that must be copied")
     with pytest.raises(StorageFullError, match="the file system is full"):
-        import_image(catalog, formats, source, "lab", progress=lambda *_: None)
-    assert everything(catalog.data) == []
+        import_image(services, source, "lab", progress=lambda *_: None)
+    assert everything(services.data) == []
 
 
-def test_file_in_the_way_is_not_overwritten(catalog: Catalog, seal: Sealer) -> None:
-    stranger = catalog.images / "lab@1.vhd"
+def test_file_in_the_way_is_not_overwritten(services: Services, seal: Sealer) -> None:
+    stranger = services.volumes.images / "lab@1.vhd"
     stranger.write_bytes(b"somebody's")
     with pytest.raises(CatalogError, match="in the way"):
         seal()
@@ -201,28 +198,30 @@ def test_file_in_the_way_is_not_overwritten(catalog: Catalog, seal: Sealer) -> N
 KILLED_IMPORT = """
 import os, signal, sys
 from pathlib import Path
-from goldherd.catalog import Catalog, importing
 from goldherd.hooks import Hooks
+from goldherd.services import importing
+from goldherd.services.context import Services
+from goldherd.volumes import goldens
 data, source, moment = sys.argv[1:]
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 if moment == "rename":
-    importing.sync_folder = die
+    goldens.sync_folder = die
 def progress(stage, done, total):
     if stage == moment:
         die()
-importing.import_image(Catalog(Path(data)), Hooks(), Path(source), "lab", progress=progress)
+importing.import_image(Services(Path(data), Hooks, "iqn.2026-11.io.test"), Path(source), "lab", progress=progress)
 """
 
 
 @pytest.mark.parametrize("moment", ["copy", "hash", "rename"])
-def test_killed_import_leaves_nothing(catalog: Catalog, make_raw: Make, seal: Sealer, moment: str) -> None:
+def test_killed_import_leaves_nothing(services: Services, make_raw: Make, seal: Sealer, moment: str) -> None:
     source = make_raw()
-    arguments = [str(argument) for argument in (catalog.data, source, moment)]
+    arguments = [str(argument) for argument in (services.data, source, moment)]
     ended = subprocess.run([sys.executable, "-c", KILLED_IMPORT, *arguments], check=False)
     assert ended.returncode == -9
-    assert list_versions(catalog) == []
-    assert everything(catalog.data) != []
-    sweep(catalog)
-    assert everything(catalog.data) == []
+    assert list_versions(services) == []
+    assert everything(services.data) != []
+    services.volumes.journal.sweep()
+    assert everything(services.data) == []
     assert seal(source=source).name == "lab@1"

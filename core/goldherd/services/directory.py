@@ -12,18 +12,19 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import structlog
-from sqlalchemy import RowMapping, and_, or_, select, update
 
-from goldherd.catalog.images import get_version, version_at
-from goldherd.catalog.sealing import verify_sealed
-from goldherd.catalog.secrets import load_secret
-from goldherd.catalog.store import Catalog, now
-from goldherd.catalog.tables import nodes, rules, select_nodes, to_node
+from goldherd.catalog import nodes as records
+from goldherd.catalog.store import now
+from goldherd.catalog.tables import StoredNode
 from goldherd.errors import GoldherdError, ImageError
 from goldherd.model.access import OWN, Kind, Peer, Rule
 from goldherd.model.names import parse_image_ref
-from goldherd.model.nodes import ANY_INITIATOR, ANYBODY, NodeRecord
+from goldherd.model.nodes import ANYBODY
 from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
+from goldherd.services.context import Services
+from goldherd.services.images import get_version, sealed_version_at
+from goldherd.volumes.overlays import remove_overlays
+from goldherd.volumes.secrets import load_secret
 
 _log = structlog.get_logger("goldherd.catalog")
 
@@ -46,11 +47,12 @@ class _Seen:
 
 
 class CatalogDirectory:
-    """Finds targets by name and by initiator. `prefix` is what stands before ":NODE" in a target's name."""
+    """Finds targets by name and by initiator."""
 
-    def __init__(self, catalog: Catalog, prefix: str) -> None:
-        self._catalog = catalog
-        self._prefix = f"{prefix}:"
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._catalog = services.catalog
+        self._prefix = services.target_name("")
         self._seen: SimpleQueue[_Seen | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write_seen, name="catalog", daemon=True)
         self._writer.start()
@@ -59,27 +61,21 @@ class CatalogDirectory:
         """The target of that (normalised) name; None when there is no such node or it has no disk now."""
         if not target.startswith(self._prefix):
             return None
-        query = select_nodes().where(nodes.c.name == target.removeprefix(self._prefix))
         with self._catalog.read() as connection:
-            row = connection.execute(query).mappings().first()
-        return None if row is None else self._target(row)
+            node = records.find_node(connection, self._catalog.data, target.removeprefix(self._prefix))
+        return None if node is None else self._target(node)
 
     def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
         """All targets that admit this peer, in name order."""
-        mine = and_(rules.c.kind == "initiator", rules.c.value.in_((peer.initiator, ANY_INITIATOR)))
-        # Rules by place are judged one by one; by name the database knows the few among thousands.
-        perhaps = select(rules.c.node_id).where(or_(mine, rules.c.kind != "initiator"))
-        query = select_nodes().where(nodes.c.id.in_(perhaps)).order_by(nodes.c.name)
         with self._catalog.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        targets = (self._target(row) for row in rows)
+            found = records.perhaps_admitting(connection, self._catalog.data, peer.initiator)
+        targets = (self._target(node) for node in found)
         return [target for target in targets if target is not None and target.admits(peer)]
 
     def dns_names(self) -> Collection[str]:
         """All DNS names in access rules."""
-        query = select(rules.c.value).where(rules.c.kind == Kind.DNS).distinct()
         with self._catalog.read() as connection:
-            return list(connection.execute(query).scalars())
+            return records.dns_names(connection)
 
     def discovery_credentials(self) -> ChapCredentials | None:
         """Discovery is open: what it shows depends on the initiator's name."""
@@ -94,15 +90,14 @@ class CatalogDirectory:
 
         Raises ImageError when it is missing or was changed since it was sealed, or is not of this catalog.
         """
-        version = version_at(self._catalog, path)
+        version = sealed_version_at(self._services, path)
         if version is None:
             raise ImageError(
                 f"{path} is not a sealed image of this catalog and can't be a parent: import it with "
                 "'goldherd image import'.",
                 path=str(path),
             )
-        verify_sealed(version)
-        above = None if version.parent is None else get_version(self._catalog, parse_image_ref(version.parent)).path
+        above = None if version.parent is None else get_version(self._services, parse_image_ref(version.parent)).path
         return SealedFile(version.path, version.format, version.name, above)
 
     def close(self) -> None:
@@ -110,25 +105,28 @@ class CatalogDirectory:
         self._seen.put(None)
         self._writer.join()
 
-    def _target(self, row: RowMapping) -> TargetConfig | None:
-        node = to_node(row, self._catalog.overlays)
-        if node.overlay is None:
+    def remove_disks(self, target: TargetConfig) -> None:
+        """Throws a node's overlays away; they are made anew when the target is opened."""
+        remove_overlays([lun.path for lun in target.luns if lun.parent is not None])
+
+    def _target(self, node: StoredNode) -> TargetConfig | None:
+        if node.version is None or node.golden is None:
             _log.warning("a node has no disk: its image has no active version", node=node.name, image=node.image)
             return None
         credentials = None
         if node.chap_user is not None:
             try:
-                credentials = ChapCredentials(node.chap_user, load_secret(self._catalog, node.name))
+                credentials = ChapCredentials(node.chap_user, load_secret(self._services.volumes, node.name))
             except GoldherdError as error:
                 _log.error("a node can't prove who it is", node=node.name, reason=str(error))
                 return None
         name = f"{self._prefix}{node.name}"
         lun = LunConfig(
             lun=0,
-            path=node.overlay,
-            format=row["golden_format"],
-            parent=self._catalog.data / row["golden_path"],
-            parent_format=row["golden_format"],
+            path=self._services.volumes.overlay(node.name, node.image, node.version),
+            format=node.golden_format,
+            parent=node.golden,
+            parent_format=node.golden_format,
             create=True,
             identity=name,
         )
@@ -160,13 +158,12 @@ class CatalogDirectory:
         try:
             with self._catalog.write() as connection:
                 for seen in batch:
-                    values = {"seen_at": seen.at, "seen_address": seen.address}
-                    connection.execute(update(nodes).where(nodes.c.name == seen.node).values(**values))
+                    records.note_seen(connection, seen.node, seen.at, seen.address)
         except GoldherdError as error:
             _log.warning("could not note that nodes were seen", nodes=len(batch), reason=str(error))
 
 
-def _rules_of(node: NodeRecord) -> Iterator[Rule]:
+def _rules_of(node: StoredNode) -> Iterator[Rule]:
     """A node's rules; mac:node stands for each of its network cards."""
     for text in node.rules:
         kind, _, value = text.partition(":")

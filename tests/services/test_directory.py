@@ -6,26 +6,30 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 
 import pytest
-from goldherd.catalog import Catalog, CatalogDirectory, ImageRef, NodeWishes, VersionRecord, images, nodes
 from goldherd.errors import ImageError
 from goldherd.model.access import Address, Kind, Peer, Rule
+from goldherd.model.images import ImageRef, VersionRecord
+from goldherd.model.nodes import NodeSpec
 from goldherd.model.targets import Directory
+from goldherd.services import images, nodes
+from goldherd.services.context import Services
+from goldherd.services.directory import CatalogDirectory
 
-PREFIX = "iqn.2026-11.io.goldherd"
+PREFIX = "iqn.2026-11.io.test"
 Sealer = Callable[..., VersionRecord]
 
 
 @pytest.fixture
-def directory(catalog: Catalog) -> Iterator[CatalogDirectory]:
-    opened = CatalogDirectory(catalog, PREFIX)
+def directory(services: Services) -> Iterator[CatalogDirectory]:
+    opened = CatalogDirectory(services)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def add(catalog: Catalog, formats: Any) -> Callable[..., None]:
-    def do(*names: str, image: ImageRef = ImageRef("lab", None), **wishes: Any) -> None:  # noqa: B008
-        nodes.add(catalog, formats, names, NodeWishes(image=image, **wishes), lambda name: f"iqn.2026-11.x:{name}")
+def add(services: Services) -> Callable[..., None]:
+    def do(*names: str, image: ImageRef = ImageRef("lab", None), **fields: Any) -> None:  # noqa: B008
+        nodes.add(services, names, NodeSpec(image=image, **fields))
 
     return do
 
@@ -52,18 +56,18 @@ def test_directory_is_what_the_server_asks_for(directory: CatalogDirectory) -> N
 
 
 def test_target_of_a_node_is_its_disk_over_the_sealed_parent(
-    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+    services: Services, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
 ) -> None:
     version = seal()
     add("pc-1", policy="reset")
     target = directory.find(f"{PREFIX}:pc-1")
     assert target is not None
     assert (target.name, target.node, target.policy) == (f"{PREFIX}:pc-1", "pc-1", "reset")
-    assert target.access == {Rule(Kind.INITIATOR, "iqn.2026-11.x:pc-1")}
+    assert target.access == {Rule(Kind.INITIATOR, f"{PREFIX}.node:pc-1")}
     assert target.credentials is None
     (lun,) = target.luns
     assert (lun.lun, lun.format, lun.parent, lun.parent_format) == (0, "vhd", version.path, "vhd")
-    assert lun.path == catalog.overlays / "pc-1.lab@1.vhd"
+    assert lun.path == services.volumes.overlays / "pc-1.lab@1.vhd"
     assert lun.create and not lun.read_only
 
 
@@ -82,7 +86,7 @@ def test_initiator_sees_its_own_targets_and_the_open_ones(
     seal()
     add("pc-1", "pc-2")
     add("open", rules=("initiator:any",))
-    assert [target.node for target in directory.visible_to(peer("iqn.2026-11.x:pc-2"))] == ["open", "pc-2"]
+    assert [target.node for target in directory.visible_to(peer(f"{PREFIX}.node:pc-2"))] == ["open", "pc-2"]
     assert [target.node for target in directory.visible_to(peer("iqn.2026-11.x:stranger"))] == ["open"]
     opened = directory.find(f"{PREFIX}:open")
     assert opened is not None and opened.access is None
@@ -117,12 +121,12 @@ def test_node_added_later_is_found_at_once(directory: CatalogDirectory, add: Cal
 
 
 def test_login_after_activation_gets_the_new_version(
-    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+    services: Services, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
 ) -> None:
     seal()
     add("pc-1")
     second = seal()
-    images.activate(catalog, ImageRef("lab", 2))
+    images.activate(services, ImageRef("lab", 2))
     target = directory.find(f"{PREFIX}:pc-1")
     assert target is not None
     assert target.luns[0].parent == second.path
@@ -130,18 +134,18 @@ def test_login_after_activation_gets_the_new_version(
 
 
 def test_node_without_an_active_version_has_no_target(
-    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+    services: Services, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
 ) -> None:
     seal()
     add("pc-1")
-    with catalog.write() as connection:
+    with services.catalog.write() as connection:
         connection.exec_driver_sql("UPDATE versions SET state = 'retired'")
     assert directory.find(f"{PREFIX}:pc-1") is None
-    assert directory.visible_to(peer("iqn.2026-11.x:pc-1")) == []
+    assert directory.visible_to(peer(f"{PREFIX}.node:pc-1")) == []
 
 
 def test_credentials_come_with_the_target(
-    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+    services: Services, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
 ) -> None:
     seal()
     add("pc-1", chap_user="user", chap_secret=b"secret-secret")
@@ -152,36 +156,36 @@ def test_credentials_come_with_the_target(
 
 
 def test_target_whose_secret_is_lost_is_closed_not_open(
-    catalog: Catalog, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+    services: Services, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
 ) -> None:
     seal()
     add("pc-1", chap_user="user", chap_secret=b"secret-secret")
-    (catalog.secrets / "pc-1").unlink()
+    (services.volumes.secrets / "pc-1").unlink()
     assert directory.find(f"{PREFIX}:pc-1") is None
 
 
-def test_login_is_noted_with_time_and_address(catalog: Catalog, add: Callable[..., None], seal: Sealer) -> None:
+def test_login_is_noted_with_time_and_address(services: Services, add: Callable[..., None], seal: Sealer) -> None:
     seal()
     add("pc-1", "pc-2")
-    directory = CatalogDirectory(catalog, PREFIX)
-    directory.node_seen(f"{PREFIX}:pc-1", "iqn.2026-11.x:pc-1", "10.0.0.7")
+    directory = CatalogDirectory(services)
+    directory.node_seen(f"{PREFIX}:pc-1", f"{PREFIX}.node:pc-1", "10.0.0.7")
     directory.close()
-    seen = {node.name: node.seen_address for node in nodes.list_nodes(catalog)}
+    seen = {node.name: node.seen_address for node in nodes.list_nodes(services)}
     assert seen == {"pc-1": "10.0.0.7", "pc-2": None}
-    assert nodes.list_nodes(catalog)[0].seen_at is not None
+    assert nodes.list_nodes(services)[0].seen_at is not None
 
 
-def test_login_does_not_wait_for_a_writer(catalog: Catalog, add: Callable[..., None], seal: Sealer) -> None:
+def test_login_does_not_wait_for_a_writer(services: Services, add: Callable[..., None], seal: Sealer) -> None:
     seal()
     add("pc-1")
-    directory = CatalogDirectory(catalog, PREFIX)
-    with catalog.write() as connection:
+    directory = CatalogDirectory(services)
+    with services.catalog.write() as connection:
         connection.exec_driver_sql("UPDATE nodes SET policy = 'reset'")
-        directory.node_seen(f"{PREFIX}:pc-1", "iqn.2026-11.x:pc-1", "10.0.0.7")
+        directory.node_seen(f"{PREFIX}:pc-1", f"{PREFIX}.node:pc-1", "10.0.0.7")
         target = directory.find(f"{PREFIX}:pc-1")
         assert target is not None and target.policy == "keep"
     directory.close()
-    assert nodes.list_nodes(catalog)[0].seen_address == "10.0.0.7"
+    assert nodes.list_nodes(services)[0].seen_address == "10.0.0.7"
 
 
 def test_sealed_parent_is_given_out_unchanged_only(

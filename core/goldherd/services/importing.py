@@ -1,0 +1,174 @@
+"""How a disk file becomes a sealed version of an image.
+
+Checked by the plugin that knows its format, copied (or adopted where it is), hashed, made read-only, and only
+then recorded. A raw disk is stored as a fixed VHD, which is the same bytes with a footer behind them: a
+differencing VHD needs a parent with an identity, and a raw file has none.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from goldherd.catalog import images as records
+from goldherd.catalog.store import now
+from goldherd.errors import CatalogError, ImageError
+from goldherd.model.images import OpenedImage, VersionRecord
+from goldherd.model.names import parse_image_ref
+from goldherd.model.progress import Progress
+from goldherd.services.context import Services
+from goldherd.services.images import get_version, version_at, version_like
+from goldherd.volumes import goldens, sealing
+from goldherd.volumes.store import GOLDEN_FORMAT, Change, explained
+
+
+class SealedOpener:
+    """Opens parents for a plugin, and only such as this catalog has sealed.
+
+    Implements goldherd.hookspecs.Opener. A parent that is a copy of a sealed version (same size, same headers
+    and footer) is replaced by that version, so that a chain can be imported one file after the other.
+    """
+
+    def __init__(self, services: Services, parent: Path | None = None) -> None:
+        self.parent = parent
+        self.search: Sequence[Path] = (services.volumes.images,)
+        self.chs_size = False
+        self.longer_child = False
+        self.first: VersionRecord | None = None
+        """The leaf's own parent, once the plugin has asked for it."""
+        self._services = services
+        self._opened: list[OpenedImage] = []
+
+    def open_parent(self, path: Path, format_name: str) -> OpenedImage:  # noqa: ARG002 - the catalog knows it
+        """The sealed version at path, opened read-only."""
+        version = version_like(self._services, path)
+        if version is None:
+            raise ImageError(
+                f"{path} is the parent of this disk and not sealed in the catalog: import the parent first.",
+                path=str(path),
+            )
+        sealing.verify_sealed(version)
+        parent = None
+        if version.parent is not None:
+            parent = get_version(self._services, parse_image_ref(version.parent)).path
+        above = SealedOpener(self._services, parent)
+        image = self._services.formats.open(f"{version.format}:{version.path}", "r", above)
+        self._opened += [*above._opened, image]
+        self.first = version
+        return image
+
+    def close(self) -> None:
+        """Closes every parent, the nearest first."""
+        while self._opened:
+            self._opened.pop().close()
+
+
+def import_image(
+    services: Services,
+    source: Path,
+    name: str,
+    *,
+    format_name: str | None = None,
+    in_place: bool = False,
+    progress: Progress,
+) -> VersionRecord:
+    """Seals a file as the next version of image `name`; the first version becomes active.
+
+    Raises ImageError or CatalogError in one sentence; whatever goes wrong, nothing half-made stays.
+    """
+    format_name = format_name or services.formats.probe(source)
+    kind = goldens.check_source(source, format_name, in_place)
+    with _opened(services, source, format_name) as (image, opener):
+        size_bytes, parent = image.size_bytes, opener.first
+        with explained(source, "seal a copy"), services.volumes.journal.change() as change:
+            if in_place:
+                return _adopt(services, change, source, name, size_bytes, parent, progress)
+            staged = goldens.staging_path(services.volumes, name)
+            change.make([staged])
+            goldens.stage(services.formats, source, kind, format_name, size_bytes, staged, progress)
+            _check_copy(services, staged, size_bytes, parent)
+            sealing.make_read_only(staged)
+            hashes = goldens.hash_staged(staged, progress, goldens.prefix_of(format_name, size_bytes))
+            return _record(services, change, staged, name, size_bytes, parent, hashes, in_place=False)
+
+
+def _adopt(
+    services: Services,
+    change: Change,
+    source: Path,
+    name: str,
+    size_bytes: int,
+    parent: VersionRecord | None,
+    progress: Progress,
+) -> VersionRecord:
+    path = source.resolve()
+    known = version_at(services, path)
+    if known is not None:
+        raise CatalogError(f"{source} is sealed already, as {known.name}: use that, or import a copy.")
+    change.keep_mode(path)
+    sealing.make_read_only(path)
+    hashes = goldens.hash_adopted(path, progress)
+    return _record(services, change, path, name, size_bytes, parent, hashes, in_place=True)
+
+
+@contextmanager
+def _opened(
+    services: Services, path: Path, format_name: str, parent: Path | None = None
+) -> Iterator[tuple[OpenedImage, SealedOpener]]:
+    opener = SealedOpener(services, parent)
+    try:
+        image = services.formats.open(f"{format_name}:{path}", "r", opener)
+        try:
+            yield image, opener
+        finally:
+            image.close()
+    finally:
+        opener.close()
+
+
+def _check_copy(services: Services, staged: Path, size_bytes: int, parent: VersionRecord | None) -> None:
+    with _opened(services, staged, GOLDEN_FORMAT, None if parent is None else parent.path) as (image, _):
+        if image.size_bytes != size_bytes:
+            raise ImageError(
+                f"The copy {staged} has {image.size_bytes} bytes where the disk has {size_bytes}: import "
+                "it again, and report this if it stays so.",
+                path=str(staged),
+            )
+
+
+def _record(
+    services: Services,
+    change: Change,
+    file: Path,
+    name: str,
+    size_bytes: int,
+    parent: VersionRecord | None,
+    hashes: tuple[str, str],
+    *,
+    in_place: bool,
+) -> VersionRecord:
+    """Gives the finished file its number and name, in one transaction with its record."""
+    seal = sealing.seal_of(file)
+    with services.deciding(change.id) as connection:
+        number = records.next_number(connection, name)
+        final = file if in_place else services.volumes.golden(name, number)
+        if not in_place:
+            if final.exists():
+                raise CatalogError(f"{final} is in the way: the catalog does not know this file, so move it away.")
+            change.make([final])
+            goldens.name_staged(file, final)
+        version = VersionRecord(
+            image=name,
+            number=number,
+            state="sealed" if records.has_versions(connection, name) else "active",
+            path=final,
+            format=GOLDEN_FORMAT,
+            size_bytes=size_bytes,
+            sha256=hashes[0],
+            source_sha256=hashes[1],
+            seal=seal,
+            in_place=in_place,
+            parent=None if parent is None else parent.name,
+            created_at=now(),
+        )
+        records.insert_version(connection, version, services.catalog.stored(final), parent)
+    return version

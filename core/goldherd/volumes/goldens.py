@@ -1,0 +1,121 @@
+"""How a disk file becomes a golden file: copied into the data folder, or adopted where it is."""
+
+import os
+import secrets as randomness
+import stat
+from pathlib import Path
+from typing import Final
+
+from goldherd.errors import ImageError
+from goldherd.files.copying import copy_bytes, hash_file, length_of
+from goldherd.files.newfile import sync_folder
+from goldherd.limits import READ_CHUNK_BYTES
+from goldherd.model.images import Formats
+from goldherd.model.progress import Progress
+from goldherd.volumes.store import GOLDEN_FORMAT, Volumes, explained
+
+FIXED_FORMAT: Final = "vhd-fixed"
+"""The create hook's name for a fixed VHD: the disk's bytes from the file's start on, then a footer."""
+PLAIN_FORMATS: Final = ("raw", "sparse")
+"""Formats whose file is the disk, byte for byte."""
+
+
+def check_source(source: Path, format_name: str, in_place: bool) -> int:
+    """The file's kind (S_IFREG or S_IFBLK), once it is clear that it can be imported this way."""
+    with explained(source, "seal a copy"):
+        kind = stat.S_IFMT(source.stat().st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFBLK):
+        raise ImageError(f"{source} is neither a file nor a disk: name a disk image.", path=str(source))
+    if format_name in PLAIN_FORMATS:
+        if in_place:
+            raise ImageError(
+                f"{source} is a {format_name} disk, which can't be a parent as it is: leave out "
+                "--in-place, and a copy with a VHD footer is made.",
+                path=str(source),
+            )
+    elif format_name != GOLDEN_FORMAT:
+        raise ImageError(
+            f"{source} is of the format {format_name}, which can't be the parent of differencing VHDs: "
+            "convert it to a raw disk or to VHD and import that.",
+            path=str(source),
+        )
+    if in_place and kind != stat.S_IFREG:
+        raise ImageError(
+            f"{source} is a device and can't be sealed where it is: leave out --in-place.", path=str(source)
+        )
+    return kind
+
+
+def staging_path(volumes: Volumes, name: str) -> Path:
+    """Where a copy grows until it has its number."""
+    return volumes.images / f".{name}.{randomness.token_hex(8)}.part"
+
+
+def stage(
+    formats: Formats, source: Path, kind: int, format_name: str, size_bytes: int, staged: Path, progress: Progress
+) -> None:
+    """Copies a disk to `staged`: a disk that is plain bytes into a fixed VHD, any other file as it is.
+
+    Raises ImageError when the source was written to meanwhile.
+    """
+    prefix_bytes = prefix_of(format_name, size_bytes)
+    if prefix_bytes is not None:
+        formats.create(f"{FIXED_FORMAT}:{staged}", size_bytes, None)
+    _copy(source, staged, kind, prefix_bytes, progress)
+
+
+def prefix_of(format_name: str, size_bytes: int) -> int | None:
+    """The bytes of a golden file that are the source's; None when it is all of them."""
+    return size_bytes if format_name in PLAIN_FORMATS else None
+
+
+def hash_staged(staged: Path, progress: Progress, prefix_bytes: int | None) -> tuple[str, str]:
+    """The hashes of a finished copy: of the file, and of its first prefix_bytes (the source's own bytes)."""
+    return hash_file(staged, progress, prefix_bytes)
+
+
+def hash_adopted(path: Path, progress: Progress) -> tuple[str, str]:
+    """The hashes of a file that is adopted where it is; ImageError when it was written to meanwhile."""
+    before = path.stat()
+    hashes = hash_file(path, progress)
+    _refuse_if_changed(path, before, path.stat())
+    return hashes
+
+
+def name_staged(staged: Path, final: Path) -> None:
+    """Gives a finished copy its name, durably."""
+    staged.rename(final)
+    sync_folder(final.parent)
+
+
+def _copy(source: Path, staged: Path, kind: int, disk_bytes: int | None, progress: Progress) -> None:
+    """Fills the staged file: the disk's bytes into a prepared container, or the whole file into a new one."""
+    flags = os.O_RDWR | os.O_CLOEXEC | (0 if disk_bytes is not None else os.O_CREAT | os.O_EXCL)
+    from_file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        before = os.fstat(from_file)
+        length = length_of(from_file) if disk_bytes is None else disk_bytes
+        to_file = os.open(staged, flags, 0o600)
+        try:
+            # What stands behind the disk's bytes in a prepared container is kept; the space set aside for
+            # them is given back, because a sealed file is never written and may keep its holes.
+            behind = os.pread(to_file, READ_CHUNK_BYTES, length)
+            os.ftruncate(to_file, 0)
+            os.ftruncate(to_file, length)
+            copy_bytes(from_file, to_file, length, progress)
+            os.pwrite(to_file, behind, length)
+            os.fsync(to_file)
+        finally:
+            os.close(to_file)
+        if kind == stat.S_IFREG:
+            _refuse_if_changed(source, before, os.fstat(from_file))
+    finally:
+        os.close(from_file)
+
+
+def _refuse_if_changed(source: Path, before: os.stat_result, after: os.stat_result) -> None:
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageError(
+            f"{source} was written to while it was imported: stop what uses the disk and import it again.",
+            path=str(source),
+        )
