@@ -1,7 +1,7 @@
-"""Every bound of goldherd in one place, each with its unit and its reason.
+"""Every bound of goldherd in one place, each with its unit and its reason; at the end the relations between bounds.
 
-Constants that compiled code needs too are repeated as `enum` values in `limits.pxd`; tests/test_limits.py
-holds the two lists equal.
+Constants that compiled code needs too are repeated as `enum` values in `native/limits.pxd`, with the relations between
+them that its compiler checks; tests/test_limits.py holds the two lists equal.
 """
 
 from typing import Final
@@ -23,6 +23,16 @@ only."""
 PROBE_BYTES: Final = 4096
 """What a format is guessed from at each end of a file: VHD needs 512 at the end, VHDX and others 4096 at
 most."""
+CACHE_SLOTS_MIN: Final = 8
+"""Granules of the golden cache, however small its budget: one for each storage thread, and as many that are read."""
+CACHE_FETCHES_PER_DROP: Final = 64
+"""Fetches of an image after which the kernel is told to drop its copy: 16 MiB of page cache at most."""
+POPULATE_COPY_BYTES: Final = 32768
+"""Stack buffer with which pages are touched where MADV_POPULATE_READ is missing."""
+RESIDENCY_PAGES: Final = 4096
+"""Pages that one mincore call looks at."""
+ZERO_PAGE_BYTES: Final = 65536
+"""Zeros that one write takes where a file system can neither punch nor zero a range."""
 
 # --- wire -------------------------------------------------------------------------------------------------
 DATA_SEGMENT_BYTES_MAX: Final = 262144
@@ -60,6 +70,19 @@ FIRST_BURST_BYTES_MAX: Final = 262144
 """The most data a write may send unasked (FirstBurstLength); holds a whole 256 KiB write."""
 OUTSTANDING_R2T_MAX: Final = 1
 """R2Ts open at a time per command; the queue depth supplies the parallelism."""
+IMMEDIATE_TASKS_MAX: Final = 32
+"""Tasks of a session beside its window, for immediate commands: task management in an emergency."""
+SINK_BYTES_MIN: Final = 8192
+"""Data segments from here on go straight to their buffer; shorter ones are collected like headers."""
+REQUEST_BYTES_MAX: Final = 65536
+"""Data segment of a PDU for the control plane (Text, Logout, task management); longer ones are rejected."""
+RESIDUE_KEPT_BYTES: Final = 4096
+"""A buffer for the part of a PDU that has come stays with its connection up to this size."""
+SENSE_BYTES_MAX: Final = 28
+"""MAXIMUM SUPPORTED SENSE DATA LENGTH (SPC-4 7.8.7): descriptor format with INFORMATION and a sense-key specific field,
+the longest that scsi/sense.py makes."""
+PREBUILT_ANSWER_BYTES_MAX: Final = 8192
+"""An answer that the data plane gives by itself; longer ones take the slow path."""
 
 # --- reactor ----------------------------------------------------------------------------------------------
 RECEIVE_BYTES: Final = 65536
@@ -96,6 +119,20 @@ PING_SECONDS: Final = 30
 """Silence after which a NOP-In is sent, unless the settings say otherwise."""
 SILENCE_SECONDS: Final = 60
 """Silence after which an initiator that has answered a ping before is let go, unless the settings say otherwise."""
+BATCH_CONTROL_RESERVE_BYTES: Final = 16384
+"""Left of a batch's room for headers and small answers before a PDU is added: what any one PDU takes of it."""
+BATCH_DATA_RESERVE_BYTES: Final = 266240
+"""The same of its room for copied payload: EMIT_BYTES_MAX, and what rounding to sectors and padding add."""
+BATCH_IOVEC_RESERVE: Final = 36
+"""The same of its iovec entries: header, PLAN_RUNS_MAX runs, padding and digest, and what was started before."""
+POLL_EVENTS: Final = 256
+"""Events of one epoll_wait: more are told by the next one."""
+TICK_MILLISECONDS: Final = 1000
+"""How often a reactor looks at its clock: pings, silence and stuck sends are counted in seconds."""
+FREE_BUFFER_BYTES_MAX: Final = 16777216
+"""Write buffers that a reactor keeps for the next writes; beyond this the system gets them back."""
+WRITE_BUFFER_BYTES_MIN: Final = 4096
+"""The smallest write buffer; the others are powers of two above."""
 
 # --- scsi -------------------------------------------------------------------------------------------------
 UNIT_ATTENTIONS_MAX: Final = 16
@@ -209,6 +246,8 @@ ACCEPT_PAUSE_SECONDS: Final = 0.05
 """Pause after the system had no descriptor for a connection; meanwhile the oldest login ends."""
 LOGINS_PER_ADDRESS_MAX: Final = 1024
 """The same of one address: a room full of machines behind one router logs in at once, no more."""
+NETLINK_ANSWER_BYTES: Final = 1 << 18
+"""One message of the kernel's answer about neighbours; it sends at most 32 KiB at a time."""
 ADDRESSES_READ_MAX: Final = 4096
 """Addresses of peers that are remembered as read: a machine logs in again and again."""
 LOGIN_FAILURES_FREE: Final = 50
@@ -243,3 +282,54 @@ CONTROL_THREADS: Final = 16
 """Threads of the control plane that may sleep: opening disks, rare commands, flushes."""
 SESSION_THREADS_MAX: Final = 4
 """Of these, how many the long commands of one session may hold: VERIFY of a whole disk takes minutes."""
+
+# --- relations ------------------------------------------------------------------------------------------------
+RELATIONS: Final = (
+    ("a CmdSN modulo the window goes on over 2^32", COMMAND_WINDOW & (COMMAND_WINDOW - 1) == 0),
+    ("the window is whole words of 64 bits", COMMAND_WINDOW >= 64),
+    ("a LUN of single-level addressing has 14 bits", LUNS_MAX <= 1 << 14),
+    ("a granule is whole sectors", GRANULE_BYTES % SECTOR_BYTES == 0),
+    ("the longest Data-In is whole sectors", EMIT_BYTES_MAX % SECTOR_BYTES == 0),
+    ("a disk's end is no more than 63 bits away", IMAGE_BYTES_MAX < 1 << 63),
+    ("each storage thread may fill a slot while others are read", CACHE_SLOTS_MIN > STORAGE_THREADS),
+    ("what a login has received behind it is one receive", LOGIN_RECEIVE_BYTES <= RECEIVE_BYTES),
+    ("a login's text comes in PDUs that are declared", LOGIN_DATA_SEGMENT_BYTES_MAX <= DATA_SEGMENT_BYTES_MAX),
+    ("a long text ends by its own bound, not by that of its PDUs", TEXT_BYTES_MAX <= REQUEST_BYTES_MAX),
+    ("a request is a PDU that is declared", REQUEST_BYTES_MAX <= DATA_SEGMENT_BYTES_MAX),
+    ("a PDU that has a sink is one that is declared", SINK_BYTES_MIN <= DATA_SEGMENT_BYTES_MAX),
+    ("what stalls fits where the longest PDU is collected", STALLED_BYTES_MAX <= DATA_SEGMENT_BYTES_MAX),
+    ("a plan fits into a batch", PLAN_RUNS_MAX + 4 <= BATCH_IOVEC_RESERVE < BATCH_IOVECS),
+    ("a prebuilt answer fits into a batch", PREBUILT_ANSWER_BYTES_MAX + 1024 <= BATCH_CONTROL_RESERVE_BYTES),
+    ("the reserve for headers is part of their room", BATCH_CONTROL_RESERVE_BYTES < BATCH_CONTROL_BYTES),
+    ("a Data-In fits into a batch", EMIT_BYTES_MAX + SECTOR_BYTES <= BATCH_DATA_RESERVE_BYTES < BATCH_DATA_BYTES),
+    ("an echoed NOP-Out fits into a batch", DATA_SEGMENT_BYTES_MAX + 8 <= BATCH_DATA_RESERVE_BYTES),
+    ("a batch is not longer than one service", BATCH_BYTES_MAX <= SERVICE_BYTES_MAX),
+    ("sense data and its length have one byte each", SENSE_BYTES_MAX <= 252),
+    ("a write that is stored at once is one chunk", WRITE_INLINE_BYTES_MAX <= WRITE_CHUNK_BYTES_MAX),
+    ("a chunk is a burst that 24 bits can ask for", WRITE_CHUNK_BYTES_MAX < 1 << 24),
+    ("one write finds a buffer", max(WRITE_CHUNK_BYTES_MAX, FIRST_BURST_BYTES_MAX) <= WRITE_BUFFER_BYTES_MAX),
+    ("one parameter list finds a buffer", PARAMETER_BYTES_MAX <= WRITE_BUFFER_BYTES_MAX),
+    ("a buffer is a power of two", WRITE_BUFFER_BYTES_MIN & (WRITE_BUFFER_BYTES_MIN - 1) == 0),
+    ("a chunk's buffer can be kept", WRITE_CHUNK_BYTES_MAX <= FREE_BUFFER_BYTES_MAX <= WRITE_BUFFER_BYTES_MAX),
+    ("a task's index has 20 bits of its tag", TASKS_MAX == 1 << 20),
+    ("a ping is answered before silence counts", PING_SECONDS < SILENCE_SECONDS),
+    ("a tick is a second at most", TICK_MILLISECONDS <= 1000),
+    ("a parameter list is Data-Out of the slow path", PARAMETER_LIST_BYTES_MAX <= PARAMETER_BYTES_MAX),
+    ("an atomic write is Data-Out of the slow path", ATOMIC_BYTES_MAX <= PARAMETER_BYTES_MAX),
+    ("COMPARE AND WRITE is, with blocks of 4096 bytes", 2 * COMPARE_AND_WRITE_BLOCKS_MAX * 4096 <= PARAMETER_BYTES_MAX),
+    ("the descriptors of UNMAP fit into its list", 8 + 16 * UNMAP_DESCRIPTORS_MAX <= PARAMETER_LIST_BYTES_MAX),
+    ("an optimal copy is one that is allowed", ROD_BYTES_OPTIMAL <= ROD_BYTES_MAX),
+    ("a token's times rise", ROD_INACTIVITY_SECONDS <= ROD_INACTIVITY_SECONDS_MAX <= ROD_LIFETIME_SECONDS_MAX),
+    ("a TSIH has 16 bits and is not 0", SESSIONS_MAX < 1 << 16),
+    ("one address does not take all logins", LOGINS_PER_ADDRESS_MAX < LOGINS_MAX),
+    ("a delay never falls below its step", LOGIN_DELAY_SECONDS_STEP <= LOGIN_DELAY_SECONDS_MAX),
+    ("a session leaves threads to the others", SESSION_THREADS_MAX < CONTROL_THREADS),
+    ("node, image and version are one file name", NODE_NAME_CHARACTERS_MAX + IMAGE_NAME_CHARACTERS_MAX + 64 <= 255),
+    ("a secret's bounds rise", CHAP_SECRET_BYTES_MIN <= CHAP_SECRET_BYTES_MAX),
+    ("a failed name is asked for again before a known one", DNS_FAILED_SECONDS <= DNS_KEPT_SECONDS),
+)
+"""What must be true of bounds that depend on each other, each as a sentence and whether it is so."""
+
+for _sentence, _holds in RELATIONS:
+    if not _holds:
+        raise AssertionError(f"limits.py: it is not so that {_sentence}")

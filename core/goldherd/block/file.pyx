@@ -17,15 +17,11 @@ from goldherd.native.linux cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, 
                                     pthread_cond_destroy, pthread_cond_init, pthread_cond_wait,
                                     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
                                     pthread_mutex_unlock, store8)
-from goldherd.native.limits cimport GRANULE_BYTES
+from goldherd.native.limits cimport GRANULE_BYTES, POPULATE_COPY_BYTES, RESIDENCY_PAGES
 
 import os
 
 from goldherd.errors import raise_for_errno
-
-cdef enum:
-    COPY_BYTES = 32768      # stack buffer of the fallback of populate()
-    SWEEP_PAGES = 4096      # pages that one mincore call looks at
 
 cdef struct Fetch:
     Job job                 # first, so that a Job* is a Fetch*
@@ -73,7 +69,7 @@ cdef void unmap_file(Mapping* mapping) noexcept nogil:
 
 cdef int populate(Mapping* mapping, uint64_t granule) noexcept nogil:
     """Brings the granule's pages into memory and, where the kernel can, into the page tables; 0 or -errno."""
-    cdef char buffer[COPY_BYTES]
+    cdef char buffer[POPULATE_COPY_BYTES]
     cdef uint64_t offset = granule * GRANULE_BYTES
     cdef uint64_t length = min(<uint64_t>GRANULE_BYTES, mapping.size - offset)
     cdef uint64_t first = (mapping.lead + offset) // <uint64_t>getpagesize() * <uint64_t>getpagesize()
@@ -83,7 +79,7 @@ cdef int populate(Mapping* mapping, uint64_t granule) noexcept nogil:
         return 0
     # An old kernel, or a page that can't be had. Reading tells the two apart, and touching could kill the process.
     while length:
-        part = min(length, <uint64_t>COPY_BYTES)
+        part = min(length, <uint64_t>POPULATE_COPY_BYTES)
         result = read_whole(mapping.fd, mapping.start + <int64_t>offset, part, buffer)
         if result:
             return result
@@ -266,9 +262,9 @@ cdef class FileImage(NativeImage):
 
 cdef int sweep(Mapping* mapping, uint64_t* gone) noexcept nogil:
     """refresh() for all granules; a granule with one page missing counts as gone."""
-    cdef uint8_t pages[SWEEP_PAGES]
+    cdef uint8_t pages[RESIDENCY_PAGES]
     cdef uint64_t page_bytes = <uint64_t>getpagesize()
-    cdef uint64_t step = max(<uint64_t>1, SWEEP_PAGES * page_bytes // GRANULE_BYTES - 1)
+    cdef uint64_t step = max(<uint64_t>1, RESIDENCY_PAGES * page_bytes // GRANULE_BYTES - 1)
     cdef uint64_t first = 0
     cdef uint64_t last, granule, base, begin, end, page
     while first < mapping.granules:

@@ -4,6 +4,7 @@ from libc.errno cimport EINTR, EIO, ENXIO, errno
 from libc.stdint cimport int64_t, uint64_t
 
 from goldherd.block.image cimport EXTENT_HOLE, EXTENT_MAPPED
+from goldherd.native.limits cimport ZERO_PAGE_BYTES, require
 from goldherd.native.linux cimport (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA,
                                     SEEK_HOLE, fallocate, fdatasync, lseek, pread, pwrite)
 
@@ -11,10 +12,7 @@ cdef extern from * nogil:
     """
     static const char gh_zero_page[65536];
     """
-    const char* zero_page "gh_zero_page"
-
-cdef enum:
-    ZERO_PAGE_BYTES = 65536
+    const char[65536] zero_page "gh_zero_page"
 
 cdef inline int read_whole(int fd, int64_t position, uint64_t length, char* target) noexcept nogil:
     """Reads length bytes; -EIO when the file ends before."""
@@ -60,6 +58,7 @@ cdef inline int zero_range(int fd, int64_t position, uint64_t length) noexcept n
     """
     cdef uint64_t part
     cdef int result
+    require(sizeof(zero_page) == ZERO_PAGE_BYTES)
     if fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, position, length) == 0:
         return 0
     if fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, position, length) == 0:

@@ -1,6 +1,6 @@
 """Signatures of golden.pyx."""
 
-from typing import Any
+from typing import Any, Self
 
 from goldherd.block.image import Image, NativeImage
 
@@ -10,7 +10,7 @@ class GoldenCache:
     slot_count: int
     fetches: int
     evictions: int
-    def __init__(self, budget_bytes: int) -> None: ...
+    def __new__(cls, budget_bytes: int) -> Self: ...
     @property
     def budget_bytes(self) -> int: ...
     @property

@@ -17,7 +17,7 @@ from goldherd.block.image cimport (
     IMAGE_PYTHON, PLAN_BLOCKING, PLAN_COLD, RUN_MEMORY, RUN_ZERO, Run)
 from goldherd.block.pool cimport Job, next_epoch, python_pool, notify, storage_pool, wait_for_epoch
 from goldherd.errors import ImageError
-from goldherd.native.limits cimport GRANULE_BYTES
+from goldherd.native.limits cimport CACHE_FETCHES_PER_DROP, CACHE_SLOTS_MIN, GRANULE_BYTES
 
 cdef extern from * nogil:
     int32_t load_place "__atomic_load_n"(int32_t*, int)
@@ -53,8 +53,6 @@ cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int)
 
 cdef enum:
-    SLOTS_MIN = 8
-    DROP_AFTER_FETCHES = 64     # 16 MiB of page cache at most, before the kernel is told to let go of it
     HUGE_PAGE = 2097152
 
 ctypedef struct Fetch:
@@ -72,7 +70,7 @@ cdef class GoldenCache:
 
     def __cinit__(self, budget_bytes: int) -> None:
         cdef size_t arena_bytes
-        self.slot_count = max(SLOTS_MIN, budget_bytes // GRANULE_BYTES)
+        self.slot_count = max(CACHE_SLOTS_MIN, budget_bytes // GRANULE_BYTES)
         arena_bytes = <size_t>self.slot_count * GRANULE_BYTES
         self.slots = <Slot*>calloc(self.slot_count, sizeof(Slot))
         self.free_slots = <uint32_t*>malloc(self.slot_count * sizeof(uint32_t))
@@ -289,7 +287,7 @@ cdef class GoldenImage(NativeImage):
         pthread_mutex_lock(<pthread_mutex_t*>self.cache.mutex)
         self.cache.fetches += 1
         self.since_drop += 1
-        drop = self.since_drop >= DROP_AFTER_FETCHES
+        drop = self.since_drop >= CACHE_FETCHES_PER_DROP
         if drop:
             self.since_drop = 0
         pthread_mutex_unlock(<pthread_mutex_t*>self.cache.mutex)

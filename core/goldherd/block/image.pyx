@@ -13,7 +13,7 @@ import errno
 import sys
 
 from goldherd.errors import ImageError, StorageFullError, raise_for_errno
-from goldherd.limits import IMAGE_BYTES_MAX
+from goldherd import limits
 
 cdef extern from "Python.h":
     int PyBUF_READ
@@ -45,7 +45,7 @@ cdef class Image:
     """
 
     def __init__(self, size_bytes: int, *, read_only: bool = False, path: str = "") -> None:
-        if not 0 < size_bytes <= IMAGE_BYTES_MAX or size_bytes % 512:
+        if not 0 < size_bytes <= limits.IMAGE_BYTES_MAX or size_bytes % 512:
             raise ImageError(
                 f"The disk {path or type(self).__name__} has {size_bytes} bytes; a disk needs a positive multiple "
                 "of 512.", path=path)

@@ -1,8 +1,10 @@
-"""Signatures of pool.pyx; everything in it is called from compiled code."""
+"""Signatures of pool.pyx; compiled code alone calls it."""
+
+from typing import Self
 
 class Pool:
     """A fixed number of threads over one queue."""
 
     name: str
     thread_count: int
-    def __init__(self, name: str, thread_count: int) -> None: ...
+    def __new__(cls, name: str, thread_count: int) -> Self: ...

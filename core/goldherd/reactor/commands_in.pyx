@@ -253,10 +253,8 @@ cdef void send_pdu(Core* core, PduMessage* message) noexcept nogil:
 
 # --- aborts and drains ---
 
-cdef bint is_meant(Selection* selection, Connection* c, Task* task) noexcept nogil:
+cdef bint is_meant(Selection* selection, Task* task) noexcept nogil:
     if task.purpose == PURPOSE_PDU or task.nexus == NULL:
-        return False
-    if selection.of_session and c.session.id != selection.session_id:
         return False
     if selection.unit != NULL and task.nexus.unit != selection.unit:
         return False
@@ -297,29 +295,35 @@ cdef void settle(Core* core, Drain* drain) noexcept nogil:
 cdef Drain* begin_drain(Core* core, uint64_t request_id, Selection* selection, bint aborts) noexcept nogil:
     """Looks at every live task, ends those meant if it `aborts`, and waits for those that work; settle() it then."""
     cdef Drain* drain = <Drain*>calloc(1, sizeof(Drain))
-    cdef uint32_t i
-    cdef Connection* c
-    cdef Task* task
-    cdef Task* older
+    cdef Session* session
     if drain == NULL:
         return NULL
     drain.request_id = request_id
-    for i in range(core.connection_room):
-        c = core.connections[i]
-        if c == NULL:
-            continue
-        task = c.session.newest
-        while task != NULL:
-            older = task.older
-            if task.connection == c and is_meant(selection, c, task):
-                if task.phase == PHASE_POOL:
-                    wait_for(task, drain)
-                # Jobs of a connection that has closed may still write: they are waited for too.
-                if aborts and not task.aborted and not c.closed:
-                    drain.found += 1
-                    abort_task(core, task)
-            task = older
+    if selection.of_session:
+        session = session_of(core, selection.session_id)
+        if session != NULL:
+            drain_session(core, drain, session, selection, aborts)
+        return drain
+    session = core.sessions
+    while session != NULL:
+        drain_session(core, drain, session, selection, aborts)
+        session = session.next
     return drain
+
+
+cdef void drain_session(Core* core, Drain* drain, Session* session, Selection* selection, bint aborts) noexcept nogil:
+    cdef Task* task = session.newest
+    cdef Task* older
+    while task != NULL:
+        older = task.older
+        if is_meant(selection, task):
+            if task.phase == PHASE_POOL:
+                wait_for(task, drain)
+            # Jobs of a connection that has closed may still write: they are waited for too.
+            if aborts and not task.aborted and not task.connection.closed:
+                drain.found += 1
+                abort_task(core, task)
+        task = older
 
 
 cdef void drain_tasks(Core* core, uint64_t request_id, Selection* selection, bint aborts) noexcept nogil:

@@ -1,6 +1,7 @@
 """Signatures of control.pyx; the contracts stand there."""
 
 from collections.abc import Mapping
+from typing import Self
 
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import EventQueue
@@ -11,7 +12,7 @@ class ReactorControl:
 
     number: int
     events: EventQueue
-    def __init__(self, number: int, events: EventQueue) -> None: ...
+    def __new__(cls, number: int, events: EventQueue) -> Self: ...
     def attach(
         self,
         session_id: int,

@@ -10,7 +10,8 @@ from libc.string cimport memcpy
 
 from goldherd.block.pool cimport listen, python_pool, storage_pool, unlisten
 from goldherd.native.limits cimport (
-    DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SILENCE_SECONDS)
+    DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SENSE_BYTES_MAX,
+    SILENCE_SECONDS)
 from goldherd.reactor.events_out cimport EventQueue
 from goldherd.scsi.unit cimport HotNexus, HotUnit, NexusState, UnitState
 from goldherd.session.core cimport ANY_CONNECTION, NO_TASK
@@ -22,9 +23,6 @@ from goldherd.session.messages cimport (
     MESSAGE_EXPECT, MESSAGE_PDU, MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, Message, PduMessage, ProceedMessage,
     ReplyMessage, make_message, post)
 from goldherd.wire.opcodes cimport BHS_BYTES
-
-cdef enum:
-    SENSE_BYTES_MAX = 252       # SPC-4 4.5.1
 
 
 cdef Message* message_of(int kind, size_t struct_bytes, size_t content_bytes = 0) except NULL:
@@ -146,7 +144,7 @@ cdef class ReactorControl:
         """
         cdef ReplyMessage* message
         if len(sense) > SENSE_BYTES_MAX:
-            raise ValueError(f"{len(sense)} bytes of sense data are more than SPC-4 knows")
+            raise ValueError(f"{len(sense)} bytes of sense data are more than the target says it makes")
         message = <ReplyMessage*>message_of(MESSAGE_REPLY, sizeof(ReplyMessage), len(sense) + len(data_in))
         message.session_id = session_id
         message.tag = tag

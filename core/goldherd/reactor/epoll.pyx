@@ -16,7 +16,7 @@ from posix.unistd cimport close
 
 from goldherd.block.pool cimport begin_step, end_step
 from goldherd.native.linux cimport load8, store8
-from goldherd.native.limits cimport BATCH_IOVECS
+from goldherd.native.limits cimport BATCH_IOVECS, POLL_EVENTS, TICK_MILLISECONDS
 from goldherd.session.codes cimport CLOSE_PEER
 from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED
 from goldherd.reactor.loop cimport INTEREST_BEGIN, INTEREST_END, INTEREST_NOTHING, INTEREST_OUTPUT, Loop
@@ -50,8 +50,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_NOSIGNAL, MSG_DONTWAIT
 
 cdef enum:
-    EVENTS = 256
-    TICK_MS = 1000
     MESSAGES = 0xFFFFFFFE      # in place of a connection's index
 
 
@@ -125,7 +123,7 @@ cdef class Reactor(Loop):
     def run(self) -> None:
         with nogil:
             while not load8(&self.stopping):
-                self.step(TICK_MS)
+                self.step(TICK_MILLISECONDS)
 
     def stop(self) -> None:
         """Ends the thread; sessions must have been closed before."""
@@ -148,7 +146,7 @@ cdef class Reactor(Loop):
         return more
 
     cdef bint step(self, int timeout_ms) noexcept nogil:
-        cdef epoll_event events[EVENTS]
+        cdef epoll_event events[POLL_EVENTS]
         cdef Core* core = &self.core
         cdef Connection* c
         cdef int count
@@ -156,7 +154,7 @@ cdef class Reactor(Loop):
         cdef uint64_t before = core.now_ms
         if core.running_first != NULL:
             timeout_ms = 0
-        count = epoll_wait(self.epoll, events, EVENTS, timeout_ms)
+        count = epoll_wait(self.epoll, events, POLL_EVENTS, timeout_ms)
         core.now_ms = clock_ms()
         begin_step(&core.listener)          # cached memory we see from here on stays where it is
         for i in range(count):
@@ -171,7 +169,7 @@ cdef class Reactor(Loop):
                 continue
             self.serve(c, events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) != 0)
         self.serve_ready()
-        if core.now_ms / TICK_MS != before / TICK_MS:
+        if core.now_ms / TICK_MILLISECONDS != before / TICK_MILLISECONDS:
             self.do_due()
         end_step(&core.listener)
         return core.running_first != NULL

@@ -74,6 +74,9 @@ class DoneEvent(NamedTuple):
     found: int
 
 
+Event = CommandEvent | FailedEvent | RequestEvent | ClosedEvent | DoneEvent | NumberedEvent
+
+
 cdef class EventQueue:
     """The queue of events from all reactors."""
 

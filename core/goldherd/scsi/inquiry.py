@@ -8,7 +8,7 @@ from goldherd import limits
 from goldherd.scsi import copy, rod
 from goldherd.scsi.call import Call
 from goldherd.scsi.device import LogicalUnit
-from goldherd.scsi.sense import SENSE_BYTES_MAX, invalid_field
+from goldherd.scsi.sense import invalid_field
 
 VERSION_SPC_4: Final = 0x06
 VERSION_DESCRIPTORS: Final = (0x00A0, 0x0960, 0x0460, 0x04C0)
@@ -120,7 +120,7 @@ def _extended_inquiry(call: Call) -> bytes:  # noqa: ARG001
     data[1] = 0x07  # HEADSUP, ORDSUP, SIMPSUP
     data[2] = 0x01  # V_SUP: a volatile cache
     data[3] = 0x01  # LUICLR
-    data[9] = SENSE_BYTES_MAX
+    data[9] = limits.SENSE_BYTES_MAX
     return bytes(data)
 
 

@@ -86,8 +86,6 @@ COPY_CLEARED: Final = Sense(0xA, 0x2F, 0x02)
 # --- MISCOMPARE ---
 MISCOMPARE_DURING_VERIFY: Final = Sense(0xE, 0x1D, 0x00)
 
-SENSE_BYTES_MAX: Final = 28
-"""Descriptor format with INFORMATION and a sense-key specific field: the longest that `encode` makes."""
 UNIT_ATTENTION_KEY: Final = 0x6
 _ILLEGAL_REQUEST = 0x5
 _IN_PARAMETERS = {0x1A, 0x26}

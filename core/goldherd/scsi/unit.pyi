@@ -1,11 +1,12 @@
 """Signatures of unit.pyx."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, type_check_only
 
 from goldherd.block.image import Image
 from goldherd.scsi.watch import Watch
 
+@type_check_only
 class PrebuiltAnswer(Protocol):
     """A command block, which of its bits count, and the bytes that answer it."""
 

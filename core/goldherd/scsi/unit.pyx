@@ -10,14 +10,12 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport Image
 from goldherd.block.pool cimport next_epoch, wait_for_epoch
+from goldherd.native.limits cimport PREBUILT_ANSWER_BYTES_MAX
 from goldherd.native.linux cimport store32, store_pointer
 from goldherd.scsi.watch cimport Watch, WatchState, Watches
 
 from threading import Lock
 
-
-cdef enum:
-    ANSWER_BYTES_MAX = 8192     # far below the room for headers and small answers in a batch
 
 
 cdef void free_answers(Answers* answers) noexcept:
@@ -64,7 +62,7 @@ cdef class HotUnit:
                 raise ValueError("a prebuilt answer needs 16 bytes of command block and of mask")
             if entry.allocation_bytes not in (0, 1, 2, 4) or not 0 <= entry.allocation_at <= 16 - entry.allocation_bytes:
                 raise ValueError("an allocation length has 1, 2 or 4 bytes of the command block, or there is none")
-            if len(entry.answer) > ANSWER_BYTES_MAX:
+            if len(entry.answer) > PREBUILT_ANSWER_BYTES_MAX:
                 raise ValueError(f"{len(entry.answer)} bytes are too many for a prebuilt answer; let Python give it")
         fresh = <Answers*>calloc(1, sizeof(Answers))
         if fresh == NULL:

@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.uio cimport iovec
 
-from goldherd.native.limits cimport BATCH_CONTROL_BYTES, BATCH_DATA_BYTES
+from goldherd.native.limits cimport BATCH_CONTROL_BYTES, BATCH_DATA_BYTES, RESIDUE_KEPT_BYTES
 from goldherd.native.sanitizer cimport poison
 from goldherd.session.batch cimport Batch
 from goldherd.session.state cimport Pending
@@ -17,9 +17,6 @@ from goldherd.session.state cimport Pending
 cdef extern from * nogil:
     uint32_t add_uint "__atomic_add_fetch"(uint32_t*, uint32_t, int)
     int __ATOMIC_SEQ_CST
-
-cdef enum:
-    RESIDUE_KEPT_BYTES = 4096       # a residue buffer up to this size stays with its connection
 
 
 cdef void clear_batch(Core* core) noexcept nogil:

@@ -7,7 +7,9 @@ into the batch's own two arenas, large payload is only pointed at.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
-from goldherd.native.limits cimport BATCH_BYTES_MAX, BATCH_CONTROL_BYTES, BATCH_DATA_BYTES, BATCH_IOVECS, EMIT_BYTES_MAX, PLAN_RUNS_MAX
+from goldherd.native.limits cimport (
+    BATCH_BYTES_MAX, BATCH_CONTROL_BYTES, BATCH_CONTROL_RESERVE_BYTES, BATCH_DATA_BYTES, BATCH_DATA_RESERVE_BYTES,
+    BATCH_IOVECS, BATCH_IOVEC_RESERVE)
 from goldherd.native.sanitizer cimport unpoison
 
 cdef struct Batch:
@@ -22,9 +24,9 @@ cdef struct Batch:
 
 cdef inline bint has_room(Batch* batch) noexcept nogil:
     """Whether any one PDU of ours still fits."""
-    return (batch.count <= BATCH_IOVECS - PLAN_RUNS_MAX - 4
-            and batch.control_used <= BATCH_CONTROL_BYTES - 16384
-            and batch.data_used <= BATCH_DATA_BYTES - EMIT_BYTES_MAX - 4096
+    return (batch.count <= BATCH_IOVECS - BATCH_IOVEC_RESERVE
+            and batch.control_used <= BATCH_CONTROL_BYTES - BATCH_CONTROL_RESERVE_BYTES
+            and batch.data_used <= BATCH_DATA_BYTES - BATCH_DATA_RESERVE_BYTES
             and batch.bytes <= BATCH_BYTES_MAX)
 
 cdef inline uint8_t* put_control(Batch* batch, uint32_t length) noexcept nogil:

@@ -10,7 +10,8 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport IMAGE_STORE_BLOCKS, Image
 from goldherd.native.endian cimport get16, get32, get64
-from goldherd.native.limits cimport PARAMETER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX
+from goldherd.native.limits cimport (
+    IMMEDIATE_TASKS_MAX, PARAMETER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
 from goldherd.session.codes cimport (
     CLOSE_MEMORY, CLOSE_PROTOCOL, PURPOSE_FLUSH, PURPOSE_READ, PURPOSE_SLOW, PURPOSE_WRITE)
 from goldherd.session.emit cimport EMIT_DONE, EMIT_FULL, emit_answer, emit_read, emit_reject, emit_response
@@ -29,9 +30,6 @@ from goldherd.wire.opcodes cimport (
     COMMAND_READ, COMMAND_WRITE, FINAL, IMMEDIATE, REJECT_INVALID_FIELD, REJECT_PROTOCOL_ERROR,
     REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE, TASK_ATTRIBUTE, TASK_ATTRIBUTE_MAX)
 from goldherd.wire.pdu cimport AHS_LENGTH, CDB, CMD_SN, EDTL, FLAGS, ITT, LUN, additional_headers_fit, head_length
-
-cdef enum:
-    IMMEDIATE_PLACES = 32       # beside the window, for immediate commands (task management in an emergency)
 
 
 cdef void protocol_error(Core* core, Connection* c, const uint8_t* header, uint32_t header_bytes, int reason) noexcept nogil:
@@ -62,7 +60,7 @@ cdef bint numbered(Core* core, Connection* c, const uint8_t* header) noexcept no
 
 cdef bint task_set_full(Session* session) noexcept nogil:
     """Whether the session holds all the commands it may, numbered and immediate."""
-    return session.live >= session.window + <uint32_t>IMMEDIATE_PLACES
+    return session.live >= session.window + <uint32_t>IMMEDIATE_TASKS_MAX
 
 
 cdef NexusState* nexus_of(Session* session, const uint8_t* header) noexcept nogil:

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
 from goldherd.block.pool cimport Job, Listener
-from goldherd.native.limits cimport RECEIVE_BYTES
+from goldherd.native.limits cimport DATA_SEGMENT_BYTES_MAX, RECEIVE_BYTES
 from goldherd.session.batch cimport Batch
 from goldherd.session.messages cimport JobMessage, MessageQueue
 from goldherd.session.state cimport Connection, Session, Task
@@ -70,8 +70,12 @@ cdef struct Core:
     Task* free_tasks
     void** free_buffers     # by power of two
     uint64_t free_buffer_bytes
-    Session* sessions
+    Session* sessions       # all, newest first
+    Session** session_table # by hash of their id, each entry a list; 1 << session_table_bits entries, NULL before the first
+    uint32_t session_table_bits
+    uint32_t session_count
     Connection** connections
+    uint32_t* free_indices  # of `connections` that are NULL: the last one is taken next
     uint32_t connection_room
     uint32_t connection_count
     # neighbours
@@ -97,5 +101,5 @@ cdef struct TaskJob:
     int result
 
 cdef enum:
-    COLLECT_BYTES_MAX = 48 + 1020 + 4 + 262144 + 4     # header, AHS, data, digests
+    COLLECT_BYTES_MAX = 48 + 1020 + 4 + DATA_SEGMENT_BYTES_MAX + 4      # header, AHS, data, digests
     INPUT_BYTES = RECEIVE_BYTES + COLLECT_BYTES_MAX

@@ -10,7 +10,7 @@ from posix.uio cimport iovec
 
 from goldherd.block.image cimport Image, PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, RUN_ZERO, Run
 from goldherd.native.endian cimport put16, put32
-from goldherd.native.limits cimport EMIT_BYTES_MAX, PLAN_RUNS_MAX
+from goldherd.native.limits cimport EMIT_BYTES_MAX, PLAN_RUNS_MAX, SECTOR_BYTES, SENSE_BYTES_MAX
 from goldherd.session.batch cimport Batch, put_control, put_memory, has_room
 from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_LOGOUT, PDU_CLOSES, PDU_CLOSES_ALONE, PDU_TAKES_STAT_SN
 from goldherd.session.state cimport max_cmd_sn
@@ -27,7 +27,7 @@ cdef extern from "<sys/uio.h>" nogil:
     int RWF_NOWAIT
 
 cdef enum:
-    SECTOR_MASK = 511
+    SECTOR_MASK = SECTOR_BYTES - 1
 
 
 cdef inline uint8_t* begin(Core* core, Connection* c, int opcode, int flags, uint32_t length) noexcept nogil:
@@ -79,7 +79,7 @@ cdef inline int residual(uint64_t cdb_bytes, uint32_t expected, uint8_t* header)
 
 cdef void emit_response(Core* core, Connection* connection, uint32_t itt, int status, uint64_t cdb_bytes,
                         uint32_t expected, uint32_t exp_data_sn, const char* sense, uint32_t sense_bytes) noexcept nogil:
-    cdef uint8_t data[260]
+    cdef uint8_t data[2 + SENSE_BYTES_MAX]
     cdef uint32_t length = 0
     cdef uint8_t* header
     if sense_bytes:

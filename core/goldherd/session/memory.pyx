@@ -8,7 +8,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from goldherd.native.limits cimport EMIT_BYTES_MAX, RECEIVE_BYTES, TASKS_MAX, WRITE_BUFFER_BYTES_MAX
+from goldherd.native.limits cimport (
+    EMIT_BYTES_MAX, FREE_BUFFER_BYTES_MAX, RECEIVE_BYTES, TASKS_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_BUFFER_BYTES_MIN,
+    WRITE_CHUNK_BYTES_MAX, check_relations, require)
 from goldherd.native.sanitizer cimport poison, unpoison
 from goldherd.session.batch cimport free_batch, make_batch
 from goldherd.session.connections cimport free_connections
@@ -28,11 +30,21 @@ cdef enum:
     INDEX_MASK = 0xFFFFF
     GENERATION_MAX = 0xFFE      # with 0xFFF a tag could be the reserved one
     BUFFER_BITS_MIN = 12
-    BUFFER_BITS_MAX = 20
-    FREE_BUFFER_BYTES_MAX = 16777216
+    BUFFER_BITS_MAX = 20        # the longest kept: 1 << BUFFER_BITS_MAX is WRITE_CHUNK_BYTES_MAX
+
+
+cdef inline void check_sizes() noexcept nogil:
+    """Numbers of this file that follow from bounds; the C compiler refuses those that do not."""
+    require(SLAB_TASKS == 1 << SLAB_BITS)
+    require(TASKS_MAX == 1 << INDEX_BITS)
+    require(INDEX_MASK == TASKS_MAX - 1)
+    require(WRITE_BUFFER_BYTES_MIN == 1 << BUFFER_BITS_MIN)
+    require(WRITE_CHUNK_BYTES_MAX == 1 << BUFFER_BITS_MAX)
 
 
 cdef int open_core(Core* core) except -1:
+    check_relations()
+    check_sizes()
     memset(core, 0, sizeof(Core))
     core.messages.eventfd = -1
     core.batch = make_batch()

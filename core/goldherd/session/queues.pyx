@@ -12,6 +12,7 @@ cdef void run_soon(Core* core, Connection* connection) noexcept nogil:
         return
     connection.running = True
     connection.next_running = NULL
+    connection.previous_running = core.running_last
     core.running_count += 1
     if core.running_last != NULL:
         core.running_last.next_running = connection
@@ -21,22 +22,18 @@ cdef void run_soon(Core* core, Connection* connection) noexcept nogil:
 
 
 cdef void stop_running(Core* core, Connection* connection) noexcept nogil:
-    cdef Connection* before = NULL
-    cdef Connection* here = core.running_first
     if not connection.running:
         return
-    while here != NULL and here != connection:
-        before = here
-        here = here.next_running
-    if here != NULL:
-        if before != NULL:
-            before.next_running = here.next_running
-        else:
-            core.running_first = here.next_running
-        if core.running_last == here:
-            core.running_last = before
+    if connection.previous_running != NULL:
+        connection.previous_running.next_running = connection.next_running
+    else:
+        core.running_first = connection.next_running
+    if connection.next_running != NULL:
+        connection.next_running.previous_running = connection.previous_running
+    else:
+        core.running_last = connection.previous_running
     connection.running = False
-    connection.next_running = NULL
+    connection.next_running = connection.previous_running = NULL
     core.running_count -= 1
 
 

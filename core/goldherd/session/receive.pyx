@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from goldherd.native.endian cimport get32
-from goldherd.native.limits cimport RECEIVE_BYTES
+from goldherd.native.limits cimport RECEIVE_BYTES, REQUEST_BYTES_MAX, SINK_BYTES_MIN
 from goldherd.session.batch cimport has_room
 from goldherd.session.commands cimport task_set_full, make_task, nexus_of, numbered, protocol_error, scsi_command
 from goldherd.session.codes cimport CLOSE_DIGEST, PURPOSE_PDU, PURPOSE_WRITE
@@ -28,10 +28,6 @@ from goldherd.wire.opcodes cimport (
     REJECT_TOO_MANY_IMMEDIATE, RESERVED_TAG, SCSI_COMMAND, TASK_MANAGEMENT_REQUEST, TEXT_REQUEST)
 from goldherd.wire.pdu cimport (
     BUFFER_OFFSET, CMD_SN, DATA_SN, EDTL, FLAGS, ITT, LUN, TTT, data_length, head_length, padded)
-
-cdef enum:
-    SINK_BYTES_MIN = 8192       # shorter data segments are collected like headers
-    REQUEST_BYTES_MAX = 65536   # data segment of a PDU for the control plane
 
 
 # --- Data-Out ---

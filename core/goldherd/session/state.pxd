@@ -7,6 +7,7 @@ session's id, a connection's number and a task's tag cross the border to Python,
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
+from goldherd.native.limits cimport COMMAND_WINDOW
 from goldherd.scsi.unit cimport NexusState
 from goldherd.wire.pdu cimport before
 
@@ -38,7 +39,7 @@ cdef struct Task:
     Task* next              # in the send queue, the suspended tasks, those that wait for a buffer, or the free list
     Task* newer             # live tasks of the session, both ways
     Task* older
-    Connection* connection  # NULL once the connection is gone while a job still runs
+    Connection* connection  # stays, closed, as long as a job of the task runs
     NexusState* nexus
     DrainEntry* drains      # told when the job of this task is done
     void* owned             # freed with the task; `buffer` may point into it
@@ -91,7 +92,9 @@ cdef struct Session:
     uint32_t connections    # that belong to it
     Connection* first       # of its connections, newest first
     Session* next           # of all sessions of the reactor
-    uint64_t skipped[2]     # numbers behind a gap that count as received, by CmdSN modulo the window
+    Session* previous
+    Session* next_of_hash   # in the same entry of the table
+    uint64_t skipped[COMMAND_WINDOW >> 6]   # numbers behind a gap that count as received, by CmdSN modulo the window
     uint64_t id             # by which Python knows the session
     uint64_t buffer_bytes   # write buffers its tasks hold
 
@@ -145,7 +148,8 @@ cdef struct Connection:
     uint32_t number         # by which Python tells the connections of a session apart
     uint32_t stalled_at     # the CmdSN that must come next
     uint64_t stalled_ms     # since when
-    Connection* next_running
+    Connection* next_running    # in the run queue, both ways
+    Connection* previous_running
     uint32_t jobs           # jobs in the pools
     uint64_t input_ms       # when something came last
     uint64_t stuck_ms       # since when a send is waiting; 0: none

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from goldherd import limits
 from goldherd.model.access import Address
 
 RTM_GETNEIGH: Final = 30
@@ -18,7 +19,6 @@ _NDA_DST, _NDA_LLADDR = 1, 2
 _HEADER: Final = struct.Struct("=IHHII")
 _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
 _ATTRIBUTE: Final = struct.Struct("=HH")
-_ANSWER_BYTES: Final = 1 << 18
 _MAC_BYTES: Final = 6
 
 
@@ -30,7 +30,7 @@ def mac_of(address: Address) -> str | None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as link:
         link.send(_HEADER.pack(length, RTM_GETNEIGH, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + request)
         while True:
-            data = link.recv(_ANSWER_BYTES)
+            data = link.recv(limits.NETLINK_ANSWER_BYTES)
             for kind, payload in _messages(data):
                 if kind in (_NLMSG_DONE, _NLMSG_ERROR):
                     return None

@@ -1,6 +1,6 @@
 """Signatures of opcodes.pyx: the enums of opcodes.pxd as Python sees them."""
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 NO_TAG: int
 
@@ -26,7 +26,7 @@ class Opcode(IntEnum):
     ASYNC_MESSAGE = 0x32
     REJECT = 0x3F
 
-class Flag(IntFlag):
+class Flag(IntEnum):
     """Bits of bytes 0 and 1; which PDU a bit belongs to stands in opcodes.pxd."""
 
     IMMEDIATE = 0x40
@@ -36,6 +36,8 @@ class Flag(IntFlag):
     TRANSIT = 0x80
     COMMAND_READ = 0x40
     COMMAND_WRITE = 0x20
+    TASK_ATTRIBUTE = 0x07
+    TASK_ATTRIBUTE_MAX = 4
     ATTRIBUTE_MASK = 0x07
     RESIDUAL_OVERFLOW = 0x04
     RESIDUAL_UNDERFLOW = 0x02
