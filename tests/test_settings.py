@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from goldherd.environment import default_data_folder
 from goldherd.errors import SettingsError
 from goldherd.settings import (
     Address,
     ServeSettings,
-    default_data_folder,
     memory_bytes,
     server_settings,
     spare_cores,

@@ -73,16 +73,6 @@ _ADDRESS: Final = re.compile(
 )
 
 
-def default_data_folder() -> Path:
-    """$GOLDHERD_DATA, else /var/lib/goldherd for root and ~/.local/share/goldherd for others."""
-    named = os.environ.get("GOLDHERD_DATA")
-    if named:
-        return Path(named).expanduser()
-    if os.geteuid() == 0:
-        return Path("/var/lib/goldherd")
-    return Path("~/.local/share/goldherd").expanduser()
-
-
 def memory_bytes() -> int:
     """The memory this process may use: that of the machine, or less if a control group says so."""
     limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,14 +1,14 @@
 """Runs the command line in this process, on a data folder of its own with the installed plugins."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from goldherd.cli import logs, main
+from goldherd.cli import logs
+from goldherd.cli.commands import run as run_commands
 
 
 @dataclass
@@ -39,15 +39,13 @@ def run(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     """Runs `goldherd --data DATA ARGUMENTS...`."""
 
     def do(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["goldherd", "--data", str(data), *map(str, arguments)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main.main()
+        code = run_commands(["--data", str(data), *map(str, arguments)])
         captured = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+        return Ended(code, captured.out, captured.err)
 
     yield do
-    logs.configure(None)
+    logs.choose_folder(None)
 
 
 @pytest.fixture

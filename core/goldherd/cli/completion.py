@@ -7,8 +7,6 @@ import typer
 
 from goldherd.cli.context import context_of
 from goldherd.errors import GoldherdError
-from goldherd.model.access import OWN, Kind
-from goldherd.model.nodes import ANY_INITIATOR
 
 if TYPE_CHECKING:
     from goldherd.services.context import Services
@@ -34,6 +32,9 @@ def complete_image(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_rule(incomplete: str) -> list[str]:
     """The kinds of access rules that begin so."""
+    from goldherd.model.access import OWN, Kind
+    from goldherd.model.nodes import ANY_INITIATOR
+
     kinds = [*(f"{kind}:" for kind in Kind), f"{Kind.MAC}:{OWN}", ANY_INITIATOR]
     return sorted(kind for kind in kinds if kind.startswith(incomplete.lower()))
 

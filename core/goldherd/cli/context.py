@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from goldherd.cli import logs
+from goldherd.environment import default_data_folder
+
 if TYPE_CHECKING:
     from goldherd.hooks import Hooks
     from goldherd.services.context import Services
@@ -19,10 +22,11 @@ class Context:
 
     def services(self) -> "Services":
         """Opens the data folder, making it when it is new."""
-        from goldherd.app import open_services
+        logs.start()
+        from goldherd.services.context import Services
         from goldherd.settings import server_settings
 
-        return open_services(self.data, server_settings().target_prefix)
+        return Services(self.data, load_hooks, server_settings().target_prefix)
 
     def existing_services(self) -> "Services | None":
         """The operations if the data folder has a catalog; nothing is made."""
@@ -34,14 +38,13 @@ def context_of(context: typer.Context) -> Context:
     found = context.find_root().obj
     if isinstance(found, Context):
         return found
-    from goldherd.settings import default_data_folder
-
     named = context.find_root().params.get("data")
     return Context(Path(named).expanduser() if named else default_data_folder())
 
 
 def load_hooks() -> "Hooks":
     """All plugins; they are looked for only by commands that need one."""
+    logs.start()
     from goldherd.hooks import Hooks
 
     return Hooks()

@@ -5,14 +5,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from goldherd.cli import logs
 from goldherd.cli.completion import complete_rule
 from goldherd.cli.context import context_of
-from goldherd.cli.luns import parse_lun
 from goldherd.cli.options import (
     CacheOption,
     ChapSecretOption,
@@ -24,15 +23,15 @@ from goldherd.cli.options import (
 )
 from goldherd.cli.output import complain
 from goldherd.errors import ImageError, SettingsError
-from goldherd.model.access import OWN, Kind, Rule
-from goldherd.model.names import normalise_iscsi_name, parse_rule
-from goldherd.model.nodes import ANYBODY
-from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
-from goldherd.services.context import Services
-from goldherd.services.images import is_write_protected, sealed_version_at, version_at
-from goldherd.settings import ISCSI_PORT, ExportSettings, ServerSettings, server_settings
 
-LISTEN_DEFAULT: Final = f"127.0.0.1:{ISCSI_PORT}"
+if TYPE_CHECKING:
+    from goldherd.model.access import Rule
+    from goldherd.model.targets import ChapCredentials, LunConfig
+    from goldherd.services.context import Services
+    from goldherd.settings import ExportSettings, ServerSettings
+
+
+LISTEN_DEFAULT: Final = "127.0.0.1:3260"
 
 
 def export(
@@ -75,6 +74,10 @@ def export(
     connections_max: ConnectionsOption = None,
 ) -> None:
     """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
+    from goldherd.cli.luns import parse_lun
+    from goldherd.settings import server_settings
+
+    logs.start()
     settings = export_settings(
         context_of(context).existing_services(),
         luns=[parse_lun(text, number) for number, text in enumerate(files)],
@@ -91,19 +94,23 @@ def export(
 
 
 def export_settings(
-    services: Services | None,
+    services: "Services | None",
     *,
-    luns: Sequence[LunConfig],
+    luns: "Sequence[LunConfig]",
     overlay: Path | None,
     target: str | None,
-    credentials: ChapCredentials | None,
-    server: ServerSettings,
-    access: frozenset[Rule] | None = None,
-) -> ExportSettings:
+    credentials: "ChapCredentials | None",
+    server: "ServerSettings",
+    access: "frozenset[Rule] | None" = None,
+) -> "ExportSettings":
     """What app.export gets; no sealed image is ever in it for writing.
 
     Raises typer.BadParameter for wrong usage, ImageError for files that can't be served this way.
     """
+    from goldherd.model.names import normalise_iscsi_name
+    from goldherd.model.targets import TargetConfig
+    from goldherd.settings import ExportSettings
+
     if overlay is None:
         luns = [_protected(lun, services) for lun in luns]
     elif len(luns) == 1:
@@ -119,8 +126,12 @@ def _listen(addresses: list[str] | None) -> list[str] | None:
     return addresses if addresses or "GOLDHERD_LISTEN" in os.environ else [LISTEN_DEFAULT]
 
 
-def _access(texts: list[str] | None) -> frozenset[Rule] | None:
+def _access(texts: list[str] | None) -> "frozenset[Rule] | None":
     """Who may log in; None for anybody."""
+    from goldherd.model.access import OWN, Kind, Rule
+    from goldherd.model.names import parse_rule
+    from goldherd.model.nodes import ANYBODY
+
     rules = [parse_rule(text) for text in texts or ()]
     if f"{Kind.MAC}:{OWN}" in rules:
         raise SettingsError("--allow mac:node goes with nodes, whose network cards are known: write mac:ADDRESS.")
@@ -129,7 +140,9 @@ def _access(texts: list[str] | None) -> frozenset[Rule] | None:
 
 def _credentials(
     user: str | None, secret_file: Path | None, mutual_user: str | None, mutual_secret_file: Path | None
-) -> ChapCredentials | None:
+) -> "ChapCredentials | None":
+    from goldherd.model.targets import ChapCredentials
+
     secret = read_chap(user, secret_file)
     mutual_secret = read_chap(mutual_user, mutual_secret_file, "--mutual")
     if user is None or secret is None:
@@ -144,8 +157,10 @@ def _credentials(
     return ChapCredentials(user, secret, mutual_user, mutual_secret)
 
 
-def _protected(lun: LunConfig, services: Services | None) -> LunConfig:
+def _protected(lun: "LunConfig", services: "Services | None") -> "LunConfig":
     """A sealed image is never opened for writing, by whatever route; nor is a file nobody may write."""
+    from goldherd.services.images import is_write_protected, sealed_version_at
+
     version = None if services is None else sealed_version_at(services, lun.path)
     if version is not None:
         if not lun.read_only:
@@ -157,7 +172,9 @@ def _protected(lun: LunConfig, services: Services | None) -> LunConfig:
     return lun
 
 
-def _over(lun: LunConfig, overlay: Path, services: Services | None) -> LunConfig:
+def _over(lun: "LunConfig", overlay: Path, services: "Services | None") -> "LunConfig":
+    from goldherd.services.images import sealed_version_at, version_at
+
     child = overlay.expanduser()
     if child.exists() and lun.path.exists() and child.samefile(lun.path):
         raise ImageError(f"{child} can't be a differencing child of itself: name another file.", path=str(child))

@@ -1,7 +1,7 @@
 """`goldherd image`: importing golden disks, choosing the active version, checking, retiring, removing."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,15 +10,15 @@ from goldherd.cli.context import context_of
 from goldherd.cli.options import Json, Version
 from goldherd.cli.output import count_text, progress_bar, say, show_fields, show_json, show_table, size_text
 from goldherd.errors import CatalogError
-from goldherd.model.images import ImageRef, VersionRecord
-from goldherd.model.names import check_image_name, parse_image_ref
-from goldherd.services import images, importing
-from goldherd.services.nodes import list_nodes
+
+if TYPE_CHECKING:
+    from goldherd.model.images import ImageRef, VersionRecord
+
 
 app = typer.Typer(help="Golden images and their versions.", no_args_is_help=True)
 
 
-def version_json(version: VersionRecord) -> dict[str, Any]:
+def version_json(version: "VersionRecord") -> dict[str, Any]:
     """A version as programs see it (docs/cli.md)."""
     return {
         "name": version.name,
@@ -53,6 +53,9 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Checks a disk image and seals it as the next version; the first one becomes active."""
+    from goldherd.model.names import check_image_name
+    from goldherd.services import importing
+
     image = check_image_name(name)
     with context_of(context).services() as services, progress_bar() as progress:
         version = importing.import_image(
@@ -73,6 +76,8 @@ def import_(
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """Lists all versions of all images."""
+    from goldherd.services import images
+
     with context_of(context).services() as services:
         versions = images.list_versions(services)
     if as_json:
@@ -97,6 +102,10 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Shows one version (the active one if there is no number) and the nodes that get it."""
+    from goldherd.model.names import parse_image_ref
+    from goldherd.services import images
+    from goldherd.services.nodes import list_nodes
+
     with context_of(context).services() as services:
         version = images.get_version(services, parse_image_ref(name))
         mine = (version.image, version.number)
@@ -123,6 +132,9 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
 @app.command()
 def verify(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Reads a version's whole file and compares it with the SHA-256 it was sealed with."""
+    from goldherd.model.names import parse_image_ref
+    from goldherd.services import images
+
     with context_of(context).services() as services, progress_bar() as progress:
         version, renewed = images.verify(services, parse_image_ref(name), progress)
     if as_json:
@@ -134,6 +146,8 @@ def verify(context: typer.Context, name: Version, as_json: Json = False) -> None
 @app.command()
 def activate(context: typer.Context, name: Version) -> None:
     """Makes a version what the next login of every node that follows the image gets."""
+    from goldherd.services import images
+
     ref = _numbered(name)
     with context_of(context).services() as services:
         changed = images.activate(services, ref)
@@ -143,6 +157,8 @@ def activate(context: typer.Context, name: Version) -> None:
 @app.command()
 def retire(context: typer.Context, name: Version) -> None:
     """Takes a version out of use; its file is kept."""
+    from goldherd.services import images
+
     ref = _numbered(name)
     with context_of(context).services() as services:
         changed = images.retire(services, ref)
@@ -152,6 +168,9 @@ def retire(context: typer.Context, name: Version) -> None:
 @app.command()
 def remove(context: typer.Context, name: Version) -> None:
     """Removes a version, or a whole image, with the disks that nodes kept on it."""
+    from goldherd.model.names import parse_image_ref
+    from goldherd.services import images
+
     with context_of(context).services() as services:
         versions, overlays = images.remove(services, parse_image_ref(name))
     kept = [str(version.path) for version in versions if version.in_place]
@@ -162,7 +181,9 @@ def remove(context: typer.Context, name: Version) -> None:
     )
 
 
-def _numbered(name: str) -> ImageRef:
+def _numbered(name: str) -> "ImageRef":
+    from goldherd.model.names import parse_image_ref
+
     ref = parse_image_ref(name)
     if ref.number is None:
         raise CatalogError(f"'{name}' names no version: write {name}@NUMBER; 'goldherd image list' shows them.")

@@ -1,81 +1,49 @@
-"""The command `goldherd`: puts the command groups together and turns every failure into one sentence.
+"""The entry point of the command `goldherd`: runs the command line and turns every failure into one sentence.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage. Nothing heavy is imported before a command needs it.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 141 the reader of the output has gone. This
+module imports nothing but what every Python process has already, so that Ctrl-C is answered quietly from the first
+moment on; the commands themselves stand in commands.py.
 """
 
+import os
+import signal
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import Final, NoReturn
 
-import typer
-
-import goldherd
-from goldherd.cli import export, image, logs, node, plugins, serve, status
-from goldherd.cli.context import Context
-from goldherd.cli.output import complain
-from goldherd.errors import GoldherdError
-from goldherd.settings import default_data_folder
-
-app = typer.Typer(
-    name="goldherd",
-    help="Diskless boot over iSCSI: one golden image, one differencing VHD per machine.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("export")(export.export)
-app.command("serve")(serve.serve)
-app.add_typer(image.app, name="image")
-app.add_typer(node.app, name="node")
-app.command("status")(status.status)
-app.command("plugins")(plugins.plugins)
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""The exit code of a command that Ctrl-C ended."""
+READER_GONE: Final = 128 + signal.SIGPIPE
+"""The exit code of a command whose output is read no more, as `head` does after its last line."""
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"goldherd {goldherd.__version__}")
-        raise typer.Exit
+def main() -> NoReturn:
+    """Runs the command line of this process and ends the process."""
+    # Until a command runs nothing is half-made: Ctrl-C may end the process where it stands, even inside an import.
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(INTERRUPTED))
+    from goldherd.cli.commands import run
 
-
-@app.callback()
-def root(
-    context: typer.Context,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="The data folder: catalog, golden images, disks. Default: $GOLDHERD_DATA, else "
-            "/var/lib/goldherd for root and ~/.local/share/goldherd for others.",
-        ),
-    ] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Shows the version.")
-    ] = False,
-) -> None:
-    """Diskless boot over iSCSI: one golden image, one differencing VHD per machine."""
-    folder = data.expanduser() if data is not None else default_data_folder()
-    context.obj = Context(folder)
-    logs.configure(folder)
-
-
-def main() -> None:
-    """Runs the command line; the entry point of the console script."""
-    logs.configure(None)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the process was started with it closed, as by `goldherd status >&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - until the process ends
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        app()
-    except GoldherdError as error:
-        logs.note_failure(error)
-        complain(str(error))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    # The interpreter closes down: there is nothing left to interrupt, and its own complaints help no user.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(_flushed(code))
+
+
+def _flushed(code: int) -> int:
+    """The exit code once everything printed has left the process; afterwards nothing can fail any more."""
+    try:
+        sys.stdout.flush()
     except OSError as error:
-        logs.note_failure(error)
-        named = f"{error.filename}: " if error.filename else ""
-        complain(f"The system refused it: {named}{error.strerror or error}.")
-    except Exception as error:
-        logs.note_failure(error)
-        complain(
-            f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it with that."
-        )
-    sys.exit(1)
+        # The interpreter would flush once more at its end, and complain: it flushes into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE if isinstance(error, BrokenPipeError) else code or 1
+    return code
 
 
 if __name__ == "__main__":

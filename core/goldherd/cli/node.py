@@ -1,7 +1,7 @@
 """`goldherd node`: the machines, one by one or by the thousand."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,10 +9,11 @@ from goldherd.cli.completion import complete_image, complete_rule
 from goldherd.cli.context import context_of
 from goldherd.cli.options import ChapSecretOption, ChapUserOption, Json, Nodes, read_chap
 from goldherd.cli.output import count_text, say, show_fields, show_json, show_table
-from goldherd.model.names import expand_nodes, normalise_initiator, normalise_mac, parse_image_ref, parse_rule
-from goldherd.model.nodes import POLICIES, NodeRecord, NodeSpec, Policy
-from goldherd.services import nodes
-from goldherd.settings import ServerSettings, server_settings
+
+if TYPE_CHECKING:
+    from goldherd.model.nodes import NodeRecord, NodeSpec, Policy
+    from goldherd.settings import ServerSettings
+
 
 app = typer.Typer(help="Diskless machines.", no_args_is_help=True)
 
@@ -47,7 +48,7 @@ ImageOption = Annotated[
 ]
 
 
-def node_json(node: NodeRecord, settings: ServerSettings) -> dict[str, Any]:
+def node_json(node: "NodeRecord", settings: "ServerSettings") -> dict[str, Any]:
     """A node as programs see it (docs/cli.md)."""
     return {
         "name": node.name,
@@ -88,6 +89,9 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Makes nodes, each with a disk, a target and an access rule; a second run changes nothing."""
+    from goldherd.model.names import expand_nodes
+    from goldherd.services import nodes
+
     spec = _spec(image, mac, initiator, allow, policy, chap_user, chap_secret_file)
     with context_of(context).services() as services:
         outcome = nodes.add(services, expand_nodes(names), spec)
@@ -115,6 +119,10 @@ def set_(
     as_json: Json = False,
 ) -> None:
     """Changes nodes: only what is named. Another image means another disk; the old one is kept."""
+    from goldherd.model.names import expand_nodes
+    from goldherd.model.nodes import NodeSpec
+    from goldherd.services import nodes
+
     spec = _spec(image, mac, initiator, allow, policy, chap_user, chap_secret_file, no_chap)
     if spec == NodeSpec():
         raise typer.BadParameter("nothing to change: name at least one option.")
@@ -135,6 +143,10 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Lists nodes."""
+    from goldherd.model.names import expand_nodes
+    from goldherd.services import nodes
+    from goldherd.settings import server_settings
+
     settings = server_settings()
     with context_of(context).services() as services:
         found = nodes.list_nodes(services, expand_nodes(names) if names else None)
@@ -161,6 +173,10 @@ def list_(
 @app.command()
 def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
     """Shows nodes with everything that is known of them, but never a secret."""
+    from goldherd.model.names import expand_nodes
+    from goldherd.services import nodes
+    from goldherd.settings import server_settings
+
     settings = server_settings()
     with context_of(context).services() as services:
         found = nodes.list_nodes(services, expand_nodes(name))
@@ -190,6 +206,9 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
 @app.command()
 def remove(context: typer.Context, names: Nodes) -> None:
     """Removes nodes with their disks and secrets."""
+    from goldherd.model.names import expand_nodes
+    from goldherd.services import nodes
+
     with context_of(context).services() as services:
         count = nodes.remove(services, expand_nodes(names))
     say(f"{count_text(count, 'node')} removed.")
@@ -198,23 +217,28 @@ def remove(context: typer.Context, names: Nodes) -> None:
 @app.command()
 def reset(context: typer.Context, names: Nodes) -> None:
     """Gives nodes a fresh disk on their present version; everything they wrote is thrown away."""
+    from goldherd.model.names import expand_nodes
+    from goldherd.services import nodes
+
     with context_of(context).services() as services:
         expanded = expand_nodes(names)
         nodes.reset(services, expanded)
     say(f"{count_text(len(expanded), 'node')} reset.")
 
 
-def _image_text(node: NodeRecord) -> str:
+def _image_text(node: "NodeRecord") -> str:
     number = "(no active version)" if node.version is None else f"@{node.version}"
     return f"{node.image}{number}{' (pinned)' if node.pinned else ''}"
 
 
-def _rules_text(node: NodeRecord) -> str:
+def _rules_text(node: "NodeRecord") -> str:
     """The access rules; an initiator's name says by itself what it is."""
     return " ".join(rule.removeprefix("initiator:") for rule in node.rules) or "nobody"
 
 
-def _policy(text: str | None) -> Policy | None:
+def _policy(text: str | None) -> "Policy | None":
+    from goldherd.model.nodes import POLICIES
+
     for policy in POLICIES:
         if text == policy:
             return policy
@@ -232,7 +256,10 @@ def _spec(
     chap_user: str | None,
     chap_secret_file: Path | None,
     no_chap: bool = False,
-) -> NodeSpec:
+) -> "NodeSpec":
+    from goldherd.model.names import normalise_mac, parse_image_ref
+    from goldherd.model.nodes import NodeSpec
+
     if no_chap and chap_user is not None:
         raise typer.BadParameter("--no-chap and --chap-user exclude each other.")
     return NodeSpec(
@@ -248,5 +275,7 @@ def _spec(
 
 def _rules(initiator: str | None, allow: list[str] | None) -> tuple[str, ...] | None:
     """What --initiator and --allow say together; None when neither is given."""
+    from goldherd.model.names import normalise_initiator, parse_rule
+
     named = () if initiator is None else (f"initiator:{normalise_initiator(initiator)}",)
     return (*named, *(parse_rule(text) for text in allow or ())) or None

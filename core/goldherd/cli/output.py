@@ -1,13 +1,19 @@
 """What commands print: tables for people, JSON for programs, sentences on stderr, a bar for long work."""
 
-import json
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from goldherd.model.progress import Progress
+import typer
+
+from goldherd.cli.main import READER_GONE
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from goldherd.model.progress import Progress
 
 PROGRESS_AFTER_SECONDS: Final = 1.0
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -15,18 +21,27 @@ _STAGES: Final = {"copy": "Copying", "hash": "Hashing"}
 
 
 def say(text: str) -> None:
-    """One line on stdout, at once: whoever waits for it may be a program."""
-    print(text, flush=True)
+    """Text and a line's end on stdout, at once: whoever waits for it may be a program.
+
+    Raises typer.Exit when the reader has gone: what is left to print has no reader either.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise typer.Exit(READER_GONE) from None
 
 
 def complain(text: str) -> None:
-    """One line on stderr."""
-    print(" ".join(text.split()), file=sys.stderr, flush=True)
+    """One line on stderr; a stderr that takes no text does not change how a command ends."""
+    with contextlib.suppress(OSError):
+        print(" ".join(text.split()), file=sys.stderr, flush=True)
 
 
 def show_json(value: Any) -> None:
     """A value as JSON on stdout; keys keep the order that docs/cli.md gives them."""
-    print(json.dumps(value, indent=2), flush=True)
+    import json
+
+    say(json.dumps(value, indent=2))
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -40,14 +55,16 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_row(*row)
     # Rich takes 80 columns where there is no terminal; a program gets every line whole.
     console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
-    console.print(table)
+    with console.capture() as drawn:
+        console.print(table, end="")
+    say(drawn.get().rstrip("\n"))
 
 
 def show_fields(fields: Sequence[tuple[str, str]]) -> None:
     """One thing, a field per line."""
     width = max(len(name) for name, _ in fields) + 2
     for name, value in fields:
-        print(f"{name + ':':<{width}}{value}")
+        say(f"{name + ':':<{width}}{value}")
 
 
 def size_text(count_bytes: int) -> str:
@@ -63,36 +80,44 @@ def count_text(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
+@contextlib.contextmanager
+def progress_bar() -> "Iterator[Progress]":
     """A callback that draws a bar on a terminal, once something takes longer than a second."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
     started = time.monotonic()
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+    terminal = sys.stderr.isatty()
+    bar: Bar | None = None
     tasks: dict[str, Any] = {}
 
     def update(stage: str, done: int, total: int) -> None:
-        if not console.is_terminal or time.monotonic() - started < PROGRESS_AFTER_SECONDS:
+        nonlocal bar
+        if not terminal or time.monotonic() - started < PROGRESS_AFTER_SECONDS:
             return
-        if stage not in tasks:
+        if bar is None:
+            bar = _bar()
             bar.start()
-            tasks[stage] = bar.add_task(_STAGES[stage], total=total)
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(_STAGES.get(stage, stage.capitalize()), total=total)
         bar.update(tasks[stage], completed=done)
 
     try:
         yield update
     finally:
-        if tasks:
+        if bar is not None:
             bar.stop()
+
+
+def _bar() -> "Bar":
+    """A bar for bytes on stderr, gone when it ends."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -7,7 +7,6 @@ import typer
 from goldherd.cli import logs
 from goldherd.cli.context import context_of
 from goldherd.cli.options import CacheOption, ConnectionsOption, ListenOption, ReactorsOption
-from goldherd.settings import ServeSettings, server_settings
 
 
 def serve(
@@ -18,6 +17,8 @@ def serve(
     connections_max: ConnectionsOption = None,
 ) -> None:
     """Serves all nodes until SIGTERM or Ctrl-C; prints a 'ready HOST:PORT' line for each address."""
+    from goldherd.settings import ServeSettings, server_settings
+
     server = server_settings(listen=listen, reactors=reactors, cache=cache, connections_max=connections_max)
     found = context_of(context)
     found.services().close()  # says now, in one sentence, if the data folder can't be used

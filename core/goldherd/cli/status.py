@@ -1,20 +1,23 @@
 """`goldherd status`: what the daemon is doing, and the catalog in numbers."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from goldherd.cli.context import context_of
 from goldherd.cli.options import Json
 from goldherd.cli.output import count_text, say, show_json, show_table, size_text
-from goldherd.client import ask
-from goldherd.model.images import Totals
-from goldherd.services.images import totals
-from goldherd.settings import control_socket
+
+if TYPE_CHECKING:
+    from goldherd.model.images import Totals
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Shows whether the daemon runs, who is logged in, and what the catalog holds."""
+    from goldherd.client import ask
+    from goldherd.services.images import totals
+    from goldherd.settings import control_socket
+
     data = context_of(context).data
     with context_of(context).services() as services:
         numbers = totals(services)
@@ -41,7 +44,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     say(_catalog_text(numbers))
 
 
-def _catalog_text(numbers: Totals) -> str:
+def _catalog_text(numbers: "Totals") -> str:
     return (
         f"Catalog: {count_text(numbers.images, 'image')}, {count_text(numbers.versions, 'version')} "
         f"({size_text(numbers.golden_bytes)}), {count_text(numbers.nodes, 'node')}."

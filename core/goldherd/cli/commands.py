@@ -1,0 +1,124 @@
+"""All commands of `goldherd`, and how one of them is run.
+
+No module of this room imports anything heavy before a command needs it: the catalog, the settings, the plugins and the
+server are imported inside the functions that use them, and tests/cli/test_startup.py holds what each command may load.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+import goldherd
+from goldherd.cli import export, image, logs, node, plugins, serve, status
+from goldherd.cli.context import Context
+from goldherd.cli.output import complain
+from goldherd.environment import check_variables, default_data_folder
+from goldherd.errors import GoldherdError
+
+NAME: Final = "goldherd"
+USAGE_ERRORS: Final[tuple[type[Any], ...]] = typer.BadParameter.__mro__[1:3]
+"""UsageError and ClickException, which Typer shows to no importer by name."""
+
+app = typer.Typer(
+    name=NAME,
+    help="Diskless boot over iSCSI: one golden image, one differencing VHD per machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("export")(export.export)
+app.command("serve")(serve.serve)
+app.add_typer(image.app, name="image")
+app.add_typer(node.app, name="node")
+app.command("status")(status.status)
+app.command("plugins")(plugins.plugins)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{NAME} {goldherd.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The data folder: catalog, golden images, disks. Default: $GOLDHERD_DATA, else "
+            "/var/lib/goldherd for root and ~/.local/share/goldherd for others.",
+        ),
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Shows the version.")
+    ] = False,
+) -> None:
+    """Diskless boot over iSCSI: one golden image, one differencing VHD per machine."""
+    for name in check_variables(os.environ):
+        complain(f"Warning: the environment variable {name} means nothing to goldherd.")
+    folder = Path(data).expanduser() if data is not None else default_data_folder()
+    context.obj = Context(folder)
+    logs.choose_folder(folder)
+
+
+@functools.cache
+def command_line() -> Any:
+    """The commands as Click objects. A value that was not given, or need not be converted, costs no import.
+
+    Typer loads pydantic to convert even None, which is most of what `goldherd image --help` and a completion would do.
+    """
+
+    def lighten(command: Any) -> None:
+        for parameter in (*command.params, command.get_help_option(typer.Context(command))):
+            parameter.process_value = functools.partial(_value, parameter, parameter.process_value)
+        for inner in getattr(command, "commands", {}).values():
+            lighten(inner)
+
+    command = typer.main.get_command(app)
+    lighten(command)
+    return command
+
+
+def _value(parameter: Any, convert: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """A parameter's value, converted by Typer only where that does something."""
+    if context.resilient_parsing or parameter.name == "data":
+        return value
+    if isinstance(value, bool) or (value is None and not parameter.required):
+        if value is None and (parameter.multiple or parameter.nargs == -1):
+            value = ()
+        return value if parameter.callback is None else parameter.callback(context, parameter, value)
+    return convert(context, value)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line; its exit code. KeyboardInterrupt and what it leaves half-made are the command's."""
+    logs.choose_folder(None)
+    try:
+        code = command_line().main(list(arguments), prog_name=NAME, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SystemExit as end:  # of --show-completion, and of a reader that has gone
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except USAGE_ERRORS as error:
+        error.show()
+        return int(error.exit_code)
+    except typer.Abort:
+        complain("Nothing was done.")
+    except GoldherdError as error:
+        logs.note_failure(error)
+        complain(str(error))
+    except OSError as error:
+        logs.note_failure(error)
+        named = f"{error.filename}: " if error.filename else ""
+        complain(f"The system refused it: {named}{error.strerror or error}.")
+    except Exception as error:
+        logs.note_failure(error)
+        complain(
+            f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it with that."
+        )
+    return 1
