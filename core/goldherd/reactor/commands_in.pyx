@@ -22,8 +22,8 @@ from goldherd.session.messages cimport (
     make_message, post)
 from goldherd.session.ordering cimport skip
 from goldherd.session.queues cimport enqueue, run_soon
-from goldherd.session.state cimport (
-    Drain, DrainEntry, PHASE_CONTROL, PHASE_PDU, PHASE_POOL, PHASE_READ, PHASE_REPLY, Session, Task, max_cmd_sn)
+from goldherd.session.phases cimport PHASE_CONTROL, PHASE_PDU, PHASE_POOL, PHASE_READ, PHASE_REPLY
+from goldherd.session.state cimport Drain, DrainEntry, Session, Task, max_cmd_sn
 from goldherd.session.tasks cimport (
     abort_task, conclude, give_back, grant_buffers, job_done, post_closed, report_closed, retry_suspended)
 from goldherd.wire.opcodes cimport COMMAND_READ

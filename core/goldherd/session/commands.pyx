@@ -25,7 +25,8 @@ from goldherd.scsi.unit cimport (
     Answer, Answers, SLOW_ALL, SLOW_PREBUILT, SLOW_READ, SLOW_WRITE, NexusState, UnitState, WRITE_THROUGH,
     answers_of, flags_of, is_quiesced, watches_of)
 from goldherd.scsi.watch cimport touch
-from goldherd.session.state cimport PHASE_DATA_OUT, PHASE_READ, Session, Task, in_window
+from goldherd.session.phases cimport PHASE_DATA_OUT, PHASE_READ
+from goldherd.session.state cimport Session, Task, enter, in_window
 from goldherd.wire.opcodes cimport (
     COMMAND_READ, COMMAND_WRITE, FINAL, IMMEDIATE, REJECT_INVALID_FIELD, REJECT_PROTOCOL_ERROR,
     REJECT_TASK_IN_PROGRESS, REJECT_TOO_MANY_IMMEDIATE, TASK_ATTRIBUTE, TASK_ATTRIBUTE_MAX)
@@ -123,7 +124,7 @@ cdef void collect_data_out(Core* core, Connection* c, Task* task, const uint8_t*
         return
     task.allowed = limit
     task.unsolicited = True
-    task.phase = PHASE_DATA_OUT
+    enter(task, PHASE_DATA_OUT)
     if whole:
         memcpy(task.buffer, data, length)
         data_arrived(core, task, length, final)

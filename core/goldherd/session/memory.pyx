@@ -17,7 +17,8 @@ from goldherd.session.connections cimport free_connections
 from goldherd.session.codes cimport PURPOSE_PDU
 from goldherd.session.core cimport INPUT_BYTES
 from goldherd.session.messages cimport close_queue, open_queue
-from goldherd.session.state cimport DrainEntry, PHASE_FREE
+from goldherd.session.phases cimport PHASE_FREE
+from goldherd.session.state cimport DrainEntry, enter
 
 cdef extern from * nogil:
     int add_int "__atomic_add_fetch"(int*, int, int)
@@ -153,7 +154,7 @@ cdef void release_task(Core* core, Task* task) noexcept nogil:
         entry = task.drains
         task.drains = entry.next
         free(entry)
-    task.phase = PHASE_FREE
+    enter(task, PHASE_FREE)
     task.connection = NULL
     task.next = core.free_tasks
     core.free_tasks = task

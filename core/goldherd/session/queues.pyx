@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
-from goldherd.session.state cimport PHASE_BUFFER, PHASE_SUSPENDED
+from goldherd.session.phases cimport PHASE_BUFFER, PHASE_SUSPENDED
+from goldherd.session.state cimport enter
 
 
 # --- the run queue ---
@@ -41,7 +42,7 @@ cdef void stop_running(Core* core, Connection* connection) noexcept nogil:
 
 cdef void enqueue(Core* core, Task* task, int phase) noexcept nogil:
     cdef Connection* connection = task.connection
-    task.phase = <uint8_t>phase
+    enter(task, phase)
     task.queued = True
     task.next = NULL
     if connection.send_last != NULL:

@@ -20,7 +20,8 @@ from goldherd.session.ordering cimport count_command, need_not_wait, out_of_orde
 from goldherd.session.memory cimport known_task, release_task, task_of
 from goldherd.session.tasks cimport conclude, data_arrived, fail, send_queued
 from goldherd.scsi.unit cimport NexusState
-from goldherd.session.state cimport PHASE_CONTROL, PHASE_DATA_OUT, Task
+from goldherd.session.phases cimport PHASE_CONTROL, PHASE_DATA_OUT
+from goldherd.session.state cimport Task, enter
 from goldherd.wire.digest cimport CRC_START, crc_matches, crc_update
 from goldherd.wire.opcodes cimport (
     BHS_BYTES, DATA_OUT, FINAL, IMMEDIATE, LOGIN_REQUEST, LOGOUT_REQUEST, NOP_OUT, OPCODE_MASK,
@@ -104,7 +105,7 @@ cdef void request(Core* core, Connection* c, const uint8_t* header, const uint8_
     memcpy(message.header, header, BHS_BYTES)
     message.data_bytes = length
     memcpy(message.data, data, length)
-    task.phase = PHASE_CONTROL
+    enter(task, PHASE_CONTROL)
     post(core.events, &message.head)
 
 

@@ -9,21 +9,8 @@ from posix.uio cimport iovec
 
 from goldherd.native.limits cimport COMMAND_WINDOW
 from goldherd.scsi.unit cimport NexusState
+from goldherd.session.phases cimport CHECKS_PHASES, check_phase
 from goldherd.wire.pdu cimport before
-
-cdef enum Phase:
-    # what happens next with a task; the first five wait for another's step, the others stand in the send queue
-    PHASE_FREE = 0
-    PHASE_DATA_OUT = 1      # for Data-Out PDUs of the initiator
-    PHASE_BUFFER = 2        # for a write buffer
-    PHASE_SUSPENDED = 3     # for cold data, or for a unit that is quiesced
-    PHASE_POOL = 4          # a job runs on another thread; its memory is in use until the job is done
-    PHASE_CONTROL = 5       # for the control plane's reply
-    PHASE_READ = 6          # send data from the image
-    PHASE_REPLY = 7         # send `buffer`, then status and sense
-    PHASE_R2T = 8           # send an R2T for the missing part of the chunk
-    PHASE_WRITE = 9         # store the chunk
-    PHASE_PDU = 10          # send `buffer` as it is
 
 cdef struct Drain:
     uint64_t request_id     # what the control plane calls it
@@ -62,7 +49,7 @@ cdef struct Task:
     uint32_t allowed        # bytes of the chunk the initiator may send now (first burst or R2T)
     uint8_t lun[8]
     uint8_t cdb[16]
-    uint8_t phase           # Phase
+    uint8_t phase           # Phase (phases.pxd); changed by enter() only
     uint8_t purpose         # Purpose
     uint8_t status          # SCSI status to report
     uint8_t sense_bytes     # at the start of `buffer`, PHASE_REPLY
@@ -76,6 +63,11 @@ cdef struct Task:
     uint8_t queued          # stands in the send queue
     uint8_t awaits_fetch    # counted in the listener's `waiting`
     int error               # errno of a failed job, above 0
+
+cdef inline void enter(Task* task, int phase) noexcept nogil:
+    if CHECKS_PHASES:
+        check_phase(task.phase, phase)
+    task.phase = <uint8_t>phase
 
 cdef struct Session:
     uint32_t exp_cmd_sn     # next CmdSN we take

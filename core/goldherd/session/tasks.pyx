@@ -26,9 +26,10 @@ from goldherd.session.memory cimport await_fetch, release_buffer, release_task, 
 from goldherd.session.queues cimport dequeue, enqueue, stop_running, unqueue
 from goldherd.scsi.unit cimport is_quiesced, watches_of
 from goldherd.scsi.watch cimport touch
-from goldherd.session.state cimport (
+from goldherd.session.phases cimport (
     PHASE_BUFFER, PHASE_CONTROL, PHASE_DATA_OUT, PHASE_PDU, PHASE_POOL, PHASE_R2T, PHASE_READ, PHASE_REPLY,
     PHASE_SUSPENDED, PHASE_WRITE)
+from goldherd.session.state cimport enter
 
 
 # --- the send queue ---
@@ -48,7 +49,7 @@ cdef void send_queued(Core* core, Connection* connection) noexcept nogil:
         if task.phase == PHASE_R2T:
             dequeue(connection)
             emit_r2t(core, connection, task)
-            task.phase = PHASE_DATA_OUT
+            enter(task, PHASE_DATA_OUT)
             continue
         if task.phase == PHASE_READ:
             emitted = emit_read(core, connection, task)
@@ -97,7 +98,7 @@ cdef void wait_for_data(Core* core, Task* task, int emitted) noexcept nogil:
 
 
 cdef void suspend(Core* core, Task* task) noexcept nogil:
-    task.phase = PHASE_SUSPENDED
+    enter(task, PHASE_SUSPENDED)
     task.next = core.suspended
     core.suspended = task
 
@@ -125,7 +126,7 @@ cdef bint get_buffer(Core* core, Task* task, uint32_t length) noexcept nogil:
 
 
 cdef void wait_for_buffer(Core* core, Task* task) noexcept nogil:
-    task.phase = PHASE_BUFFER
+    enter(task, PHASE_BUFFER)
     task.next = NULL
     if core.buffer_waiters_last != NULL:
         core.buffer_waiters_last.next = task
@@ -269,7 +270,7 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
     work.offset = task.offset + task.done
     work.length = task.chunk
     work.buffer = task.buffer
-    task.phase = PHASE_POOL
+    enter(task, PHASE_POOL)
     task.connection.jobs += 1
     core.counters.jobs += 1
     (<Pool>pool).submit(&work.job)
@@ -337,7 +338,7 @@ cdef inline uint32_t nexus_number(Task* task) noexcept nogil:
 cdef void hand_over(Core* core, Task* task, Message* message) noexcept nogil:
     """To the control plane; the task waits there until a reply comes, which must always come."""
     stop_awaiting_fetch(core, task)
-    task.phase = PHASE_CONTROL
+    enter(task, PHASE_CONTROL)
     post(core.events, message)
 
 
