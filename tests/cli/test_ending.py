@@ -43,8 +43,9 @@ COMMAND: Final = [sys.executable, "-m", "goldherd.cli.main"]
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_interrupt_while_something_is_imported_is_quiet(data: Path, module: str, arguments: list[str]) -> None:
-    data.mkdir()
+def test_interrupt_while_something_is_imported_is_quiet(
+    lab: None, data: Path, module: str, arguments: list[str]
+) -> None:
     program = INTERRUPT_AT.replace("NAME", repr(module))
     ended = subprocess.run([sys.executable, "-c", program, "--data", str(data), *arguments], capture_output=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")

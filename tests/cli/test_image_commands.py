@@ -55,7 +55,7 @@ def test_activate_retire_and_remove(run: Any, lab: None, golden: Path) -> None:
     assert run("image", "activate", "lab@2").out == "lab@2 is active now.\n"
     assert run("image", "activate", "lab@2").out == "lab@2 is active already: nothing changed.\n"
     assert run("image", "retire", "lab@1").out == "lab@1 is retired now.\n"
-    assert run("image", "remove", "lab@1").out == "lab@1 removed, with 0 node disks.\n"
+    assert run("image", "remove", "lab@1", "--yes").out == "lab@1 removed, with 0 node disks.\n"
     assert [version["name"] for version in run("image", "list", "--json").json] == ["lab@2"]
 
 

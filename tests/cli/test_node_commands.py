@@ -90,6 +90,6 @@ def test_set_show_reset_and_remove(run: Any, lab: None) -> None:
     assert run("node", "set", "pc-[1-2]", "--policy", "reset").out == "2 nodes changed.\n"
     assert run("node", "set", "pc-1", "--policy", "reset").out == "Nothing changed: 1 node as wished already.\n"
     assert "Policy:    reset\n" in run("node", "show", "pc-1").out
-    assert run("node", "reset", "pc-[1-2]").out == "2 nodes reset.\n"
-    assert run("node", "remove", "pc-1").out == "1 node removed.\n"
+    assert run("node", "reset", "pc-[1-2]", "--yes").out == "2 nodes reset.\n"
+    assert run("node", "remove", "pc-1", "--yes").out == "1 node removed.\n"
     assert [node["name"] for node in run("node", "list", "--json").json] == ["pc-2"]

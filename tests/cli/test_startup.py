@@ -69,10 +69,10 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path, arguments: tuple[st
         (("node", "show", "pc-1", "--json"), CATALOG),
         (("image", "list", "--json"), CATALOG),
         (("image", "verify", "lab"), CATALOG),
-        (("status", "--json"), CATALOG),
+        (("status", "--json"), {"pydantic", "asyncio"}),
         (("plugins", "--json"), PLUGINS),
         (("node", "list"), CATALOG),
-        (("node", "reset", "pc-1"), CATALOG | PLUGINS),
+        (("node", "reset", "pc-1", "--yes"), CATALOG | PLUGINS),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -95,3 +95,10 @@ def test_names_for_plugins_are_loaded_when_they_are_asked_for() -> None:
         "from goldherd import *\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("words", ["goldherd --data {data} node show p", "goldherd --data {data} image show l"])
+def test_completion_of_names_loads_nothing_heavy(run: Any, lab: None, data: Path, tmp_path: Path, words: str) -> None:
+    line = words.format(data=data)
+    environment = {"_GOLDHERD_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    assert weight(loaded(tmp_path, **environment)) == set()

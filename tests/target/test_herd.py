@@ -110,9 +110,9 @@ def test_next_boot_gets_the_version_that_was_activated_meanwhile(herd: Herd, tmp
 def test_removed_node_is_gone_and_one_in_use_is_not_removed(herd: Herd) -> None:
     with herd.serve() as daemon:
         with daemon.log_in("pc-001") as session:
-            ended = herd.run("node", "remove", "pc-001")
+            ended = herd.run("node", "remove", "pc-001", "--yes")
             assert ended.returncode == 1 and "in use" in ended.stderr
             assert session.read(0, 1) == words(0, 512)
-        herd.do("node", "remove", "pc-002")
+        herd.do("node", "remove", "pc-002", "--yes")
         with pytest.raises(LoginRefusedError, match="0x0203"):
             daemon.log_in("pc-002")

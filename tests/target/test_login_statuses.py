@@ -40,7 +40,7 @@ def test_a_target_that_is_removed_during_a_login_is_gone(herd: Herd) -> None:
             phase = LoginPhase(connection, LINUX_ISID)
             names = {"InitiatorName": f"{PREFIX}.node:pc-002", "TargetName": f"{PREFIX}:pc-002"}
             phase.ask(0x81, {**names, "SessionType": "Normal"})
-            herd.do("node", "remove", "pc-002")
+            herd.do("node", "remove", "pc-002", "--yes")
             with pytest.raises(LoginRefusedError) as refusal:
                 phase.ask(0x87, NORMAL_KEYS)
             assert refusal.value.status == REMOVED

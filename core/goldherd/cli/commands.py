@@ -4,8 +4,10 @@ No module of this room imports anything heavy before a command needs it: the cat
 server are imported inside the functions that use them, and tests/cli/test_startup.py holds what each command may load.
 """
 
+import contextlib
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,7 +17,7 @@ import typer
 import goldherd
 from goldherd.cli import export, image, logs, node, plugins, serve, status
 from goldherd.cli.context import Context
-from goldherd.cli.output import complain
+from goldherd.cli.output import complain, show_error
 from goldherd.environment import check_variables, default_data_folder
 from goldherd.errors import GoldherdError
 
@@ -106,19 +108,40 @@ def run(arguments: Sequence[str]) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except USAGE_ERRORS as error:
         error.show()
+        _as_json(arguments, "usage", [], error.format_message())
         return int(error.exit_code)
     except typer.Abort:
-        complain("Nothing was done.")
+        return _failed(arguments, "declined", [], "Nothing was done.")
     except GoldherdError as error:
         logs.note_failure(error)
-        complain(str(error))
+        about = [path for path in (getattr(error, "path", None),) if path]
+        return _failed(arguments, _kind(error), about, str(error))
     except OSError as error:
         logs.note_failure(error)
-        named = f"{error.filename}: " if error.filename else ""
-        complain(f"The system refused it: {named}{error.strerror or error}.")
+        about = [str(error.filename)] if error.filename else []
+        reason = f"The system refused it: {''.join(f'{name}: ' for name in about)}{error.strerror or error}."
+        return _failed(arguments, "system", about, reason)
     except Exception as error:
         logs.note_failure(error)
-        complain(
-            f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it with that."
-        )
+        reason = f"goldherd met an error of its own ({type(error).__name__}); {logs.where()}, please report it."
+        return _failed(arguments, "internal", [], reason)
+
+
+def _kind(error: GoldherdError) -> str:
+    """A stable word for programs: the class's name in small letters, `storage-full` for StorageFullError."""
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+def _failed(arguments: Sequence[str], kind: str, about: Sequence[str], reason: str) -> int:
+    """Says why a command failed, in a sentence and, if that was asked for, in JSON; the exit code."""
+    complain(reason)
+    _as_json(arguments, kind, about, reason)
     return 1
+
+
+def _as_json(arguments: Sequence[str], kind: str, about: Sequence[str], reason: str) -> None:
+    """A program that asked for JSON gets one document whatever happens. Its reader may be what failed."""
+    if "--json" in arguments:
+        with contextlib.suppress(OSError, typer.Exit):
+            show_error(kind, about, reason)

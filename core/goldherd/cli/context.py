@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from goldherd.cli import logs
+from goldherd.cli import logs, output
 from goldherd.environment import default_data_folder
+from goldherd.errors import SettingsError
 
 if TYPE_CHECKING:
     from goldherd.hooks import Hooks
@@ -20,17 +21,47 @@ class Context:
 
     data: Path
 
-    def services(self) -> "Services":
-        """Opens the data folder, making it when it is new."""
+    def services(self, *, new: bool = False) -> "Services":
+        """Opens the data folder; only a command that can begin a herd (`new`) makes one.
+
+        Raises SettingsError when there is none: a command that only reads would show an empty one after a typo.
+        """
+        if not new:
+            self.check()
         logs.start()
         from goldherd.services.context import Services
         from goldherd.settings import server_settings
 
         return Services(self.data, load_hooks, server_settings().target_prefix)
 
+    def check(self) -> None:
+        """SettingsError when there is no such folder, or when it holds no catalog."""
+        if not self.data.exists():
+            raise SettingsError(
+                f"There is no data folder {self.data}{_alike(self.data.absolute())}: check --data and GOLDHERD_DATA; "
+                "'goldherd image import' makes a new one."
+            )
+        if self.data.is_dir() and not (self.data / "catalog.sqlite").exists():
+            raise SettingsError(
+                f"The folder {self.data} holds no catalog: check --data and GOLDHERD_DATA; 'goldherd image import' "
+                "begins one."
+            )
+
     def existing_services(self) -> "Services | None":
         """The operations if the data folder has a catalog; nothing is made."""
         return self.services() if (self.data / "catalog.sqlite").is_file() else None
+
+
+def _alike(folder: Path) -> str:
+    """A hint at a folder beside it whose name is nearly the same."""
+    from difflib import get_close_matches
+
+    try:
+        names = [entry.name for entry in folder.parent.iterdir() if entry.is_dir()]
+    except OSError:
+        names = []
+    alike = get_close_matches(folder.name, names, n=1)
+    return f" (there is {folder.parent / alike[0]})" if alike else ""
 
 
 def context_of(context: typer.Context) -> Context:
@@ -47,4 +78,5 @@ def load_hooks() -> "Hooks":
     logs.start()
     from goldherd.hooks import Hooks
 
-    return Hooks()
+    with output.kept_clean():
+        return Hooks()

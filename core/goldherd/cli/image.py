@@ -7,8 +7,8 @@ import typer
 
 from goldherd.cli.completion import complete_image
 from goldherd.cli.context import context_of
-from goldherd.cli.options import Json, Version
-from goldherd.cli.output import count_text, progress_bar, say, show_fields, show_json, show_table, size_text
+from goldherd.cli.options import DryRun, Json, Version, Yes
+from goldherd.cli.output import confirm, count_text, progress_bar, say, show_fields, show_json, show_table, size_text
 from goldherd.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def import_(
     from goldherd.services import importing
 
     image = check_image_name(name)
-    with context_of(context).services() as services, progress_bar() as progress:
+    with context_of(context).services(new=True) as services, progress_bar() as progress:
         version = importing.import_image(
             services,
             file.expanduser(),
@@ -96,6 +96,7 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
             )
             for version in versions
         ],
+        dispensable=("SHA-256", "ON DISK", "CREATED"),
     )
 
 
@@ -144,41 +145,71 @@ def verify(context: typer.Context, name: Version, as_json: Json = False) -> None
 
 
 @app.command()
-def activate(context: typer.Context, name: Version) -> None:
+def activate(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Makes a version what the next login of every node that follows the image gets."""
     from goldherd.services import images
 
     ref = _numbered(name)
     with context_of(context).services() as services:
         changed = images.activate(services, ref)
+    if as_json:
+        show_json({"name": str(ref), "changed": changed})
+        return
     say(f"{ref} is active now." if changed else f"{ref} is active already: nothing changed.")
 
 
 @app.command()
-def retire(context: typer.Context, name: Version) -> None:
+def retire(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Takes a version out of use; its file is kept."""
     from goldherd.services import images
 
     ref = _numbered(name)
     with context_of(context).services() as services:
         changed = images.retire(services, ref)
+    if as_json:
+        show_json({"name": str(ref), "changed": changed})
+        return
     say(f"{ref} is retired now." if changed else f"{ref} is retired already: nothing changed.")
 
 
 @app.command()
-def remove(context: typer.Context, name: Version) -> None:
-    """Removes a version, or a whole image, with the disks that nodes kept on it."""
+def remove(
+    context: typer.Context,
+    name: Version,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="Remove the image with all of its versions.")
+    ] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Removes a version, or a whole image with --all-versions, and the disks that nodes kept on it."""
     from goldherd.model.names import parse_image_ref
     from goldherd.services import images
 
+    ref = parse_image_ref(name)
+    if (ref.number is None) != all_versions:
+        raise typer.BadParameter(
+            f"name one version, such as {ref.image}@1, or give --all-versions with {ref.image} alone."
+        )
     with context_of(context).services() as services:
-        versions, overlays = images.remove(services, parse_image_ref(name))
-    kept = [str(version.path) for version in versions if version.in_place]
-    removed = ", ".join(version.name for version in versions)
-    say(
-        f"{removed} removed, with {count_text(overlays, 'node disk')}."
-        + (f" Kept where they were adopted, still read-only: {', '.join(kept)}." if kept else "")
-    )
+        # A single version by its number, so that one that does not exist is refused before any question.
+        doomed = images.list_versions(services, ref.image) if all_versions else [images.get_version(services, ref)]
+        names = ", ".join(version.name for version in doomed)
+        overlays = 0
+        if not dry_run:
+            confirm(f"Remove {names}, with the disks that nodes kept on it?", yes)
+            doomed, overlays = images.remove(services, ref)
+    kept = [str(version.path) for version in doomed if version.in_place]
+    if as_json:
+        removed = [version.name for version in doomed]
+        show_json({"removed": removed, "node_disks": None if dry_run else overlays, "kept": kept, "dry_run": dry_run})
+        return
+    left = f" Kept where they were adopted, still read-only: {', '.join(kept)}." if kept else ""
+    if dry_run:
+        say(f"{names} would be removed, with the disks that nodes kept on it. Nothing was removed.{left}")
+    else:
+        say(f"{names} removed, with {count_text(overlays, 'node disk')}.{left}")
 
 
 def _numbered(name: str) -> "ImageRef":

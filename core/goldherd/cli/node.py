@@ -1,14 +1,15 @@
 """`goldherd node`: the machines, one by one or by the thousand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goldherd.cli.completion import complete_image, complete_rule
+from goldherd.cli.completion import complete_image, complete_node, complete_policy, complete_rule
 from goldherd.cli.context import context_of
-from goldherd.cli.options import ChapSecretOption, ChapUserOption, Json, Nodes, read_chap
-from goldherd.cli.output import count_text, say, show_fields, show_json, show_table
+from goldherd.cli.options import ChapSecretOption, ChapUserOption, DryRun, Json, Nodes, Yes, read_chap
+from goldherd.cli.output import confirm, count_text, say, show_fields, show_json, show_table
 
 if TYPE_CHECKING:
     from goldherd.model.nodes import NodeRecord, NodeSpec, Policy
@@ -36,7 +37,11 @@ AllowOption = Annotated[
 ]
 PolicyOption = Annotated[
     str | None,
-    typer.Option(metavar="keep|reset", help="Keep the disk (default), or a fresh one at each boot."),
+    typer.Option(
+        metavar="keep|reset",
+        help="Keep the disk (default), or a fresh one at each boot.",
+        autocompletion=complete_policy,
+    ),
 ]
 ImageOption = Annotated[
     str | None,
@@ -116,6 +121,7 @@ def set_(
     chap_user: ChapUserOption = None,
     chap_secret_file: ChapSecretOption = None,
     no_chap: Annotated[bool, typer.Option("--no-chap", help="Ask for no CHAP any more.")] = False,
+    no_mac: Annotated[bool, typer.Option("--no-mac", help="Forget the MAC addresses.")] = False,
     as_json: Json = False,
 ) -> None:
     """Changes nodes: only what is named. Another image means another disk; the old one is kept."""
@@ -123,7 +129,9 @@ def set_(
     from goldherd.model.nodes import NodeSpec
     from goldherd.services import nodes
 
-    spec = _spec(image, mac, initiator, allow, policy, chap_user, chap_secret_file, no_chap)
+    if no_mac and mac:
+        raise typer.BadParameter("--no-mac and --mac exclude each other.")
+    spec = _spec(image, [] if no_mac else mac, initiator, allow, policy, chap_user, chap_secret_file, no_chap)
     if spec == NodeSpec():
         raise typer.BadParameter("nothing to change: name at least one option.")
     with context_of(context).services() as services:
@@ -139,7 +147,10 @@ def set_(
 @app.command("list")
 def list_(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NODES...]", help="Only these.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NODES...]", help="Only these.", autocompletion=complete_node),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Lists nodes."""
@@ -167,6 +178,7 @@ def list_(
             )
             for node in found
         ],
+        dispensable=("ADMITS", "FROM", "POLICY", "LAST SEEN", "MAC"),
     )
 
 
@@ -204,26 +216,50 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
 
 
 @app.command()
-def remove(context: typer.Context, names: Nodes) -> None:
+def remove(
+    context: typer.Context, names: Nodes, yes: Yes = False, dry_run: DryRun = False, as_json: Json = False
+) -> None:
     """Removes nodes with their disks and secrets."""
     from goldherd.model.names import expand_nodes
     from goldherd.services import nodes
 
+    expanded = expand_nodes(names)
     with context_of(context).services() as services:
-        count = nodes.remove(services, expand_nodes(names))
-    say(f"{count_text(count, 'node')} removed.")
+        found = nodes.list_nodes(services, expanded)
+        if not dry_run:
+            confirm(f"Remove {count_text(len(expanded), 'node')} with their disks and secrets?", yes)
+            nodes.remove(services, expanded)
+    _tell("removed", found, dry_run, as_json)
 
 
 @app.command()
-def reset(context: typer.Context, names: Nodes) -> None:
+def reset(
+    context: typer.Context, names: Nodes, yes: Yes = False, dry_run: DryRun = False, as_json: Json = False
+) -> None:
     """Gives nodes a fresh disk on their present version; everything they wrote is thrown away."""
     from goldherd.model.names import expand_nodes
     from goldherd.services import nodes
 
+    expanded = expand_nodes(names)
     with context_of(context).services() as services:
-        expanded = expand_nodes(names)
-        nodes.reset(services, expanded)
-    say(f"{count_text(len(expanded), 'node')} reset.")
+        found = nodes.list_nodes(services, expanded)
+        if not dry_run:
+            confirm(f"Throw away everything that {count_text(len(expanded), 'node')} wrote?", yes)
+            nodes.reset(services, expanded)
+    _tell("reset", found, dry_run, as_json)
+
+
+def _tell(done: str, nodes: "Sequence[NodeRecord]", dry_run: bool, as_json: bool) -> None:
+    """What was removed or reset, or would be."""
+    names = [node.name for node in nodes]
+    if as_json:
+        show_json({done: names, "dry_run": dry_run})
+    elif dry_run:
+        for node in nodes:
+            say(f"{node.name} would be {done}: {node.overlay or 'no disk'}")
+        say(f"{count_text(len(names), 'node')} would be {done}. Nothing was {done}.")
+    else:
+        say(f"{count_text(len(names), 'node')} {done}.")
 
 
 def _image_text(node: "NodeRecord") -> str:

@@ -9,6 +9,8 @@ from goldherd.cli.completion import complete_image, complete_node
 from goldherd.errors import SettingsError
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where there is no terminal.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")]
 ListenOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,6 +1,8 @@
 """What commands print: tables for people, JSON for programs, sentences on stderr, a bar for long work."""
 
 import contextlib
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -44,20 +46,57 @@ def show_json(value: Any) -> None:
     say(json.dumps(value, indent=2))
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; without a terminal no line is cut, so that grep finds everything."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+def show_error(kind: str, about: Sequence[str], reason: str, hint: str | None = None) -> None:
+    """A failure as JSON on stdout, in the place of the result (docs/cli.md)."""
+    show_json({"error": {"kind": kind, "about": list(about), "reason": " ".join(reason.split()), "hint": hint}})
 
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    # Rich takes 80 columns where there is no terminal; a program gets every line whole.
-    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
-    with console.capture() as drawn:
-        console.print(table, end="")
-    say(drawn.get().rstrip("\n"))
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], dispensable: Sequence[str] = ()) -> None:
+    """A table on stdout. No cell is ever wrapped or cut.
+
+    Args:
+        columns: the titles.
+        rows: as many cells as there are columns.
+        dispensable: titles of columns that a narrow terminal does without, the first one first. Without a terminal
+            every column is there, so that grep finds everything.
+    """
+    widths = [max(len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
+    shown = list(range(len(columns)))
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns
+        for title in dispensable:
+            if sum(widths[index] for index in shown) + 2 * (len(shown) - 1) <= room:
+                break
+            shown.remove(columns.index(title))
+    rule = ["\u2500" * width for width in widths]
+    for row in (columns, rule, *rows):
+        say("  ".join(f"{row[index]:<{widths[index]}}" for index in shown).rstrip())
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Asks on a terminal before data is removed; typer.Abort for a no.
+
+    Raises typer.BadParameter when there is no terminal and --yes was not given.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise typer.BadParameter("this removes data and there is no terminal to ask on: give --yes, or --dry-run.")
+    typer.confirm(question, abort=True, err=True)
+
+
+@contextlib.contextmanager
+def kept_clean() -> Iterator[None]:
+    """Sends to stderr what others print meanwhile: a plugin that prints does not spoil the result on stdout."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def show_fields(fields: Sequence[tuple[str, str]]) -> None:

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Shows whether the daemon runs, who is logged in, and what the catalog holds."""
     from goldherd.client import ask
-    from goldherd.services.images import totals
+    from goldherd.services.glance import totals
     from goldherd.settings import control_socket
 
     data = context_of(context).data
-    with context_of(context).services() as services:
-        numbers = totals(services)
+    if not data.exists():
+        context_of(context).check()
+    numbers = totals(data)
     daemon = ask(control_socket(data), "status")
     if as_json:
         show_json(
@@ -60,10 +61,11 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
     if not sessions:
         say("Nobody is logged in.")
         return
-    columns = ("node", "target", "initiator", "address", "state")
+    columns = ("node", "address", "state", "initiator", "target")
     show_table(
         [column.upper() for column in columns],
         [[str(session.get(column) or "-") for column in columns] for session in sessions],
+        dispensable=("TARGET", "INITIATOR", "STATE"),
     )
 
 

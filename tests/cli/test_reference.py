@@ -1,0 +1,41 @@
+"""docs/cli.md names every command and option there is; every command has help and JSON."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from goldherd.cli.commands import command_line
+
+DOCUMENT: Final = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+FOR_LONG: Final = {"serve", "export"}
+"""Commands that run until they are stopped: they print lines, no document."""
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that is no group, with its words."""
+    inner = getattr(command, "commands", None)
+    if not inner:
+        yield path, command
+    for name, child in (inner or {}).items():
+        yield from leaves(child, (*path, name))
+
+
+COMMANDS: Final = dict(leaves(command_line()))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_command_is_documented_with_its_options(path: tuple[str, ...]) -> None:
+    row = re.compile(rf"^\| `{path[0]} .*`{path[-1]}`|^\| `{' '.join(path)}[ `]", re.MULTILINE)
+    assert row.search(DOCUMENT), path
+    options = {name for parameter in COMMANDS[path].params for name in parameter.opts if name.startswith("--")}
+    assert not {name for name in options if not re.search(rf"{name}\b", DOCUMENT)}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_command_has_help_and_json(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    assert command.help and all(parameter.help for parameter in command.params)
+    names = {name for parameter in command.params for name in parameter.opts}
+    assert ("--json" in names) == (path[0] not in FOR_LONG)
