@@ -1,6 +1,8 @@
 """docs/cli.md names every command and option there is; every command has help and JSON."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -39,3 +41,12 @@ def test_command_has_help_and_json(path: tuple[str, ...]) -> None:
     assert command.help and all(parameter.help for parameter in command.params)
     names = {name for parameter in command.params for name in parameter.opts}
     assert ("--json" in names) == (path[0] not in FOR_LONG)
+
+
+def test_man_page_has_every_command_and_option() -> None:
+    script = Path(__file__).parents[2] / "scripts" / "manpage"
+    page = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout
+    for path, command in COMMANDS.items():
+        assert f".SS goldherd {' '.join(path)}\n" in page
+        for parameter in command.params:
+            assert all(name.replace("-", "\\-") in page for name in parameter.opts if name.startswith("--"))

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import goldherd
-from goldherd.cli import export, image, logs, node, plugins, serve, status
+from goldherd.cli import export, image, logs, node, plugins, serve, shells, status
 from goldherd.cli.context import Context
 from goldherd.cli.output import complain, show_error
 from goldherd.environment import check_variables, default_data_folder
@@ -82,6 +82,7 @@ def command_line() -> Any:
         for inner in getattr(command, "commands", {}).values():
             lighten(inner)
 
+    shells.install()
     command = typer.main.get_command(app)
     lighten(command)
     return command
