@@ -15,7 +15,7 @@ from goldherd.block.file import FileImage
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import EventQueue
 from goldherd.reactor.inmemory import InMemoryReactor
-from goldherd.scsi.unit import HotNexus, HotUnit
+from goldherd.scsi.fastpath.unit import HotNexus, HotUnit
 
 DISK_BYTES = 64 << 20
 

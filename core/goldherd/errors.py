@@ -2,7 +2,7 @@
 
 A user meets the message, an initiator meets the code that the exception carries. The wire answer is read from
 these attributes in exactly one place per protocol: `login_status` in negotiation/login.py, `sense` in
-scsi/commands.py. Messages are whole sentences: what was refused, why, and what to do.
+scsi/execute.py. Messages are whole sentences: what was refused, why, and what to do.
 """
 
 import errno

@@ -19,9 +19,8 @@ from goldherd.model.targets import ChapCredentials, TargetConfig
 from goldherd.negotiation.host import Exchange
 from goldherd.negotiation.login import Login
 from goldherd.negotiation.text_exchange import TextExchange
-from goldherd.scsi.commands import execute
-from goldherd.scsi.device import LogicalUnit, Target
-from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.execute import execute
+from goldherd.scsi.state.device import LogicalUnit, Target
 from goldherd.wire import header
 from goldherd_plugins.vhd.survey import survey
 
@@ -110,7 +109,7 @@ def fuzz_scsi(data: bytes) -> None:
     """Commands on a disk in memory: a command block, two bytes of length, the Data-Out; again."""
     target = Target("iqn.2026-11.a:t")
     unit = LogicalUnit(MemoryImage(DISK_BYTES), lun=0, target=target, identity="fuzz")
-    nexus = Nexus(unit, "iqn.2026-11.a:i", bytes(6))
+    nexus = target.nexus("iqn.2026-11.a:i", bytes(6))
     unit.attach(nexus)
     nexus.take_attention()
     token = b""
@@ -124,7 +123,7 @@ def fuzz_scsi(data: bytes) -> None:
             continue
         if data_out[16:21] == TOKEN_HERE and token:  # no input can hold a token that is valid in this run
             data_out = data_out[:16] + token + data_out[528:]
-        reply = execute(nexus, cdb, data_out, expected_data_out=length)
+        reply = execute(unit, nexus, cdb, data_out, expected_data_out=length)
         assert reply.status in (0x00, 0x02, 0x04, 0x08, 0x18, 0x28, 0x40)
         assert (reply.status == 0x02) == bool(reply.sense)
         assert internal_failure(reply.sense) is False, f"an exception in {cdb.hex()}"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from goldherd import limits
 from goldherd.block.memory import MemoryImage
-from goldherd.scsi.call import Reply, Status
-from goldherd.scsi.commands import execute
-from goldherd.scsi.device import LogicalUnit, Target
-from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.call import Reply
+from goldherd.scsi.execute import execute
+from goldherd.scsi.sam import Status
+from goldherd.scsi.state.device import LogicalUnit, Target
 
 TARGET = "iqn.2026-11.io.goldherd:test"
 BLOCKS = 4096
@@ -46,7 +46,7 @@ class Initiator:
     """One nexus, and a short way to send commands over it."""
 
     def __init__(self, unit: LogicalUnit, name: str, isid: bytes = bytes(6)) -> None:
-        self.nexus = Nexus(unit, f"iqn.2026-11.io.goldherd.node:{name}", isid)
+        self.nexus = unit.target.nexus(f"iqn.2026-11.io.goldherd.node:{name}", isid)
         self.unit = unit
 
     def login(self) -> "Initiator":
@@ -60,7 +60,8 @@ class Initiator:
 
     def send(self, cdb: str, data: bytes = b"", expected: int | None = None) -> Reply:
         """Executes the CDB given in hex."""
-        return execute(self.nexus, bytes.fromhex(cdb).ljust(16, b"\x00"), data, expected_data_out=expected)
+        block = bytes.fromhex(cdb).ljust(16, b"\x00")
+        return execute(self.unit, self.nexus, block, data, expected_data_out=expected)
 
     def good(self, cdb: str, data: bytes = b"") -> bytes:
         """Executes it, and it must be GOOD."""
@@ -116,7 +117,7 @@ def unit(target: Target, image: CountingImage, tmp_path: Path) -> LogicalUnit:
 @pytest.fixture
 def filled(unit: LogicalUnit) -> LogicalUnit:
     """The unit with eight blocks that are not zeros, from LBA 100 on."""
-    unit.image.write(100 * 512, memoryview(b"\xaa" * 2048 + b"\xbb" * 2048))
+    unit.medium.image.write(100 * 512, memoryview(b"\xaa" * 2048 + b"\xbb" * 2048))
     return unit
 
 

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 from goldherd.errors import ImageError, StorageFullError
-from goldherd.scsi import commands
-from goldherd.scsi.call import Access, Command, Direction, Status
-from goldherd.scsi.commands import TABLE, execute, execute_without_unit, io_error, lookup
-from goldherd.scsi.device import LogicalUnit, Target
+from goldherd.scsi import sense as codes
+from goldherd.scsi.absent import execute_without_unit
+from goldherd.scsi.call import Command
+from goldherd.scsi.commands import TABLE, lookup
+from goldherd.scsi.execute import execute, io_error
+from goldherd.scsi.sam import Access, Direction, Status
+from goldherd.scsi.state.device import LogicalUnit, Target
 
 LIMITS = Path(__file__).parents[2] / "docs" / "limits.md"
 ACCESS = {
@@ -34,7 +37,7 @@ class TestTable:
         assert lookup(cdb) is command
 
     def test_data_out_commands_say_how_much(self, command: Command) -> None:
-        assert (command.direction is Direction.OUT) == (command.length is not None)
+        assert (command.direction is Direction.OUT) == (command.length is not None or "pl" in command.usage)
 
     def test_naca_is_refused(self, a, command: Command) -> None:
         cdb = bytearray(command.cdb_length)
@@ -125,14 +128,14 @@ def test_reserved_bytes_that_initiators_fill_are_ignored(a) -> None:
 
 
 def test_unit_attention_comes_before_an_unknown_operation_code(unit, a) -> None:
-    a.nexus.attend(commands.codes.CAPACITY_DATA_CHANGED)
+    a.nexus.attend(codes.CAPACITY_DATA_CHANGED)
     assert a.sense("ff") == "06/2a/09"
     assert a.sense("ff") == "05/20/00"
 
 
 def test_reservation_conflict_comes_before_unit_attention(unit, a, b) -> None:
     a.good("16 00 00 00 00 00")
-    b.nexus.attend(commands.codes.CAPACITY_DATA_CHANGED)
+    b.nexus.attend(codes.CAPACITY_DATA_CHANGED)
     assert b.conflicts("00 00 00 00 00 00")
     assert b.nexus.attentions
 
@@ -146,7 +149,7 @@ def test_unexpected_exception_is_an_internal_target_failure(a, monkeypatch: pyte
     def burst(*_: object) -> bytes:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(type(a.unit.image), "read_into", burst)
+    monkeypatch.setattr(type(a.unit.medium.image), "read_into", burst)
     assert a.sense("28 00 00000000 00 0001 00") == "04/44/00"
 
 
@@ -164,8 +167,8 @@ def test_errors_of_the_image(a, monkeypatch: pytest.MonkeyPatch, cdb: str, error
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(type(a.unit.image), "read_into", fail)
-    monkeypatch.setattr(type(a.unit.image), "write", fail)
+    monkeypatch.setattr(type(a.unit.medium.image), "read_into", fail)
+    monkeypatch.setattr(type(a.unit.medium.image), "write", fail)
     assert a.sense(cdb, bytes(512)) == sense
 
 
@@ -191,7 +194,7 @@ def test_information_beyond_32_bits_takes_descriptor_format(unit: LogicalUnit) -
 
 def test_abort_ends_a_long_command_between_steps(a) -> None:
     cdb = bytes.fromhex("8f 00 0000000000000000 00001000 00 00")
-    assert execute(a.nexus, cdb, aborted=lambda: True).status == Status.TASK_ABORTED
+    assert execute(a.unit, a.nexus, cdb, aborted=lambda: True).status == Status.TASK_ABORTED
 
 
 # --- a LUN that isn't there ---

@@ -1,8 +1,8 @@
 """Prebuilt answers agree with what the commands themselves say."""
 
 import pytest
-from goldherd.scsi.call import Status
 from goldherd.scsi.prebuilt import Prebuilt, prebuilt
+from goldherd.scsi.sam import Status
 
 
 def match(entries: list[Prebuilt], cdb: bytes) -> bytes | None:

@@ -3,9 +3,11 @@
 import random
 
 import pytest
-from goldherd.scsi.call import Status
-from goldherd.scsi.commands import TABLE, execute, execute_without_unit, lookup
-from goldherd.scsi.persistent import Reservations
+from goldherd.scsi.absent import execute_without_unit
+from goldherd.scsi.commands import TABLE, lookup
+from goldherd.scsi.execute import execute
+from goldherd.scsi.sam import Status
+from goldherd.scsi.state.persistent import Reservations
 
 from .conftest import Initiator, triple
 
@@ -47,15 +49,15 @@ def some_data(chance: random.Random, cdb: bytes, block_size: int) -> bytes:
 def test_every_answer_is_one_that_was_meant(unit, make_unit, target, seed: int) -> None:
     chance = random.Random(seed)
     make_unit(1, block_size=4096, removable=True)
-    nexuses = [Initiator(there, name).login().nexus for name in "ab" for there in target.units.values()]
+    initiators = [Initiator(there, name).login() for name in "ab" for there in target.units.values()]
     for number in range(ROUNDS):
         if number % 40 == 0:
             for there in target.units.values():
                 there.reset()
                 there.reservations = Reservations()
-        nexus, cdb = chance.choice(nexuses), some_cdb(chance)
-        data = some_data(chance, cdb, nexus.unit.block_size)
-        reply = execute(nexus, cdb, data)
+        one, cdb = chance.choice(initiators), some_cdb(chance)
+        data = some_data(chance, cdb, one.unit.block_size)
+        reply = execute(one.unit, one.nexus, cdb, data)
         what = f"seed {seed}: {cdb.hex()} with {data.hex()}: {reply}"
         assert reply.status in STATUSES, what
         assert bool(reply.sense) == (reply.status == Status.CHECK_CONDITION), what

@@ -11,7 +11,7 @@ from goldherd.block.image import Image
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import CommandEvent, EventQueue, FailedEvent, RequestEvent
 from goldherd.reactor.inmemory import InMemoryReactor
-from goldherd.scsi.unit import HotNexus, HotUnit
+from goldherd.scsi.fastpath.unit import HotNexus, HotUnit
 from goldherd.wire.digest import crc32c
 from goldherd.wire.opcodes import Opcode
 

@@ -7,7 +7,7 @@ import pytest
 from goldherd.block.file import FileImage
 from goldherd.block.memory import MemoryImage
 from goldherd.reactor.events_out import CommandEvent
-from goldherd.scsi.unit import HotUnit
+from goldherd.scsi.fastpath.unit import HotUnit
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.conftest import DISK_BYTES, PATTERN

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from goldherd.block.file import FileImage
 from goldherd.block.memory import MemoryImage
-from goldherd.scsi.unit import HotUnit
-from goldherd.scsi.watch import Watch
+from goldherd.scsi.fastpath.unit import HotUnit
+from goldherd.scsi.fastpath.watch import Watch
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.initiator import Initiator, Pdu, has_status

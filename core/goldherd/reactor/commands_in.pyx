@@ -6,8 +6,8 @@ from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
 from goldherd.native.limits cimport COMMAND_WINDOW
-from goldherd.scsi.cdb cimport Extent, VERB_READ, decode
-from goldherd.scsi.unit cimport NexusState, UnitState
+from goldherd.scsi.fastpath.cdb cimport Extent, VERB_READ, decode
+from goldherd.scsi.fastpath.unit cimport NexusState, UnitState
 from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_LOGOUT, CLOSE_MEMORY, PURPOSE_PDU, PURPOSE_READ
 from goldherd.session.connections cimport (
     connection_of, join_session, leave_session, release_connection, session_of, take_connection, take_session)

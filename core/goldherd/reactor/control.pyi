@@ -5,7 +5,7 @@ from typing import Self
 
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import EventQueue
-from goldherd.scsi.unit import HotNexus, HotUnit
+from goldherd.scsi.fastpath.unit import HotNexus, HotUnit
 
 class ReactorControl:
     """The messages that Python sends to a reactor; not used by itself."""

@@ -13,7 +13,7 @@ from goldherd.native.limits cimport (
     DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SENSE_BYTES_MAX,
     SILENCE_SECONDS)
 from goldherd.reactor.events_out cimport EventQueue
-from goldherd.scsi.unit cimport HotNexus, HotUnit, NexusState, UnitState
+from goldherd.scsi.fastpath.unit cimport HotNexus, HotUnit, NexusState, UnitState
 from goldherd.session.core cimport ANY_CONNECTION, NO_TASK
 from goldherd.session.memory cimport close_core, open_core
 from goldherd.session.messages cimport (

@@ -6,7 +6,7 @@ from goldherd.block.pool import Pool
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import Event
 from goldherd.reactor.loop import Loop
-from goldherd.scsi.unit import HotNexus
+from goldherd.scsi.fastpath.unit import HotNexus
 
 class DeferredPool(Pool):
     """A pool without threads: its jobs wait until the caller says which one is done next."""

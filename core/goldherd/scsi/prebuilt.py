@@ -7,11 +7,11 @@ Each is made by the command's own handler, so it can't differ from what execute(
 from dataclasses import dataclass
 from typing import Final
 
-from goldherd.scsi.call import Call, Command
+from goldherd.scsi.call import NACA, Call, Command
 from goldherd.scsi.commands import TABLE, lookup
-from goldherd.scsi.device import LogicalUnit
-from goldherd.scsi.inquiry import PAGES
-from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.identification.inquiry import PAGES
+from goldherd.scsi.state.device import LogicalUnit
+from goldherd.scsi.state.nexus import Nexus
 
 _CDB_BYTES: Final = 16
 _MODE_PAGES: Final = (0x3F, 0x08, 0x0A, 0x1C)
@@ -33,8 +33,8 @@ class Prebuilt:
 
 def prebuilt(unit: LogicalUnit) -> list[Prebuilt]:
     """All the answers, the most frequent first."""
-    nobody = Nexus(unit, "", bytes(6))
-    return [_build(nobody, cdb.ljust(_CDB_BYTES, b"\x00")) for cdb in _cdbs(unit)]
+    nexus = unit.target.nexus("", bytes(6))
+    return [_build(unit, nexus, cdb.ljust(_CDB_BYTES, b"\x00")) for cdb in _cdbs(unit)]
 
 
 def _cdbs(unit: LogicalUnit) -> list[bytes]:
@@ -48,20 +48,19 @@ def _cdbs(unit: LogicalUnit) -> list[bytes]:
     return cdbs
 
 
-def _build(nobody: Nexus, cdb: bytes) -> Prebuilt:
+def _build(unit: LogicalUnit, nexus: Nexus, cdb: bytes) -> Prebuilt:
     command = lookup(cdb)
     if command is None:
         raise LookupError(f"no command for {cdb.hex()}")
-    answer = command.handler(Call(nobody, nobody.unit, command, cdb[: command.cdb_length], table=TABLE))
-    allocation_at, allocation_bytes = command.allocation or (0, 0)
+    answer = command.handler(Call(nexus, unit, command, cdb[: command.cdb_length], table=TABLE))
+    allocation_at, allocation_bytes = command.allocation
     return Prebuilt(cdb, _mask(command), answer if isinstance(answer, bytes) else b"", allocation_at, allocation_bytes)
 
 
 def _mask(command: Command) -> bytes:
     """All bits that are looked at, but for the allocation length."""
-    parts = command.usage.split()
-    mask = bytearray(0x00 if part == ".." else 0xFF for part in parts)
-    mask[-1] = 0x04  # of CONTROL only NACA
-    offset, length = command.allocation or (0, 0)
+    mask = bytearray(0x00 if part == ".." else 0xFF for part in command.usage.split())
+    mask[-1] = NACA
+    offset, length = command.allocation
     mask[offset : offset + length] = bytes(length)
     return bytes(mask.ljust(_CDB_BYTES, b"\x00"))

@@ -4,8 +4,8 @@
 from collections.abc import Iterable
 
 from goldherd.scsi import sense as codes
-from goldherd.scsi.device import LogicalUnit, Target
-from goldherd.scsi.nexus import Nexus
+from goldherd.scsi.state.device import LogicalUnit, Target
+from goldherd.scsi.state.nexus import Nexus
 
 
 def logical_unit_reset(unit: LogicalUnit, by: Nexus | None = None) -> None:  # noqa: ARG001 - all are told alike

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from goldherd.session.core cimport Core
-from goldherd.scsi.unit cimport NexusState
+from goldherd.scsi.fastpath.unit cimport NexusState
 from goldherd.session.state cimport Connection, Session, Task
 
 # A SCSI Command PDU; its data segment is at `data` if it is `whole`, else it will come through the sink.

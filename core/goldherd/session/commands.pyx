@@ -20,11 +20,11 @@ from goldherd.session.memory cimport known_task, take_task
 from goldherd.session.queues cimport enqueue
 from goldherd.session.tasks cimport (
     conclude, data_arrived, fail, get_buffer, send_to_control, start_job, wait_for_data)
-from goldherd.scsi.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
-from goldherd.scsi.unit cimport (
+from goldherd.scsi.fastpath.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
+from goldherd.scsi.fastpath.unit cimport (
     Answer, Answers, SLOW_ALL, SLOW_PREBUILT, SLOW_READ, SLOW_WRITE, NexusState, UnitState, WRITE_THROUGH,
     answers_of, flags_of, is_quiesced, watches_of)
-from goldherd.scsi.watch cimport touch
+from goldherd.scsi.fastpath.watch cimport touch
 from goldherd.session.phases cimport PHASE_DATA_OUT, PHASE_READ
 from goldherd.session.state cimport Session, Task, enter, in_window
 from goldherd.wire.opcodes cimport (

@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from goldherd.scsi.unit cimport NexusState
+from goldherd.scsi.fastpath.unit cimport NexusState
 from goldherd.session.core cimport ANY_CONNECTION
 
 cdef enum:

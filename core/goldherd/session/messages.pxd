@@ -9,7 +9,7 @@ was empty, and read before the list is taken.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from goldherd.block.pool cimport Job
-from goldherd.scsi.unit cimport NexusState, UnitState
+from goldherd.scsi.fastpath.unit cimport NexusState, UnitState
 
 cdef enum MessageKind:
     # to a reactor; made in reactor/control.pyx, read in reactor/commands_in.pyx

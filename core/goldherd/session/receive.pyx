@@ -19,7 +19,7 @@ from goldherd.session.emit cimport emit_nop_in, emit_reject
 from goldherd.session.ordering cimport count_command, need_not_wait, out_of_order, stall
 from goldherd.session.memory cimport known_task, release_task, task_of
 from goldherd.session.tasks cimport conclude, data_arrived, fail, send_queued
-from goldherd.scsi.unit cimport NexusState
+from goldherd.scsi.fastpath.unit cimport NexusState
 from goldherd.session.phases cimport PHASE_CONTROL, PHASE_DATA_OUT
 from goldherd.session.state cimport Task, enter
 from goldherd.wire.digest cimport CRC_START, crc_matches, crc_update

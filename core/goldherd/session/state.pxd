@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from posix.uio cimport iovec
 
 from goldherd.native.limits cimport COMMAND_WINDOW
-from goldherd.scsi.unit cimport NexusState
+from goldherd.scsi.fastpath.unit cimport NexusState
 from goldherd.session.phases cimport CHECKS_PHASES, check_phase
 from goldherd.wire.pdu cimport before
 

@@ -24,8 +24,8 @@ from goldherd.session.ordering cimport stop_stalling
 from goldherd.session.connections cimport release_connection
 from goldherd.session.memory cimport await_fetch, release_buffer, release_task, stop_awaiting_fetch, take_buffer
 from goldherd.session.queues cimport dequeue, enqueue, stop_running, unqueue
-from goldherd.scsi.unit cimport is_quiesced, watches_of
-from goldherd.scsi.watch cimport touch
+from goldherd.scsi.fastpath.unit cimport is_quiesced, watches_of
+from goldherd.scsi.fastpath.watch cimport touch
 from goldherd.session.phases cimport (
     PHASE_BUFFER, PHASE_CONTROL, PHASE_DATA_OUT, PHASE_PDU, PHASE_POOL, PHASE_R2T, PHASE_READ, PHASE_REPLY,
     PHASE_SUSPENDED, PHASE_WRITE)

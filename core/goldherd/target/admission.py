@@ -23,8 +23,7 @@ from goldherd.negotiation.discovery import send_targets
 from goldherd.negotiation.host import LoginResult
 from goldherd.negotiation.states import SessionAction, Status
 from goldherd.negotiation.text_exchange import TextExchange
-from goldherd.scsi.nexus import Nexus
-from goldherd.scsi.unit import HotNexus
+from goldherd.scsi.fastpath.unit import HotNexus
 from goldherd.target.drains import Drains
 from goldherd.target.logins import Arrival
 from goldherd.target.open_targets import LiveTarget, LiveTargets
@@ -198,7 +197,7 @@ class Admission:
         connection = session.add_connection(login, self._exchange(arrival))
         if live is not None:
             for lun, unit in live.units.items():
-                nexus = Nexus(unit.unit, login.initiator, login.isid, login.portal_group)
+                nexus = unit.unit.target.nexus(login.initiator, login.isid, login.portal_group)
                 path = Path(unit, nexus, HotNexus(unit.hot, lun))
                 nexus.on_flags = path.follow
                 session.paths[lun] = path

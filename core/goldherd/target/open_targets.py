@@ -20,9 +20,9 @@ from goldherd.block.image import Image
 from goldherd.errors import ProtocolError
 from goldherd.model.targets import TargetConfig
 from goldherd.negotiation.states import Status
-from goldherd.scsi.device import LogicalUnit, Remains, Target
+from goldherd.scsi.fastpath.unit import HotUnit
 from goldherd.scsi.prebuilt import prebuilt
-from goldherd.scsi.unit import HotUnit
+from goldherd.scsi.state.device import LogicalUnit, PersistentState, Target
 from goldherd.target.disks import Disks
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class LiveTargets:
         self._reset = reset
         self._live: dict[str, LiveTarget] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._remembered: dict[tuple[str, int], Remains] = {}
+        self._remembered: dict[tuple[str, int], PersistentState] = {}
         """By target and LUN, of every target that was ever open: no port may be met for the first time twice."""
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -178,12 +178,12 @@ class LiveTargets:
             )
             before = self._remembered.get((config.name, lun.lun))
             if before is not None:
-                unit.inherit(before)
+                unit.take_over(before)
             units[lun.lun] = LiveUnit(unit, HotUnit(image, lun.block_size))
         for live in units.values():  # REPORT LUNS is among the answers: all units must be there first
             live.publish()
             live.unit.on_change = live.publish
-            live.unit.on_watch = live.hot.watch
+            live.unit.medium.on_watch = live.hot.watch
         return LiveTarget(config, target, images, units)
 
     def release(self, live: LiveTarget) -> None:
@@ -222,7 +222,7 @@ class LiveTargets:
         if self._live.get(name) is live:
             del self._live[name]
         for lun, unit in live.units.items():
-            self._remembered[name, lun] = unit.unit.remains
+            self._remembered[name, lun] = unit.unit.persistent_state
         loop = asyncio.get_running_loop()
         for image in live.images:
             await loop.run_in_executor(self._executor, self._close_image, image)

@@ -15,8 +15,8 @@ from goldherd.negotiation.host import LoginResult
 from goldherd.negotiation.states import Status
 from goldherd.negotiation.text_exchange import TextExchange
 from goldherd.reactor.epoll import Reactor
-from goldherd.scsi.nexus import Nexus
-from goldherd.scsi.unit import HotNexus
+from goldherd.scsi.fastpath.unit import HotNexus
+from goldherd.scsi.state.nexus import Nexus
 from goldherd.target.open_targets import LiveTarget, LiveUnit
 
 LOADER_ISID: Final = bytes.fromhex("40002723")

@@ -18,10 +18,15 @@ import structlog
 
 from goldherd.errors import Sense
 from goldherd.reactor.events_out import CommandEvent, FailedEvent
-from goldherd.scsi import commands, sense, transfer
-from goldherd.scsi.call import Command, Direction, Reply, Status
-from goldherd.scsi.nexus import Nexus
-from goldherd.scsi.unit import HotUnit
+from goldherd.scsi import sense
+from goldherd.scsi.absent import execute_without_unit
+from goldherd.scsi.call import Command, Reply
+from goldherd.scsi.commands import lookup
+from goldherd.scsi.disk.extent import span_of
+from goldherd.scsi.execute import execute, io_error
+from goldherd.scsi.fastpath.unit import HotUnit
+from goldherd.scsi.sam import Direction, Status
+from goldherd.scsi.state.nexus import Nexus
 from goldherd.session.codes import Purpose
 from goldherd.target.drains import Drains
 from goldherd.target.sessions import Path, Running, Session
@@ -68,7 +73,7 @@ class Commands:
         if path is None:
             self._without_unit(session, event)
             return
-        command = commands.lookup(event.cdb)
+        command = lookup(event.cdb)
         if command is not None and (command.blocking or command.exclusive):
             task = self._spawn(self._run(session, path, command, event))
             if not command.survives_abort:
@@ -81,13 +86,14 @@ class Commands:
             log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
             session.end("a discovery session sent a SCSI command")
             return
-        reply = commands.execute_without_unit(session.live.target, event.cdb)
+        reply = execute_without_unit(session.live.target, event.cdb)
         session.reactor.reply(event.session_id, event.tag, reply.status, reply.sense, reply.data_in)
 
     @staticmethod
     def _execute(path: Path, session: Session, event: CommandEvent) -> Reply:
         running = session.running.get(event.itt)
-        return commands.execute(
+        return execute(
+            path.live.unit,
             path.nexus,
             event.cdb,
             event.data_out,
@@ -197,11 +203,11 @@ class Commands:
             log.error(
                 "a disk failed",
                 target=session.target,
-                path=unit.image.path,
+                path=unit.medium.image.path,
                 doing=kind,
                 reason=errno.errorcode.get(event.errno, event.errno),
             )
-            reply = commands.io_error(unit, kind, event.errno, _only_block(kind, event.cdb))
+            reply = io_error(unit, kind, event.errno, _only_block(kind, event.cdb))
         written = 0 if kind == "write" else None
         session.reactor.reply(event.session_id, event.tag, int(reply.status), reply.sense, b"", written)
 
@@ -210,7 +216,7 @@ def _only_block(kind: str, cdb: bytes) -> int | None:
     """The block that a command of one block was about, for INFORMATION; of several nobody knows which failed."""
     if kind == "flush":
         return None
-    lba, count = transfer.span_of(cdb)
+    lba, count = span_of(cdb)
     return lba if count == 1 else None
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import ClosedEvent, CommandEvent, EventQueue, FailedEvent, RequestEvent
 from goldherd.reactor.inmemory import InMemoryReactor
-from goldherd.scsi.nexus import Flag
+from goldherd.scsi.fastpath.unit import NexusFlag
 from goldherd.session.codes import PduFlag
 from goldherd.wire.digest import crc32c
 from goldherd.wire.opcodes import Opcode
@@ -67,7 +67,7 @@ class Program:
             cmd_sn=start,
             stat_sn=start,
         )
-        first.nexuses[SLOW].flags = int(Flag.SLOW_ALL)
+        first.nexuses[SLOW].flags = int(NexusFlag.SLOW_ALL)
         first.make_room(None)
         self.ends = [first, first]
         self.everybody = [first]

@@ -12,7 +12,7 @@ from goldherd.block.golden import GoldenCache
 from goldherd.block.image import Image
 from goldherd.block.memory import MemoryImage
 from goldherd.limits import GRANULE_BYTES
-from goldherd.scsi.unit import HotUnit
+from goldherd.scsi.fastpath.unit import HotUnit
 from goldherd.wire.opcodes import Opcode
 
 from tests.session.initiator import NO_TAG, Initiator, Pdu

@@ -1,0 +1,1 @@
+"""What reactors read without Python: plain structs, inline functions, and the classes that own the structs."""

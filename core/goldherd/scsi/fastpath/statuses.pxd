@@ -1,0 +1,10 @@
+"""Status codes of SAM-5 5.3.1, one list for compiled code and for Python."""
+
+cpdef enum Status:
+    GOOD = 0x00
+    CHECK_CONDITION = 0x02
+    CONDITION_MET = 0x04
+    BUSY = 0x08
+    RESERVATION_CONFLICT = 0x18
+    TASK_SET_FULL = 0x28
+    TASK_ABORTED = 0x40

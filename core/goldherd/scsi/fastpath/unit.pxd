@@ -1,0 +1,70 @@
+"""A logical unit and an I_T_L nexus as the data plane sees them: plain structs, written by Python, read by reactors.
+
+The structs live inside HotUnit and HotNexus; the owner of a pointer that a reactor has keeps them alive until the
+reactor has reported the connection as closed.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from goldherd.block.image cimport Image
+from goldherd.native.linux cimport load32, load_pointer
+from goldherd.scsi.fastpath.watch cimport Watches
+
+cpdef enum NexusFlag:
+    # what takes the slow path: the control plane decides
+    SLOW_ALL = 1            # every command: a condition is pending (unit attention, no medium)
+    SLOW_READ = 2           # reads: a reservation may forbid them
+    SLOW_WRITE = 4          # writes: a reservation or write protection may forbid them
+    WRITE_THROUGH = 8       # write cache off: every write as if FUA were set
+    SLOW_PREBUILT = 16      # prebuilt answers: a reservation may forbid what they tell
+
+cdef struct Answer:
+    uint8_t cdb[16]             # a command block that equals this
+    uint8_t mask[16]            # in these bits
+    uint32_t allocation_at      # has its allocation length here
+    uint32_t allocation_bytes   # in so many bytes (0: none)
+    uint32_t length
+    const uint8_t* bytes        # and is answered GOOD with these bytes
+
+cdef struct Answers:
+    uint32_t count
+    Answer* answers
+
+cdef struct UnitState:
+    void* image             # goldherd.block.image.Image
+    uint64_t block_count
+    uint32_t block_shift    # log2 of the block length in bytes
+    uint32_t image_flags    # IMAGE_...
+    uint32_t quiesced       # > 0: writes wait until it is 0 again (exclusive commands)
+    Watches* watches        # NULL almost always; else to be told of every write before it is stored (watch.pxd)
+    Answers* answers        # swapped whole; an older list lives until every step that may have seen it is over
+
+cdef struct NexusState:
+    UnitState* unit
+    uint32_t flags          # NexusFlag
+    uint32_t number         # by which Python finds its Nexus again
+
+# What another thread may change while a reactor looks; each is loaded once per decision.
+
+cdef inline uint32_t flags_of(NexusState* nexus) noexcept nogil:
+    return load32(&nexus.flags)
+
+cdef inline bint is_quiesced(UnitState* unit) noexcept nogil:
+    return load32(&unit.quiesced) != 0
+
+cdef inline Answers* answers_of(UnitState* unit) noexcept nogil:
+    return <Answers*>load_pointer(&unit.answers)
+
+cdef inline Watches* watches_of(UnitState* unit) noexcept nogil:
+    return <Watches*>load_pointer(&unit.watches)
+
+cdef class HotUnit:
+    cdef UnitState state
+    cdef readonly Image image
+    cdef list keep          # bytes objects that the answers point into
+    cdef list watched       # Watch objects that the watches point into
+    cdef object publishing  # a lock: one list of either kind is published at a time
+
+cdef class HotNexus:
+    cdef NexusState state
+    cdef readonly HotUnit unit
