@@ -12,7 +12,7 @@ from goldherd.block.image import Image
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import ImageError, StorageFullError
 from goldherd.limits import GRANULE_BYTES
-from goldherd.reactor.events_out import FailedEvent
+from goldherd.reactor.events_out import CommandEvent, FailedEvent
 
 from tests.plugins.conftest import Opener, create_disk, open_disk
 from tests.session.conftest import PATTERN
@@ -189,6 +189,16 @@ def test_blocks_of_4096_bytes(login: Login, disk: FileImage) -> None:
     initiator = login(disk, block_size=4096)
     assert data_of(initiator.send(initiator.read(3, 2, 8192))) == PATTERN[12288:][:8192]
     cdb = bytes([0x8A]) + bytes(9) + (2).to_bytes(4, "big") + bytes(2)
-    answer = only(initiator.send(initiator.command(cdb, expected=5000, data=bytes(5000), flags=0x20)))
-    assert answer.residual_of == ("O", 3192)
-    assert disk.read(0, 8192) == bytes(4096) + PATTERN[4096:8192]  # whole blocks or nothing
+    answer = only(initiator.send(initiator.command(cdb, expected=4096, data=bytes(4096), flags=0x20)))
+    assert answer.residual_of == ("O", 4096)
+    assert disk.read(0, 8192) == bytes(4096) + PATTERN[4096:8192]
+
+
+def test_data_that_ends_inside_a_block_takes_the_slow_path(login: Login, disk: FileImage) -> None:
+    initiator = login(disk, block_size=4096)
+    cdb = bytes([0x8A]) + bytes(9) + (2).to_bytes(4, "big") + bytes(2)
+    assert not initiator.send(initiator.command(cdb, expected=4608, data=bytes(4608), flags=0x20))
+    event = initiator.event(CommandEvent)
+    assert (event.expected, len(event.data_out)) == (4608, 4608)
+    assert only(initiator.reply(event, 2, b"sense", written=8192)).residual_of == ("O", 3584)
+    assert disk.read(0, 8192) == PATTERN[:8192]

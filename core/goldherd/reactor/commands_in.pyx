@@ -6,6 +6,7 @@ from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
 from goldherd.native.limits cimport COMMAND_WINDOW
+from goldherd.scsi.fastpath.statuses cimport BUSY
 from goldherd.scsi.fastpath.cdb cimport Extent, VERB_READ, decode
 from goldherd.scsi.fastpath.unit cimport NexusState, UnitState
 from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_LOGOUT, CLOSE_MEMORY, PURPOSE_PDU, PURPOSE_READ
@@ -26,7 +27,7 @@ from goldherd.session.phases cimport PHASE_CONTROL, PHASE_PDU, PHASE_POOL, PHASE
 from goldherd.session.state cimport Drain, DrainEntry, Session, Task, max_cmd_sn
 from goldherd.session.tasks cimport (
     abort_task, conclude, give_back, grant_buffers, job_done, post_closed, report_closed, retry_suspended)
-from goldherd.wire.opcodes cimport COMMAND_READ
+from goldherd.wire.opcodes cimport COMMAND_READ, COMMAND_WRITE
 from goldherd.wire.pdu cimport before
 
 cdef struct Selection:
@@ -183,13 +184,15 @@ cdef void reply(Core* core, ReplyMessage* message) noexcept nogil:
     if task.purpose != PURPOSE_READ:        # until now it counted Data-Out
         task.data_sn = 0
     if message.takes_data_out:              # what was moved came from the initiator
+        if not task.directions & COMMAND_WRITE:
+            task.expected = 0               # the initiator has nothing to send (RFC 7143 11.3.5)
         task.cdb_bytes = message.written
         task.move = 0
     elif task.purpose == PURPOSE_READ:      # it failed: what was sent before counts for the residual
         task.cdb_bytes = task.done
         task.move = 0
     else:
-        if message.data_bytes and not task.flags & COMMAND_READ:
+        if message.data_bytes and not task.directions & COMMAND_READ:
             task.expected = 0               # the initiator has no buffer for it (RFC 7143 11.3.5)
         task.cdb_bytes = message.data_bytes
         task.move = message.data_bytes if message.data_bytes < task.expected else task.expected
@@ -210,9 +213,12 @@ cdef void proceed(Core* core, ProceedMessage* message) noexcept nogil:
     give_back(core, task)
     grant_buffers(core)
     if task.nexus == NULL or decode(task.cdb, &extent) != VERB_READ:
-        conclude(core, task, 0x08)          # BUSY; the control plane proceeds with nothing but reads
+        conclude(core, task, BUSY)      # the control plane proceeds with nothing but reads
         return
+    if not task.directions & COMMAND_READ:
+        task.expected = 0                   # no Data-In that was not asked for (RFC 7143 11.3.1)
     task.purpose = PURPOSE_READ
+    task.data_sn = 0                        # until now it counted Data-Out
     task.offset = extent.lba << task.nexus.unit.block_shift
     task.cdb_bytes = extent.blocks << task.nexus.unit.block_shift
     task.move = task.cdb_bytes if task.cdb_bytes < task.expected else task.expected

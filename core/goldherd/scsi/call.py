@@ -30,6 +30,8 @@ class Reply:
     aborts: tuple[Nexus, ...] = ()
     after: Callable[[], None] | None = None
     proceeds: bool = False
+    overflows: bool = False
+    """Whether the residual tells how much more data the CDB names than the initiator expected (RFC 7143 11.4.5.1)."""
 
 
 def _never() -> bool:

@@ -53,15 +53,17 @@ def execute(
         check_bits(command, cdb)
         _check_medium(unit, command)
         expected = len(data_out) if expected_data_out is None else expected_data_out
-        if command.exact and expected != command.data_out_bytes(cdb, unit.block_size):
-            _refuse_length(unit, command, cdb)
+        if command.length is not None and not _check_data_out(unit, command, cdb, expected, len(data_out)):
+            return Reply(Status.BUSY)
         call = Call(nexus, unit, command, cdb, data_out, TABLE, data_plane=data_plane)
         if aborted is not None:
             call.aborted = aborted
         with unit.medium.writing() if command.medium is Need.WRITABLE else nullcontext():
             answer = command.handler(call)
     except CommandError as error:
-        return Reply(Status.CHECK_CONDITION, encode_error(error, descriptor=unit.mode.descriptor_sense))
+        sense = encode_error(error, descriptor=unit.mode.descriptor_sense)
+        overflows = error.sense == codes.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT
+        return Reply(Status.CHECK_CONDITION, sense, overflows=overflows)
     except _ConflictError:
         return Reply(Status.RESERVATION_CONFLICT)
     except TaskAbortedError:
@@ -114,6 +116,26 @@ def _check_medium(unit: LogicalUnit, command: Command) -> None:
     unit.medium.check_ready(to_sanitize=command.medium is Need.SANITIZABLE)
     if command.medium is not Need.READY and unit.write_protected:
         raise CommandError("The unit is write protected.", sense=codes.WRITE_PROTECTED)
+
+
+def _check_data_out(unit: LogicalUnit, command: Command, cdb: bytes, expected: int, came: int) -> bool:
+    """Whether a command that takes blocks has its data. Raises CommandError when its length can't be right.
+
+    Of a write that announced less than its CDB names, the whole blocks are stored, and the residual tells the rest. A
+    length that ends inside a block is refused: GOOD would hide that a part of the data was not stored. False: less
+    data came than was announced and asked for, because the slow path takes no more; an initiator tries again.
+    """
+    wanted = command.data_out_bytes(cdb, unit.block_size)
+    if expected < wanted and expected % unit.block_size:
+        check_span(unit, *span_of(cdb))
+        raise CommandError(
+            f"{command.name} came with data that ends inside a block.",
+            sense=codes.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT,
+        )
+    missing = came < min(expected, wanted)
+    if command.exact and (expected != wanted or missing):
+        _refuse_length(unit, command, cdb)
+    return not missing
 
 
 def _refuse_length(unit: LogicalUnit, command: Command, cdb: bytes) -> None:

@@ -1,8 +1,7 @@
 """Sense data: the codes this target gives, and the bytes that carry them (SPC-4 4.5).
 
 The names are those of the T10 ASC/ASCQ list. Knows no command. A handler raises CommandError with one of
-these;
-`encode` makes the bytes.
+these; `encode` makes the bytes.
 """
 
 import errno
@@ -15,7 +14,6 @@ NO_SENSE: Final = Sense(0x0, 0x00, 0x00)
 
 # --- NOT READY ---
 SANITIZE_IN_PROGRESS: Final = Sense(0x2, 0x04, 0x1B)
-MEDIUM_NOT_PRESENT: Final = Sense(0x2, 0x3A, 0x00)
 MEDIUM_NOT_PRESENT_TRAY_OPEN: Final = Sense(0x2, 0x3A, 0x02)
 
 # --- MEDIUM ERROR ---
@@ -68,7 +66,6 @@ REGISTRATIONS_PREEMPTED: Final = Sense(0x6, 0x2A, 0x05)
 CAPACITY_DATA_CHANGED: Final = Sense(0x6, 0x2A, 0x09)
 TIMESTAMP_CHANGED: Final = Sense(0x6, 0x2A, 0x10)
 COMMANDS_CLEARED_BY_ANOTHER_INITIATOR: Final = Sense(0x6, 0x2F, 0x00)
-INQUIRY_DATA_CHANGED: Final = Sense(0x6, 0x3F, 0x03)
 REPORTED_LUNS_DATA_CHANGED: Final = Sense(0x6, 0x3F, 0x0E)
 
 # --- DATA PROTECT ---
@@ -77,10 +74,8 @@ SPACE_ALLOCATION_FAILED: Final = Sense(0x7, 0x27, 0x07)
 
 # --- COPY ABORTED ---
 COPY_ABORTED: Final = Sense(0xA, 0x00, 0x00)
-COPY_TARGET_UNREACHABLE: Final = Sense(0xA, 0x08, 0x04)
 COPY_TARGET_NOT_REACHABLE: Final = Sense(0xA, 0x0D, 0x02)
 COPY_UNDERRUN: Final = Sense(0xA, 0x0D, 0x04)
-COPY_LBA_OUT_OF_RANGE: Final = Sense(0xA, 0x21, 0x00)
 COPY_CLEARED: Final = Sense(0xA, 0x2F, 0x02)
 
 # --- MISCOMPARE ---

@@ -4,7 +4,7 @@ Reads and writes that nothing stands in the way of are carried out here; prebuil
 takes the slow path. A transfer is checked against the disk before anything of it happens.
 """
 
-from libc.errno cimport EBADRQC, EOVERFLOW
+from libc.errno cimport EBADE, EBADRQC, EOVERFLOW
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -20,6 +20,7 @@ from goldherd.session.memory cimport known_task, take_task
 from goldherd.session.queues cimport enqueue
 from goldherd.session.tasks cimport (
     conclude, data_arrived, fail, get_buffer, send_to_control, start_job, wait_for_data)
+from goldherd.scsi.fastpath.statuses cimport TASK_SET_FULL
 from goldherd.scsi.fastpath.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.fastpath.unit cimport (
     Answer, Answers, SLOW_ALL, SLOW_PREBUILT, SLOW_READ, SLOW_WRITE, NexusState, UnitState, WRITE_THROUGH,
@@ -92,6 +93,7 @@ cdef Task* make_task(Core* core, Connection* c, const uint8_t* header, NexusStat
     task.burst_left = c.max_burst
     task.cmd_sn = get32(header + CMD_SN)
     task.immediate = header[0] & IMMEDIATE != 0
+    task.directions = header[FLAGS] & (COMMAND_READ | COMMAND_WRITE)
     memcpy(&task.itt, header + ITT, 4)
     memcpy(task.lun, header + LUN, 8)
     memcpy(task.cdb, header + CDB, 16)
@@ -120,7 +122,7 @@ cdef void collect_data_out(Core* core, Connection* c, Task* task, const uint8_t*
     room = task.chunk if task.chunk > limit else limit
     if not get_buffer(core, task, room):
         core.counters.busy += 1
-        conclude(core, task, 0x28)      # TASK SET FULL; what follows for this task is dropped
+        conclude(core, task, TASK_SET_FULL)      # what follows for this task is dropped
         return
     task.allowed = limit
     task.unsolicited = True
@@ -177,7 +179,6 @@ cdef void to_slow_path(Core* core, Connection* c, const uint8_t* header, NexusSt
     cdef Task* task = make_task(core, c, header, nexus, expected, PURPOSE_SLOW)
     if task == NULL:
         return
-    task.flags = header[FLAGS]
     if not header[FLAGS] & COMMAND_WRITE:
         send_to_control(core, task)
         return
@@ -261,14 +262,14 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     collect_data_out(core, c, task, header, data, arrived, whole)
 
 
-cdef void refuse_attribute(Core* core, Connection* c, const uint8_t* header, NexusState* nexus) noexcept nogil:
-    """05/49/00; its data is dropped."""
+cdef void refuse(Core* core, Connection* c, const uint8_t* header, NexusState* nexus, int error) noexcept nogil:
+    """CHECK CONDITION for what the header says, before the command block is read; the data of the command is dropped."""
     cdef uint8_t flags = header[FLAGS]
     cdef int purpose = PURPOSE_WRITE if flags & COMMAND_WRITE else PURPOSE_READ
     cdef uint32_t expected = get32(header + EDTL) if flags & (COMMAND_READ | COMMAND_WRITE) else 0
     cdef Task* task = make_task(core, c, header, nexus, expected, purpose)
     if task != NULL:
-        fail(core, task, EBADRQC)
+        fail(core, task, error)
 
 
 cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const uint8_t* data, uint32_t length,
@@ -301,7 +302,10 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         return
     nexus = nexus_of(session, header)
     if flags & TASK_ATTRIBUTE > TASK_ATTRIBUTE_MAX:
-        refuse_attribute(core, c, header, nexus)
+        refuse(core, c, header, nexus, EBADRQC)
+        return
+    if flags & (COMMAND_READ | COMMAND_WRITE) == COMMAND_READ | COMMAND_WRITE:
+        refuse(core, c, header, nexus, EBADE)       # no command here is bidirectional (RFC 7143 11.3.1)
         return
     slow = flags_of(nexus) if nexus != NULL else SLOW_ALL
     if slow & SLOW_ALL:
@@ -314,7 +318,7 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
             to_slow_path(core, c, header, nexus, data, length, whole)
         return
     if (extent.odd or extent.blocks > nexus.unit.block_count
-            or extent.lba > nexus.unit.block_count - extent.blocks or flags & (COMMAND_READ | COMMAND_WRITE) == 0x60
+            or extent.lba > nexus.unit.block_count - extent.blocks
             or (extent.blocks == 0 and extent.lba >= nexus.unit.block_count)):
         to_slow_path(core, c, header, nexus, data, length, whole)
         return
@@ -329,15 +333,20 @@ cdef void scsi_command(Core* core, Connection* c, const uint8_t* header, const u
         to_slow_path(core, c, header, nexus, data, length, whole)
     elif verb == VERB_WRITE:
         expected = get32(header + EDTL) if flags & COMMAND_WRITE else 0
+        if (expected < extent.blocks << nexus.unit.block_shift
+                and expected & ((<uint32_t>1 << nexus.unit.block_shift) - 1)):
+            to_slow_path(core, c, header, nexus, data, length, whole)       # ends inside a block: refused
+            return
         write_blocks(core, c, header, nexus, extent.lba << nexus.unit.block_shift,
                      extent.blocks << nexus.unit.block_shift, expected,
                      extent.fua or (slow & WRITE_THROUGH) != 0, data, length, whole)
+    elif flags & COMMAND_WRITE:
+        to_slow_path(core, c, header, nexus, data, length, whole)           # it takes no data
     else:
-        flush_blocks(core, c, header, nexus, get32(header + EDTL) if flags & COMMAND_WRITE else 0)
+        flush_blocks(core, c, header, nexus)
 
 
-cdef void flush_blocks(Core* core, Connection* c, const uint8_t* header, NexusState* nexus,
-                       uint32_t expected) noexcept nogil:
-    cdef Task* task = make_task(core, c, header, nexus, expected, PURPOSE_FLUSH)
+cdef void flush_blocks(Core* core, Connection* c, const uint8_t* header, NexusState* nexus) noexcept nogil:
+    cdef Task* task = make_task(core, c, header, nexus, 0, PURPOSE_FLUSH)
     if task != NULL:
         start_job(core, task, PURPOSE_FLUSH)

@@ -19,6 +19,7 @@ from goldherd.session.emit cimport emit_nop_in, emit_reject
 from goldherd.session.ordering cimport count_command, need_not_wait, out_of_order, stall
 from goldherd.session.memory cimport known_task, release_task, task_of
 from goldherd.session.tasks cimport conclude, data_arrived, fail, send_queued
+from goldherd.scsi.fastpath.statuses cimport BUSY
 from goldherd.scsi.fastpath.unit cimport NexusState
 from goldherd.session.phases cimport PHASE_CONTROL, PHASE_DATA_OUT
 from goldherd.session.state cimport Task, enter
@@ -152,7 +153,7 @@ cdef void bad_digest(Core* core, Connection* c, const uint8_t* header, Task* tas
         if task.nexus != NULL:
             fail(core, task, EBADMSG)
         else:
-            conclude(core, task, 0x08)
+            conclude(core, task, BUSY)
 
 
 # --- the sink: data of one long PDU ---

@@ -59,6 +59,7 @@ cdef struct Task:
     uint8_t unsolicited     # Data-Out with the reserved tag may still come
     uint8_t cold_plans      # plans that found cold data; from COLD_PLANS_MAX on the pool reads it
     uint8_t flags           # PDU_... of a PURPOSE_PDU
+    uint8_t directions      # R and W of the command's header (RFC 7143 11.3.1)
     uint8_t loaded          # `buffer` holds `chunk` bytes read by the pool
     uint8_t queued          # stands in the send queue
     uint8_t awaits_fetch    # counted in the listener's `waiting`

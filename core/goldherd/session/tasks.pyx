@@ -24,6 +24,7 @@ from goldherd.session.ordering cimport stop_stalling
 from goldherd.session.connections cimport release_connection
 from goldherd.session.memory cimport await_fetch, release_buffer, release_task, stop_awaiting_fetch, take_buffer
 from goldherd.session.queues cimport dequeue, enqueue, stop_running, unqueue
+from goldherd.scsi.fastpath.statuses cimport BUSY, TASK_SET_FULL
 from goldherd.scsi.fastpath.unit cimport is_quiesced, watches_of
 from goldherd.scsi.fastpath.watch cimport touch
 from goldherd.session.phases cimport (
@@ -294,7 +295,7 @@ cdef void send_to_control(Core* core, Task* task) noexcept nogil:
     cdef CommandMessage* message = <CommandMessage*>make_message(MESSAGE_COMMAND, sizeof(CommandMessage), length)
     core.counters.slow_commands += 1
     if message == NULL:
-        conclude(core, task, 0x28)          # TASK SET FULL: try again later
+        conclude(core, task, TASK_SET_FULL)      # try again later
         return
     message.session_id = task.connection.session.id
     message.connection = task.connection.number
@@ -318,7 +319,7 @@ cdef void fail(Core* core, Task* task, int error) noexcept nogil:
     """
     cdef FailedMessage* message = <FailedMessage*>make_message(MESSAGE_FAILED, sizeof(FailedMessage), 0)
     if message == NULL:
-        conclude(core, task, 0x08)          # BUSY
+        conclude(core, task, BUSY)
         return
     message.session_id = task.connection.session.id
     message.tag = task.tag

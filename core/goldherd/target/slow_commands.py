@@ -39,10 +39,11 @@ _TRANSPORT_ERRORS: Final = {
     errno.EPROTO: Sense(0x0B, 0x4B, 0x00),
     errno.EOVERFLOW: Sense(0x0B, 0x0C, 0x0C),
     errno.EBADRQC: Sense(0x05, 0x49, 0x00),
+    errno.EBADE: sense.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT,
 }
 """What was wrong with the PDUs of a command: its Data-Out (RFC 7143 11.4.7.2) damaged on the way (protocol service CRC
 error), not what the R2T asked for (data phase error) or not announced (unexpected unsolicited data); a task attribute
-that means nothing (invalid message error, SAM-5 8.9)."""
+that means nothing (invalid message error, SAM-5 8.9); the R and W bits of its header both set (RFC 7143 11.3.1)."""
 
 
 class Commands:
@@ -173,7 +174,7 @@ class Commands:
             return
         written: int | None = None
         if command is not None and command.direction is Direction.OUT:
-            done = reply.status in (Status.GOOD, Status.CONDITION_MET)
+            done = reply.status in (Status.GOOD, Status.CONDITION_MET) or reply.overflows
             written = command.data_out_bytes(event.cdb, path.live.unit.block_size) if done else 0
         session.reactor.reply(event.session_id, event.tag, int(reply.status), reply.sense, reply.data_in, written)
 

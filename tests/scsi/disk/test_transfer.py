@@ -2,6 +2,9 @@
 
 import pytest
 from goldherd.scsi.commands import lookup
+from goldherd.scsi.sam import Status
+
+from tests.scsi.conftest import triple
 
 A, B = b"\xaa" * 512, b"\xbb" * 512
 LAST = 4095
@@ -130,8 +133,8 @@ def test_longer_than_the_maximum_transfer_length(make_unit, initiator_on) -> Non
 
 @pytest.mark.parametrize("opcode", [*WRITES, *WRITE_AND_VERIFIES])
 def test_of_less_data_than_named_whole_blocks_are_written(unit, a, opcode: int) -> None:
-    a.good(cdb(opcode, 0, 3), A + B[:200])
-    assert stored(unit, 0, 2) == A + bytes(512)
+    a.good(cdb(opcode, 0, 3), A + B)
+    assert stored(unit, 0, 3) == A + B + bytes(512)
 
 
 # --- VERIFY ---
@@ -261,3 +264,35 @@ def test_write_atomic_with_a_boundary(a) -> None:
 )
 def test_data_out_a_cdb_asks_for(text: str, length: int) -> None:
     assert lookup(bytes.fromhex(text)).data_out_bytes(bytes.fromhex(text), 512) == length
+
+
+TWO_BLOCKS = {
+    "WRITE(10)": "2a 00 00000000 00 0002 00",
+    "WRITE AND VERIFY(16)": "8e 00 0000000000000000 00000002 00 00",
+    "ORWRITE(16)": "8b 00 0000000000000000 00000002 00 00",
+    "COMPARE AND WRITE": "89 00 0000000000000000 000000 01 00 00",
+    "WRITE ATOMIC(16)": "9c 00 0000000000000000 0000 0002 00 00",
+    "VERIFY(12)": "af 02 00000000 00000002 00 00",
+}
+
+
+@pytest.mark.parametrize("name", TWO_BLOCKS)
+@pytest.mark.parametrize("length", [1, 511, 513, 1023])
+def test_data_that_ends_inside_a_block_is_refused(unit, a, name: str, length: int) -> None:
+    reply = a.send(TWO_BLOCKS[name], b"\x55" * length)
+    assert (triple(reply.sense), reply.overflows) == ("05/0e/03", True)
+    assert unit.medium.image.read(0, 1024) == bytes(1024)
+
+
+def test_blocks_that_do_not_exist_come_before_a_length_inside_a_block(a) -> None:
+    assert a.sense("2a 00 00001000 00 0002 00", bytes(700)) == "05/21/00"
+
+
+def test_write_of_which_less_came_than_was_announced_is_not_called_good(unit, a) -> None:
+    """The slow path takes PARAMETER_BYTES_MAX at most; the initiator tries again."""
+    assert a.send(TWO_BLOCKS["WRITE(10)"], b"\x55" * 512, expected=1024).status == Status.BUSY
+    assert unit.medium.image.read(0, 1024) == bytes(1024)
+
+
+def test_comparison_of_which_less_came_than_was_announced_is_refused(a) -> None:
+    assert a.sense(TWO_BLOCKS["VERIFY(12)"], bytes(512), expected=1024) == "05/24/00"

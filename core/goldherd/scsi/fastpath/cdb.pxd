@@ -110,4 +110,4 @@ cdef inline uint64_t data_out_bytes(const uint8_t* cdb, uint32_t block_shift) no
         return <uint64_t>(cdb[4] if cdb[4] else 256) << block_shift
     if opcode == 0x48:                              # SANITIZE
         return get16(cdb + 7)
-    return 65536
+    return 0                                        # takes none, whatever the header says (RFC 7143 11.3.1)
