@@ -1,5 +1,6 @@
 """The documentation of the hooks is complete, exact, and its examples run."""
 
+import asyncio
 import inspect
 import re
 import sys
@@ -59,21 +60,21 @@ def test_example_of_a_backend():
 
 def test_example_of_a_way_to_prove_an_identity():
     hooks = hooks_of_example(1)
-    assert hooks.start_login("iqn.2026-11.com.example:pc-002", "t", None) is None
-    exchange = hooks.start_login("iqn.2026-11.com.example:pc-001", "t", None)
+    assert asyncio.run(hooks.start_login("iqn.2026-11.com.example:pc-002", "t", None)) is None
+    exchange = asyncio.run(hooks.start_login("iqn.2026-11.com.example:pc-001", "t", None))
     with pytest.raises(ProtocolError) as refusal:
-        exchange.step({})
+        asyncio.run(exchange.step({}))
     assert refusal.value.login_status == LoginStatus(2, 1)
-    exchange = hooks.start_login("iqn.2026-11.com.example:pc-001", "t", None)
-    assert exchange.step({"X-com.example.sticker.text": "blue heron"}) == {}
+    exchange = asyncio.run(hooks.start_login("iqn.2026-11.com.example:pc-001", "t", None))
+    assert asyncio.run(exchange.step({"X-com.example.sticker.text": "blue heron"})) == {}
     assert exchange.finished
 
 
 def test_example_of_discovery():
     hooks = hooks_of_example(2)
     targets = [SimpleNamespace(name=f"iqn.2026-11.a:{lab}-pc-001", alias="") for lab in ("lab1", "lab2")]
-    assert hooks.list_targets("iqn.2026-11.a:lab1-pc-007", "p", targets) == [targets[0].name]
-    assert len(hooks.list_targets("iqn.2026-11.a:office", "p", targets)) == 2
+    assert asyncio.run(hooks.list_targets("iqn.2026-11.a:lab1-pc-007", "p", targets)) == [targets[0].name]
+    assert len(asyncio.run(hooks.list_targets("iqn.2026-11.a:office", "p", targets))) == 2
 
 
 def test_example_of_a_test(monkeypatch):

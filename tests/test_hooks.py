@@ -1,5 +1,6 @@
 """How plugins are found, checked, registered and asked; and a test named after each hook."""
 
+import asyncio
 import os
 import sys
 import textwrap
@@ -165,13 +166,13 @@ def test_last_registered_plugin_is_asked_first():
 
 def test_list_targets():
     names = [target.name for target in TARGETS]
-    assert hooks_with().list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS) == sorted(names)
+    assert asyncio.run(hooks_with().list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS)) == sorted(names)
     asked = []
 
     def listen(initiator, portal, targets):
         asked.append((initiator, portal, targets))
 
-    hooks_with(hook("list_targets", listen)).list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS)
+    asyncio.run(hooks_with(hook("list_targets", listen)).list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS))
     assert asked == [("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS)]
     # The first answer that is not None counts, last registered first.
     hooks = hooks_with(
@@ -179,29 +180,30 @@ def test_list_targets():
         hook("list_targets", lambda: [names[2], names[0]]),
         hook("list_targets", lambda: None),
     )
-    assert hooks.list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS) == [names[2], names[0]]
+    assert asyncio.run(hooks.list_targets("iqn.2026-11.a:b", "192.0.2.1:3260", TARGETS)) == [names[2], names[0]]
     # Hiding everything is an answer too.
-    assert hooks_with(hook("list_targets", lambda: ())).list_targets("i", "p", TARGETS) == []
+    assert asyncio.run(hooks_with(hook("list_targets", lambda: ())).list_targets("i", "p", TARGETS)) == []
     # A plugin never adds a target, nor shows one twice.
     adding = hooks_with(hook("list_targets", lambda: [names[0], "iqn.2026-11.secret:x", names[0]]))
-    assert adding.list_targets("i", "p", TARGETS) == [names[0]]
+    assert asyncio.run(adding.list_targets("i", "p", TARGETS)) == [names[0]]
     # With no plugin at all, the rules alone decide.
-    assert Hooks([]).list_targets("i", "p", TARGETS) == sorted(names)
+    assert asyncio.run(Hooks([]).list_targets("i", "p", TARGETS)) == sorted(names)
 
 
 def test_start_login():
-    assert hooks_with().start_login("i", "t", None).method == "None"
-    assert hooks_with().start_login("i", None, CREDENTIALS).method == "CHAP"
+    assert asyncio.run(hooks_with().start_login("i", "t", None)).method == "None"
+    assert asyncio.run(hooks_with().start_login("i", None, CREDENTIALS)).method == "CHAP"
     special = SimpleNamespace(method="Z-badge", prefix="X-badge.", finished=False)
     hooks = hooks_with(hook("start_login", lambda initiator: special if initiator == "i" else None))
-    assert hooks.start_login("i", "t", CREDENTIALS) is special
-    assert hooks.start_login("j", "t", CREDENTIALS).method == "CHAP"
+    exchange = asyncio.run(hooks.start_login("i", "t", CREDENTIALS))
+    assert (exchange.method, exchange.prefix, exchange.finished) == ("Z-badge", "X-badge.", False)
+    assert asyncio.run(hooks.start_login("j", "t", CREDENTIALS)).method == "CHAP"
 
 
 def test_start_login_without_a_plugin_for_the_credentials():
-    assert Hooks([]).start_login("i", "t", None) is None
+    assert asyncio.run(Hooks([]).start_login("i", "t", None)) is None
     with pytest.raises(ProtocolError) as refusal:
-        Hooks([]).start_login("i", "t", CREDENTIALS)
+        asyncio.run(Hooks([]).start_login("i", "t", CREDENTIALS))
     assert refusal.value.login_status == LoginStatus(2, 1)
 
 
@@ -304,12 +306,12 @@ def test_notification_reaches_everybody_whatever_one_plugin_does(failure):
 @pytest.mark.parametrize("address", ["10.0.0.2:3260", "san.example.org:13260,2", "[2001:db8::1]:3260,65535"])
 def test_redirect_login(address):
     hooks = hooks_with(hook("redirect_login", lambda target: Redirect(address) if target.endswith(":a") else None))
-    assert hooks.redirect_login("iqn.2026-11.i:i", TARGETS[1].name, "10.0.0.1:3260") == Redirect(address)
-    assert hooks.redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260") is None
+    assert asyncio.run(hooks.redirect_login("iqn.2026-11.i:i", TARGETS[1].name, "10.0.0.1:3260")) == Redirect(address)
+    assert asyncio.run(hooks.redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260")) is None
 
 
 def test_redirect_login_of_nobody_is_none():
-    assert hooks_with().redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260") is None
+    assert asyncio.run(hooks_with().redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260")) is None
 
 
 @pytest.mark.parametrize(
@@ -318,4 +320,4 @@ def test_redirect_login_of_nobody_is_none():
 def test_redirect_login_without_a_port_is_the_plugins_fault(address):
     hooks = hooks_with(hook("redirect_login", lambda: Redirect(address)))
     with pytest.raises(PluginError, match="HOST:PORT"):
-        hooks.redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260")
+        asyncio.run(hooks.redirect_login("iqn.2026-11.i:i", TARGETS[0].name, "10.0.0.1:3260"))

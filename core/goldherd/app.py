@@ -7,13 +7,13 @@ logins: what fails before is the command's one sentence, what happens after is t
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from goldherd.model.access import Kind, Peer
+from goldherd.model.access import Peer
 from goldherd.model.images import Formats
 from goldherd.model.portals import Portal
 from goldherd.model.targets import ChapCredentials, TargetConfig
@@ -34,19 +34,15 @@ class OneTarget:
     def __init__(self, target: TargetConfig) -> None:
         self._target = target
 
-    def find(self, target: str) -> TargetConfig | None:
+    async def find(self, target: str) -> TargetConfig | None:
         """The target, if that is its name."""
         return self._target if target == self._target.name else None
 
-    def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
+    async def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
         """The target."""
         return [self._target] if self._target.admits(peer) else []
 
-    def dns_names(self) -> Collection[str]:
-        """The names in the target's rules."""
-        return [rule.value for rule in self._target.access or () if rule.kind is Kind.DNS]
-
-    def discovery_credentials(self) -> ChapCredentials | None:
+    async def discovery_credentials(self) -> ChapCredentials | None:
         """Discovery asks for what the target asks for."""
         return self._target.credentials
 

@@ -117,14 +117,14 @@ class Hooks:
 
     # --- the questions, in the order in which a machine meets them ---
 
-    def list_targets(self, initiator: str, portal: str, targets: Sequence[TargetRecord]) -> list[str]:
+    async def list_targets(self, initiator: str, portal: str, targets: Sequence[TargetRecord]) -> list[str]:
         """The names that SendTargets=All shows; a plugin can hide and reorder, never add."""
         answers = self._manager.hook.list_targets(initiator=initiator, portal=portal, targets=targets)
         allowed = {target.name for target in targets}
         chosen = next(iter(answers), sorted(allowed))
         return [name for name in dict.fromkeys(chosen) if name in allowed]
 
-    def redirect_login(self, initiator: str, target: str, portal: str) -> Redirect | None:
+    async def redirect_login(self, initiator: str, target: str, portal: str) -> Redirect | None:
         """Where a login is sent; None: it is served here. PluginError for an address that nobody could go to."""
         redirect: Redirect | None = self._manager.hook.redirect_login(initiator=initiator, target=target, portal=portal)
         if redirect is None:
@@ -137,7 +137,9 @@ class Hooks:
             )
         return redirect
 
-    def start_login(self, initiator: str, target: str | None, credentials: Credentials | None) -> AuthExchange | None:
+    async def start_login(
+        self, initiator: str, target: str | None, credentials: Credentials | None
+    ) -> "LoginExchange | None":
         """How a login must prove itself; None for not at all.
 
         Raises: ProtocolError 0x0201 when credentials are set and no plugin can ask for them.
@@ -150,7 +152,7 @@ class Hooks:
                 f"{target or 'Discovery'} has credentials, and no plugin can ask for them; install one.",
                 login_status=LoginStatus(2, 1),
             )
-        return exchange
+        return None if exchange is None else LoginExchange(exchange)
 
     def probe(self, path: Path) -> str:
         """The format of a file: the first plugin's answer, "raw" when nobody knows it.
@@ -188,6 +190,24 @@ class Hooks:
     def node_booted(self, node: str, session: SessionRecord) -> None:
         """Tells that a node's operating system took its disk over."""
         self._manager.hook.node_booted(node=node, session=session)
+
+
+class LoginExchange:
+    """An authentication of a plugin, as a login runs it (negotiation.host.Exchange)."""
+
+    def __init__(self, exchange: AuthExchange) -> None:
+        self._exchange = exchange
+        self.method = exchange.method
+        self.prefix = exchange.prefix
+
+    @property
+    def finished(self) -> bool:
+        """Whether the peer has proved who it is."""
+        return self._exchange.finished
+
+    async def step(self, keys: dict[str, str]) -> dict[str, str]:
+        """The peer's keys of one request in, ours out; ProtocolError when it fails."""
+        return self._exchange.step(keys)
 
 
 def installed() -> list[tuple[str, str]]:

@@ -237,6 +237,10 @@ DNS_KEPT_SECONDS: Final = 60.0
 """How long the addresses of such a name are taken for true: a node that gets another one is admitted soon."""
 DNS_FAILED_SECONDS: Final = 5.0
 """The same for a name that could not be resolved."""
+DNS_STALE_SECONDS: Final = 3600.0
+"""How long the addresses of a name stay true while its name server does not answer (RFC 8767 allows days)."""
+DNS_DISCOVERY_SECONDS: Final = 0.5
+"""How long discovery waits for names that were never looked up; then its answer lacks what they would admit."""
 DNS_NAMES_MAX: Final = 4096
 """Names that are remembered; a few times the rules of a large installation."""
 DESCRIPTORS_KEPT: Final = 4096

@@ -25,6 +25,7 @@ from goldherd.wire import header
 from goldherd_plugins.vhd.survey import survey
 
 from tests.fuzz.framing.program import fuzz_framing
+from tests.support.coroutines import finished
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 LOGIN_REQUESTS_MAX: Final = 40
@@ -44,13 +45,13 @@ class Host:
         targets = TargetConfig("iqn.2026-11.a:t", ()), TargetConfig("iqn.2026-11.a:c", (), credentials=credentials)
         self._targets = {"iqn.2026-11.a:t": targets[0], "iqn.2026-11.a:c": targets[1]}
 
-    def find_target(self, target: str) -> TargetConfig | None:
+    async def find_target(self, target: str) -> TargetConfig | None:
         return self._targets.get(target)
 
-    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+    async def check_redirect(self, initiator: str, target: str, portal: str) -> None:
         pass
 
-    def peer(self, initiator: str, address: str) -> Peer:
+    async def peer(self, initiator: str, address: str, target: TargetConfig) -> Peer:
         return Peer(initiator, peer_address(address), self)
 
     def mac_of(self, address: Address) -> str | None:
@@ -59,9 +60,9 @@ class Host:
     def addresses_of(self, name: str) -> Collection[Address]:
         return ()
 
-    def start_login(self, initiator: str, target: str | None) -> Exchange | None:
-        config = self._targets.get(target or "")
-        return self._hooks.start_login(initiator, target, config.credentials if config else None)
+    async def start_login(self, initiator: str, target: TargetConfig | None) -> Exchange | None:
+        name, credentials = (target.name, target.credentials) if target else (None, None)
+        return await self._hooks.start_login(initiator, name, credentials)
 
     def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
         return 7 if isid == bytes(6) else None
@@ -89,19 +90,23 @@ def fuzz_login(data: bytes) -> None:
         _, length = header.segment_bytes(raw)
         padded = length + header.padding(length)
         text, data = data[:length], data[padded:]
-        for answer in login.receive(raw, text):
+        for answer in finished(login.receive(raw, text)):
             assert len(answer) % 4 == 0 and len(answer) >= 48
             assert header.opcode_of(answer) == 0x23
 
 
 def fuzz_text(data: bytes) -> None:
     """A stream of Text Requests in full feature phase."""
-    exchange = TextExchange(lambda value: [("TargetName", "iqn.2026-11.a:t")] * min(len(value), 200), 512)
+
+    async def lines(value: str) -> list[tuple[str, str]]:
+        return [("TargetName", "iqn.2026-11.a:t")] * min(len(value), 200)
+
+    exchange = TextExchange(lines, 512)
     while len(data) >= 48:
         raw, data = data[:48], data[48:]
         _, length = header.segment_bytes(raw)
         text, data = data[:length], data[length + header.padding(length) :]
-        (answer,) = exchange.receive(raw, text)
+        (answer,) = finished(exchange.receive(raw, text))
         assert header.opcode_of(answer) in (0x24, 0x3F)
 
 

@@ -1,5 +1,6 @@
 """The initiator's side of a login, and a host with real plugins and target records for the other side."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,13 +42,13 @@ class Host:
         self.macs: dict[Address, str] = {}
         self.names: dict[str, Collection[Address]] = {}
 
-    def find_target(self, target: str) -> TargetConfig | None:
+    async def find_target(self, target: str) -> TargetConfig | None:
         return self.targets.get(target)
 
-    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+    async def check_redirect(self, initiator: str, target: str, portal: str) -> None:
         pass
 
-    def peer(self, initiator: str, address: str) -> Peer:
+    async def peer(self, initiator: str, address: str, target: TargetConfig) -> Peer:
         return Peer(initiator, peer_address(address), self)
 
     def mac_of(self, address: Address) -> str | None:
@@ -58,9 +59,9 @@ class Host:
             raise UnresolvedError([name])
         return self.names[name]
 
-    def start_login(self, initiator: str, target: str | None) -> Exchange | None:
-        credentials = self.targets[target].credentials if target else self.discovery_credentials
-        return self.hooks.start_login(initiator, target, credentials)
+    async def start_login(self, initiator: str, target: TargetConfig | None) -> Exchange | None:
+        credentials = target.credentials if target else self.discovery_credentials
+        return await self.hooks.start_login(initiator, target.name if target else None, credentials)
 
     def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
         return self.sessions.get((initiator, isid, target))
@@ -133,7 +134,7 @@ class Initiator:
         data = keys if isinstance(keys, bytes) else text.join(keys.items())
         flags = csg << 2 | (Flag.CONTINUE if goes_on else 0) | (0 if nsg is None else Flag.TRANSIT | nsg)
         request = replace(self.base, flags=flags, lengths=len(data), **changes)
-        (pdu,) = self.login.receive(request.pack(), data)
+        (pdu,) = asyncio.run(self.login.receive(request.pack(), data))
         assert len(pdu) % 4 == 0
         response = header.LoginResponse.read(pdu[:48])
         answer = pdu[48 : 48 + response.lengths]

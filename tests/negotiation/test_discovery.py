@@ -4,13 +4,18 @@ import pytest
 from goldherd.model.portals import Portal
 from goldherd.negotiation.discovery import send_targets
 
+from tests.support.coroutines import finished
+
 NAMES = ["iqn.2026-11.io.goldherd:a", "iqn.2026-11.io.goldherd:b"]
 PORTALS = [Portal("192.0.2.1", 3260), Portal("2001:db8::1", 3260, tag=2)]
 ADDRESSES = [("TargetAddress", "192.0.2.1:3260,1"), ("TargetAddress", "[2001:db8::1]:3260,2")]
 
 
 def ask(value, own=None):
-    return send_targets(value, own, lambda: NAMES, PORTALS)
+    async def visible():
+        return NAMES
+
+    return finished(send_targets(value, own, visible, PORTALS))
 
 
 def test_all_in_a_discovery_session_lists_what_is_visible():

@@ -15,6 +15,8 @@ from goldherd.wire.opcodes import Flag, Opcode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.coroutines import finished
+
 
 def refused(initiator, reply, status):
     """The reply ends the login with this status; the log has a sentence and the peer nothing but the code."""
@@ -270,7 +272,7 @@ def test_wrong_secret_gets_one_try(connect, chap_names):
     refusal = refused(initiator, initiator.send(0, 1, proof), Status.AUTHENTICATION_FAILURE)
     assert "secret of" not in refusal
     request = dataclasses.replace(initiator.base, flags=0)
-    assert initiator.login.receive(request.pack(), b"") == []
+    assert finished(initiator.login.receive(request.pack(), b"")) == []
 
 
 def test_stuck_authentication_stays_in_the_security_stage(connect, chap_names):
@@ -439,14 +441,14 @@ def test_higher_version_max_is_fine(connect, names):
 @pytest.mark.parametrize("opcode", [Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST, Opcode.SCSI_COMMAND, 0x3F, 0x23])
 def test_anything_before_the_first_login_request_is_not_answered(connect, opcode):
     login = connect().login
-    assert login.receive(bytes([opcode]) + bytes(47), b"") == []
+    assert finished(login.receive(bytes([opcode]) + bytes(47), b"")) == []
     assert login.closed
 
 
 def test_anything_else_within_login(connect, names):
     initiator = connect()
     initiator.send(1, None, names)
-    (pdu,) = initiator.login.receive(header.TextRequest(itt=99).pack(), b"")
+    (pdu,) = finished(initiator.login.receive(header.TextRequest(itt=99).pack(), b""))
     response = header.LoginResponse.read(pdu)
     assert LoginStatus(response.status_class, response.status_detail) == Status.INVALID_DURING_LOGIN
     assert response.itt == initiator.base.itt
@@ -458,7 +460,7 @@ def test_anything_else_within_login(connect, names):
 )
 def test_lengths_that_can_not_be(connect, lengths, data):
     login = connect().login
-    (pdu,) = login.receive(header.LoginRequest(lengths=lengths).pack(), data)
+    (pdu,) = finished(login.receive(header.LoginRequest(lengths=lengths).pack(), data))
     assert pdu[36:38] == b"\x02\x00"
     assert login.closed
 
@@ -467,7 +469,7 @@ def test_lengths_that_can_not_be(connect, lengths, data):
 
 
 def test_redirect_carries_the_address(connect, host, names, monkeypatch):
-    def elsewhere(target):
+    async def elsewhere(target):
         raise LoginRedirectError("The target lives next door.", address="192.0.2.2:3260,1")
 
     monkeypatch.setattr(host, "find_target", elsewhere)
@@ -491,7 +493,7 @@ def test_status_of_the_host_reaches_the_initiator(connect, host, names, monkeypa
 
 
 def test_failure_of_the_host_is_a_target_error(connect, host, names, monkeypatch):
-    def broken(*_):
+    async def broken(*_):
         raise KeyError("secret inside")
 
     monkeypatch.setattr(host, "find_target", broken)
@@ -510,10 +512,10 @@ def test_no_bytes_make_it_raise(pdus):
     class Nobody:
         """A host without targets and sessions."""
 
-        def find_target(self, target):
+        async def find_target(self, target):
             return None
 
-        def start_login(self, initiator, target):
+        async def start_login(self, initiator, target):
             return None
 
         def find_session(self, initiator, isid, target, portal_group):
@@ -530,6 +532,6 @@ def test_no_bytes_make_it_raise(pdus):
         if tidy:
             # A Login Request with fitting lengths, so that the rest of it gets a chance.
             raw = bytes([0x43, raw[1] & (Flag.TRANSIT | 0x0F), 0, 0]) + len(data).to_bytes(4, "big") + bytes(40)
-        for pdu in login.receive(raw, data):
+        for pdu in finished(login.receive(raw, data)):
             assert len(pdu) % 4 == 0
             assert header.LoginResponse.read(pdu[:48]).opcode == Opcode.LOGIN_RESPONSE

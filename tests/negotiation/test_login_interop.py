@@ -29,7 +29,7 @@ async def serve(host, logins, normal, reader, writer):
     login = Login(host, portal, "", LoginPolicy(command_window=32))
     logins.append(login)
     while not login.finished and not login.closed:
-        writer.writelines(login.receive(*await read_pdu(reader)))
+        writer.writelines(await login.receive(*await read_pdu(reader)))
     if login.finished and not login.result.discovery:
         normal.set()
     elif login.finished:
@@ -40,9 +40,9 @@ async def serve(host, logins, normal, reader, writer):
 async def serve_text(host, portal, result, reader, writer):
     """The full feature phase of a discovery session; numbers what TextExchange leaves open."""
 
-    def visible():
-        peer = host.peer(result.initiator, result.address)
-        return [name for name in sorted(host.targets) if host.targets[name].admits(peer)]
+    async def visible():
+        peers = {name: await host.peer(result.initiator, result.address, host.targets[name]) for name in host.targets}
+        return [name for name in sorted(peers) if host.targets[name].admits(peers[name])]
 
     segment = result.parameters.max_send_data_segment
     exchange = TextExchange(lambda value: send_targets(value, None, visible, [portal]), segment)
@@ -56,7 +56,7 @@ async def serve_text(host, portal, result, reader, writer):
         if header.opcode_of(raw) == Opcode.LOGOUT_REQUEST:
             writer.write(header.pdu(header.LogoutResponse(itt=header.LogoutRequest.read(raw).itt, **numbers)))
             return
-        for pdu in exchange.receive(raw, data):
+        for pdu in await exchange.receive(raw, data):
             assert pdu[0] == Opcode.TEXT_RESPONSE, exchange.refusal
             numbered = replace(header.TextResponse.read(pdu[:48]), **numbers)
             writer.write(numbered.pack() + pdu[48:])

@@ -9,18 +9,24 @@ from goldherd.wire.opcodes import NO_TAG, Flag, RejectReason
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.coroutines import finished
+
 NAMES = [f"iqn.2026-11.io.goldherd:pc-{number:03d}" for number in range(300)]
 CONTINUE = int(Flag.CONTINUE)
 
 
 def discovery(max_send_data_segment=8192, names=NAMES):
     portals = [Portal("192.0.2.1", 3260)]
-    return TextExchange(lambda value: send_targets(value, None, lambda: names, portals), max_send_data_segment)
+
+    async def visible():
+        return names
+
+    return TextExchange(lambda value: send_targets(value, None, visible, portals), max_send_data_segment)
 
 
 def ask(exchange, data=b"", **fields):
     """Sends one request; the response's header and data."""
-    (pdu,) = exchange.receive(header.TextRequest(**{"itt": 5, "lengths": len(data)} | fields).pack(), data)
+    (pdu,) = finished(exchange.receive(header.TextRequest(**{"itt": 5, "lengths": len(data)} | fields).pack(), data))
     assert len(pdu) % 4 == 0
     assert pdu[24:36] == bytes(12), "whoever sends it numbers it"
     if pdu[0] == header.Reject().opcode:
@@ -168,7 +174,7 @@ def test_nothing_asked_in_a_discovery_session_is_rejected():
 
 
 def test_plugin_that_fails_costs_one_request():
-    def broken(value):
+    async def broken(value):
         raise KeyError(value)
 
     exchange = TextExchange(broken, 8192)
@@ -182,5 +188,5 @@ def test_no_bytes_make_it_raise(pdus):
     for raw, data, tidy in pdus:
         if tidy:
             raw = header.TextRequest(flags=raw[1], itt=raw[16] & 1, ttt=raw[20] & 3, lengths=len(data)).pack()
-        for pdu in exchange.receive(raw, data):
+        for pdu in finished(exchange.receive(raw, data)):
             assert len(pdu) % 4 == 0

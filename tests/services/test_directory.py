@@ -1,6 +1,8 @@
 """The catalog as the server asks it: targets by name and by initiator."""
 
+import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any, ClassVar
@@ -52,7 +54,7 @@ def peer(initiator: str, address: str = "192.0.2.1") -> Peer:
 
 def test_directory_is_what_the_server_asks_for(directory: CatalogDirectory) -> None:
     asked: Directory = directory
-    assert asked.discovery_credentials() is None
+    assert asyncio.run(asked.discovery_credentials()) is None
 
 
 def test_target_of_a_node_is_its_disk_over_the_sealed_parent(
@@ -60,7 +62,7 @@ def test_target_of_a_node_is_its_disk_over_the_sealed_parent(
 ) -> None:
     version = seal()
     add("pc-1", policy="reset")
-    target = directory.find(f"{PREFIX}:pc-1")
+    target = asyncio.run(directory.find(f"{PREFIX}:pc-1"))
     assert target is not None
     assert (target.name, target.node, target.policy) == (f"{PREFIX}:pc-1", "pc-1", "reset")
     assert target.access == {Rule(Kind.INITIATOR, f"{PREFIX}.node:pc-1")}
@@ -77,7 +79,7 @@ def test_name_of_no_node_is_no_target(
 ) -> None:
     seal()
     add("pc-1")
-    assert directory.find(name) is None
+    assert asyncio.run(directory.find(name)) is None
 
 
 def test_initiator_sees_its_own_targets_and_the_open_ones(
@@ -86,9 +88,12 @@ def test_initiator_sees_its_own_targets_and_the_open_ones(
     seal()
     add("pc-1", "pc-2")
     add("open", rules=("initiator:any",))
-    assert [target.node for target in directory.visible_to(peer(f"{PREFIX}.node:pc-2"))] == ["open", "pc-2"]
-    assert [target.node for target in directory.visible_to(peer("iqn.2026-11.x:stranger"))] == ["open"]
-    opened = directory.find(f"{PREFIX}:open")
+    assert [target.node for target in asyncio.run(directory.visible_to(peer(f"{PREFIX}.node:pc-2")))] == [
+        "open",
+        "pc-2",
+    ]
+    assert [target.node for target in asyncio.run(directory.visible_to(peer("iqn.2026-11.x:stranger")))] == ["open"]
+    opened = asyncio.run(directory.find(f"{PREFIX}:open"))
     assert opened is not None and opened.access is None
 
 
@@ -99,10 +104,9 @@ def test_rules_by_place_are_judged_for_each_peer(
     add("net", rules=("net:10.1.0.0/16", "net:2001:db8::/32"))
     add("card", rules=("mac:node", "mac:52:54:00:00:00:09"), macs=("52:54:00:00:00:01",))
     add("name", rules=("dns:pc.example.org", "initiator:iqn.2026-11.x:named"))
-    assert directory.dns_names() == ["pc.example.org"]
 
     def seen(initiator: str, address: str) -> list[str | None]:
-        return [target.node for target in directory.visible_to(peer(initiator, address))]
+        return [target.node for target in asyncio.run(directory.visible_to(peer(initiator, address)))]
 
     assert seen("iqn.2026-11.x:a", "10.1.2.3") == ["net"]
     assert seen("iqn.2026-11.x:a", "2001:db8::7") == ["net"]
@@ -115,9 +119,9 @@ def test_rules_by_place_are_judged_for_each_peer(
 
 def test_node_added_later_is_found_at_once(directory: CatalogDirectory, add: Callable[..., None], seal: Sealer) -> None:
     seal()
-    assert directory.find(f"{PREFIX}:pc-1") is None
+    assert asyncio.run(directory.find(f"{PREFIX}:pc-1")) is None
     add("pc-1")
-    assert directory.find(f"{PREFIX}:pc-1") is not None
+    assert asyncio.run(directory.find(f"{PREFIX}:pc-1")) is not None
 
 
 def test_login_after_activation_gets_the_new_version(
@@ -127,7 +131,7 @@ def test_login_after_activation_gets_the_new_version(
     add("pc-1")
     second = seal()
     images.activate(services, ImageRef("lab", 2))
-    target = directory.find(f"{PREFIX}:pc-1")
+    target = asyncio.run(directory.find(f"{PREFIX}:pc-1"))
     assert target is not None
     assert target.luns[0].parent == second.path
     assert target.luns[0].path.name == "pc-1.lab@2.vhd"
@@ -140,8 +144,8 @@ def test_node_without_an_active_version_has_no_target(
     add("pc-1")
     with services.catalog.write() as connection:
         connection.exec_driver_sql("UPDATE versions SET state = 'retired'")
-    assert directory.find(f"{PREFIX}:pc-1") is None
-    assert directory.visible_to(peer(f"{PREFIX}.node:pc-1")) == []
+    assert asyncio.run(directory.find(f"{PREFIX}:pc-1")) is None
+    assert asyncio.run(directory.visible_to(peer(f"{PREFIX}.node:pc-1"))) == []
 
 
 def test_credentials_come_with_the_target(
@@ -149,7 +153,7 @@ def test_credentials_come_with_the_target(
 ) -> None:
     seal()
     add("pc-1", chap_user="user", chap_secret=b"secret-secret")
-    target = directory.find(f"{PREFIX}:pc-1")
+    target = asyncio.run(directory.find(f"{PREFIX}:pc-1"))
     assert target is not None and target.credentials is not None
     assert (target.credentials.user, target.credentials.secret) == ("user", b"secret-secret")
     assert "secret-secret" not in repr(target)
@@ -161,7 +165,44 @@ def test_target_whose_secret_is_lost_is_closed_not_open(
     seal()
     add("pc-1", chap_user="user", chap_secret=b"secret-secret")
     (services.volumes.secrets / "pc-1").unlink()
-    assert directory.find(f"{PREFIX}:pc-1") is None
+    assert asyncio.run(directory.find(f"{PREFIX}:pc-1")) is None
+
+
+def test_discovery_reads_no_secret(
+    services: Services, directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("pc-1", chap_user="user", chap_secret=b"secret-secret")
+    (services.volumes.secrets / "pc-1").unlink()
+    (services.volumes.secrets / "pc-1").mkdir()  # whoever reads it fails
+    (shown,) = asyncio.run(directory.visible_to(peer(f"{PREFIX}.node:pc-1")))
+    assert (shown.name, shown.alias) == (f"{PREFIX}:pc-1", "pc-1 on lab@1")
+
+
+def test_login_does_not_wait_for_a_long_list(
+    directory: CatalogDirectory, add: Callable[..., None], seal: Sealer
+) -> None:
+    seal()
+    add("listed", rules=("mac:52:54:00:00:00:09",))
+    add("pc-1")
+    listing, found = threading.Event(), threading.Event()
+
+    class SlowNetwork(Network):
+        def mac_of(self, address: Address) -> str | None:
+            listing.set()
+            assert found.wait(10)
+            return None
+
+    async def both() -> None:
+        list_of_all = asyncio.ensure_future(
+            directory.visible_to(Peer("iqn.2026-11.x:a", ip_address("10.0.0.1"), SlowNetwork()))
+        )
+        await asyncio.to_thread(listing.wait, 10)
+        assert await directory.find(f"{PREFIX}:pc-1") is not None
+        found.set()
+        await list_of_all
+
+    asyncio.run(both())
 
 
 def test_login_is_noted_with_time_and_address(services: Services, add: Callable[..., None], seal: Sealer) -> None:
@@ -182,7 +223,7 @@ def test_login_does_not_wait_for_a_writer(services: Services, add: Callable[...,
     with services.catalog.write() as connection:
         connection.exec_driver_sql("UPDATE nodes SET policy = 'reset'")
         directory.node_seen(f"{PREFIX}:pc-1", f"{PREFIX}.node:pc-1", "10.0.0.7")
-        target = directory.find(f"{PREFIX}:pc-1")
+        target = asyncio.run(directory.find(f"{PREFIX}:pc-1"))
         assert target is not None and target.policy == "keep"
     directory.close()
     assert nodes.list_nodes(services)[0].seen_address == "10.0.0.7"

@@ -1,19 +1,10 @@
 """Statuses that a login meets only when something changes around it, or its limits are others than usual; the rest have
 their tests where they belong."""
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from goldherd import limits
-from goldherd.app import OneTarget
-from goldherd.hooks import BUILTIN, Hooks
-from goldherd.model.targets import LunConfig, TargetConfig
-from goldherd.settings import server_settings
-from goldherd.target.server import Server
 
 from tests.support.targets import PREFIX
 from tests.target.daemon import Herd
@@ -27,6 +18,7 @@ from tests.target.initiator import (
     loader_isid,
     log_in,
 )
+from tests.target.inprocess import serving
 
 INITIATOR_ERROR, REMOVED, OUT_OF_RESOURCES = 0x0200, 0x0204, 0x0302
 OPERATIONAL = 0x04
@@ -46,35 +38,6 @@ def test_a_target_that_is_removed_during_a_login_is_gone(herd: Herd) -> None:
             assert refusal.value.status == REMOVED
         with daemon.log_in("pc-001") as session:
             session.inquire()
-
-
-@contextmanager
-def serving(folder: Path, **limited: int) -> Iterator[tuple[str, int]]:
-    """The portal of a server in this process, whose limits a test can lower."""
-    disk = folder / "disk.raw"
-    disk.write_bytes(bytes(1 << 20))
-    settings = server_settings(listen="127.0.0.1:0", reactors=0, cache="1M", shutdown_seconds=0, **limited)
-    target = TargetConfig(f"{PREFIX}:one", (LunConfig(0, disk),))
-    found: list[tuple[str, int]] = []
-    ready = threading.Event()
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-
-    async def serve() -> None:
-        server = Server(OneTarget(target), settings, Hooks(BUILTIN.items()))
-        found.extend((address.host, address.port) for address in await server.start())
-        ready.set()
-        await stop.wait()
-        await server.stop()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(30)
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
 
 
 def test_more_sessions_than_the_limit_are_out_of_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

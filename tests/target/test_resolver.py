@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from goldherd import limits
 from goldherd.model.access import Peer, Rule, UnresolvedError, admits
-from goldherd.target.resolver import NetworkFacts, Resolver
+from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 
 
 class Clock:
@@ -105,3 +105,46 @@ def test_a_neighbour_table_that_cannot_be_read_admits_by_the_other_rules(resolve
         assert not admits(rules[:1], peer)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def silent(*_: Any, **__: Any) -> Any:
+    await asyncio.sleep(60)
+
+
+def test_a_name_server_that_falls_silent_changes_nothing_yet(
+    resolver: Resolver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DNS_SECONDS", 0.05)
+    asyncio.run(resolver.resolve(["localhost"]))
+
+    async def ask_silence() -> None:
+        asyncio.get_running_loop().getaddrinfo = silent  # type: ignore[assignment,method-assign]
+        await resolver.resolve(["localhost"])
+
+    clock.now += limits.DNS_KEPT_SECONDS + 1
+    asyncio.run(ask_silence())
+    assert ip_address("127.0.0.1") in resolver.addresses_of("localhost")
+    clock.now += limits.DNS_STALE_SECONDS
+    asyncio.run(ask_silence())
+    assert list(resolver.addresses_of("localhost")) == []
+
+
+def test_discovery_waits_a_moment_for_a_new_name_and_for_no_other(
+    resolver: Resolver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DNS_DISCOVERY_SECONDS", 0.05)
+
+    async def ask() -> None:
+        assert await resolver.refresh(["localhost"]), "a name server that answers is waited for"
+        loop = asyncio.get_running_loop()
+        loop.getaddrinfo = silent  # type: ignore[assignment,method-assign]
+        assert not await resolver.refresh(["slow.example.org"])
+        clock.now += limits.DNS_KEPT_SECONDS + 1
+        monkeypatch.setattr(limits, "DNS_DISCOVERY_SECONDS", 3600.0)
+        assert not await resolver.refresh(["localhost"]), "a name that is known is looked up beside"
+        facts = LastKnownFacts(resolver)
+        assert ip_address("127.0.0.1") in facts.addresses_of("localhost")
+        assert not facts.addresses_of("slow.example.org")
+        assert facts.outdated == {"localhost", "slow.example.org"}
+
+    asyncio.run(ask())

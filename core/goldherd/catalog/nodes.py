@@ -9,7 +9,6 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select,
 from goldherd.catalog.images import version_id
 from goldherd.catalog.store import now
 from goldherd.catalog.tables import StoredNode, images, macs, nodes, rules, select_nodes, to_node
-from goldherd.model.access import Kind
 from goldherd.model.images import VersionRecord
 from goldherd.model.nodes import ANY_INITIATOR, Policy
 
@@ -32,11 +31,6 @@ def perhaps_admitting(connection: Connection, data: Path, initiator: str) -> lis
     perhaps = select(rules.c.node_id).where(or_(mine, rules.c.kind != "initiator"))
     query = select_nodes().where(nodes.c.id.in_(perhaps)).order_by(nodes.c.name)
     return [to_node(row, data) for row in connection.execute(query).mappings()]
-
-
-def dns_names(connection: Connection) -> list[str]:
-    """All DNS names in access rules."""
-    return list(connection.execute(select(rules.c.value).where(rules.c.kind == Kind.DNS).distinct()).scalars())
 
 
 def note_seen(connection: Connection, node: str, at: str, address: str) -> None:

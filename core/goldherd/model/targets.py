@@ -3,7 +3,7 @@
 These records cross the border between configuration and the server; they know neither of the two.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -67,28 +67,56 @@ class TargetConfig:
         return difference(self.access or (), peer)
 
 
-class Directory(Protocol):
-    """Where the server asks for targets: at each login and discovery, so that changes need no restart.
+class TargetSummary(Protocol):
+    """What discovery tells of a target (hookspecs.TargetRecord)."""
 
-    Calls are quick (a few ms at most) and happen on the control thread.
+    @property
+    def name(self) -> str:
+        """Its normalised iSCSI name."""
+        ...
+
+    @property
+    def alias(self) -> str:
+        """What people call it; may be empty."""
+        ...
+
+
+class Directory(Protocol):
+    """Where a target server learns what its targets are: asked at each login and discovery, so that changes need no
+    restart.
+
+    A catalog may be slow or on another machine, so questions are asynchronous. A login asks `find` once, and a second
+    time only when it has opened the target's disks.
     """
 
-    def find(self, target: str) -> TargetConfig | None:
-        """The target of that (normalised) name, or None."""
+    async def find(self, target: str) -> TargetConfig | None:
+        """The target of that (normalised) name with all that a login needs, or None."""
         ...
 
-    def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
-        """All targets that admit this peer, in name order. UnresolvedError when DNS names must be looked up first."""
+    async def visible_to(self, peer: Peer) -> Sequence[TargetSummary]:
+        """All targets that admit this peer, in name order; no secret is read. `peer.facts` may be asked on another
+        thread, and must know every answer."""
         ...
 
-    def dns_names(self) -> Collection[str]:
-        """All DNS names in access rules: a discovery session needs their addresses."""
-        ...
-
-    def discovery_credentials(self) -> ChapCredentials | None:
+    async def discovery_credentials(self) -> ChapCredentials | None:
         """What a discovery session must prove; None when discovery is open."""
         ...
 
     def node_seen(self, target: str, initiator: str, address: str) -> None:
-        """Told at every successful normal login, for `node list`; failures are the directory's own affair."""
+        """Told at every successful normal login, for `node list`; returns at once and raises nothing."""
+        ...
+
+
+class Live(Protocol):
+    """What a running target server has open now, for operations that must not touch it. May be asked on any thread.
+
+    A disk that is being opened or closed counts as open. Another process is asked through the locks of the files.
+    """
+
+    def open_nodes(self) -> frozenset[str]:
+        """The nodes whose disks are open."""
+        ...
+
+    def open_files(self) -> frozenset[Path]:
+        """The files that are open: disks and the golden images below them."""
         ...

@@ -4,7 +4,7 @@ A discovery session sees every target that its rules let it see; a normal sessio
 nothing else, whatever it asks for. Who may see what is decided before: this file only lays the answer out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from goldherd.errors import ProtocolError
@@ -15,8 +15,8 @@ from goldherd.wire.text import Pair
 ALL: Final = "All"
 
 
-def send_targets(
-    value: str, own: str | None, visible: Callable[[], Iterable[str]], portals: Sequence[Portal]
+async def send_targets(
+    value: str, own: str | None, visible: Callable[[], Awaitable[Iterable[str]]], portals: Sequence[Portal]
 ) -> list[Pair] | None:
     """The lines that answer SendTargets=value.
 
@@ -32,11 +32,11 @@ def send_targets(
     if own is not None:
         names = [own] if value in (ALL, "") or _same(value, own) else []
     elif value == ALL:
-        names = list(visible())
+        names = list(await visible())
     elif value == "":
         return None
     else:
-        names = [name for name in visible() if _same(value, name)]
+        names = [name for name in await visible() if _same(value, name)]
     return [pair for name in names for pair in _lines(name, portals)]
 
 

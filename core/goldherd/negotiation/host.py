@@ -1,8 +1,7 @@
 """What a login asks of the server that hosts it, the rules it is given, and what it hands over at the end.
 
-The server implements `LoginHost`; so do tests, in a few lines. The shapes fit what the house has (a
-TargetConfig is a `Target`, an AuthExchange an `Exchange`), so the server passes its own objects through; a
-session knows neither configuration nor plugins nor sockets.
+The server implements `LoginHost`; so do tests, in a few lines. A login knows neither where targets are kept nor
+plugins nor sockets.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,34 +11,13 @@ from typing import Protocol
 from goldherd import limits
 from goldherd.model.access import Peer
 from goldherd.model.parameters import Parameters
+from goldherd.model.targets import TargetConfig
 from goldherd.negotiation.keys import Value
 from goldherd.negotiation.states import JOINS, SessionAction
 
 
-class Target(Protocol):
-    """As much of a target as a login needs."""
-
-    @property
-    def name(self) -> str:
-        """Its normalised iSCSI name."""
-        ...
-
-    @property
-    def alias(self) -> str:
-        """What people call it; may be empty."""
-        ...
-
-    def admits(self, peer: Peer) -> bool:
-        """Whether that peer may log in. UnresolvedError when that can't be said before names were looked up."""
-        ...
-
-    def difference(self, peer: Peer) -> str:
-        """What of a peer that is not admitted differs from what would be, for the log."""
-        ...
-
-
 class Exchange(Protocol):
-    """One authentication, as hookspecs.AuthExchange describes it."""
+    """One authentication on one connection: hookspecs.AuthExchange, whose steps may take time."""
 
     @property
     def method(self) -> str:
@@ -56,28 +34,31 @@ class Exchange(Protocol):
         """Whether the peer has proved who it is."""
         ...
 
-    def step(self, keys: dict[str, str]) -> dict[str, str]:
+    async def step(self, keys: dict[str, str]) -> dict[str, str]:
         """The peer's keys of one request in, ours out; ProtocolError when it fails."""
         ...
 
 
 class LoginHost(Protocol):
-    """What the server answers during a login. All calls are quick; each may raise ProtocolError."""
+    """What the server answers during a login. Each call may raise ProtocolError; those that may wait are asynchronous.
 
-    def find_target(self, target: str) -> Target | None:
+    A login asks each of the asynchronous ones once at most.
+    """
+
+    async def find_target(self, target: str) -> TargetConfig | None:
         """The target of this normalised name, or None. Raises ProtocolError(SERVICE_UNAVAILABLE) for a target that
         is offline."""
         ...
 
-    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+    async def check_redirect(self, initiator: str, target: str, portal: str) -> None:
         """Raises LoginRedirectError to send an initiator that the target admits to another portal."""
         ...
 
-    def peer(self, initiator: str, address: str) -> Peer:
-        """Who that is, for access rules: a normalised initiator name at "host:port"."""
+    async def peer(self, initiator: str, address: str, target: TargetConfig) -> Peer:
+        """The normalised initiator name at "host:port", with all facts known that the target's access rules need."""
         ...
 
-    def start_login(self, initiator: str, target: str | None) -> Exchange | None:
+    async def start_login(self, initiator: str, target: TargetConfig | None) -> Exchange | None:
         """How this initiator must prove itself; None for not at all. target None: a discovery session."""
         ...
 
@@ -126,8 +107,8 @@ class LoginResult:
     initiator: str
     """Normalised name."""
     initiator_alias: str
-    target: str | None
-    """Normalised name; None for a discovery session."""
+    config: TargetConfig | None
+    """The target as it was found when the login asked for it; None for a discovery session."""
     isid: bytes
     tsih: int
     cid: int
@@ -152,6 +133,11 @@ class LoginResult:
     """Its target portal group tag."""
 
     @property
+    def target(self) -> str | None:
+        """The target's normalised name; None for a discovery session."""
+        return None if self.config is None else self.config.name
+
+    @property
     def joins(self) -> bool:
         """Whether it is one more connection of a session, or replaces one."""
         return self.action in JOINS
@@ -159,4 +145,4 @@ class LoginResult:
     @property
     def discovery(self) -> bool:
         """Whether this is a discovery session."""
-        return self.target is None
+        return self.config is None

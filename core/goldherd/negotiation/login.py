@@ -1,8 +1,9 @@
 """The login phase of one connection, without I/O: requests in, responses out (RFC 7143 section 6).
 
-Feed each PDU to `Login.receive` and send what it returns. When `finished` is set, `result` says what to do
-next; when `closed` is set, close the connection after sending, and log `refusal`, which says what exactly was
-wrong and is never told to the peer. Nothing a peer sends makes it raise. Time limits are the server's.
+Feed each PDU to `Login.receive` and send what it returns. `receive` waits for nothing but the answers of its host,
+which may ask a catalog, a name server or a plugin. When `finished` is set, `result` says what to do next; when
+`closed` is set, close the connection after sending, and log `refusal`, which says what exactly was wrong and is never
+told to the peer. Nothing a peer sends makes it raise. Time limits are the server's.
 
 Start reading at states.py, where the stages and the session table are.
 """
@@ -12,10 +13,10 @@ from typing import Final
 
 from goldherd import limits
 from goldherd.errors import GoldherdError, LoginRedirectError, LoginStatus, ProtocolError, shown
-from goldherd.model.access import UnresolvedError
 from goldherd.model.iscsi_names import normalise
 from goldherd.model.portals import Portal
-from goldherd.negotiation.host import Exchange, LoginHost, LoginPolicy, LoginResult, Target
+from goldherd.model.targets import TargetConfig
+from goldherd.negotiation.host import Exchange, LoginHost, LoginPolicy, LoginResult
 from goldherd.negotiation.keys import KEYS, LONG_VALUES, Negotiation, Phase
 from goldherd.negotiation.states import JOINS, MOVES, SESSION_ACTIONS, Handle, SessionAction, Status
 from goldherd.wire import header, text
@@ -53,7 +54,7 @@ class Login:
         self._unsent: list[bytes] = []
         self._seen: set[str] = set()
         self._initiator = ""
-        self._target: Target | None = None
+        self._target: TargetConfig | None = None
         self._exchange: Exchange | None = None
         self._method: str | None = None
         self._negotiation = Negotiation()
@@ -62,9 +63,6 @@ class Login:
         """The connection is to be closed, after sending what the last `receive` returned."""
         self.refusal = ""
         """Why it was closed, for the log: one sentence."""
-        self.unresolved: frozenset[str] = frozenset()
-        """DNS names that must be looked up before the last request can be answered: then begin anew with another
-        Login and all that was received so far."""
         self.result: LoginResult | None = None
         self.joins: int | None = None
         """The TSIH of the session that this connection is to belong to, once the initiator has proved that it is
@@ -80,8 +78,10 @@ class Login:
         """The peer's normalised name as far as it is known, for the log; not yet proved before `finished`."""
         return self._initiator
 
-    def receive(self, raw_header: bytes, data: bytes) -> list[bytes]:
+    async def receive(self, raw_header: bytes, data: bytes) -> list[bytes]:
         """Takes one PDU: the basic header and the data segment without padding. Gives complete PDUs to send.
+
+        The next PDU may be given when this one is answered.
 
         A server that won't read an announced segment (limits.LOGIN_DATA_SEGMENT_BYTES_MAX) gives data shorter
         than the header says; the login is then refused.
@@ -98,10 +98,7 @@ class Login:
                 return [self._response(request)]
             if self._unsent:
                 return [self._next_piece(request, whole)]
-            return [self._answer(request, text.parse(whole, LONG_VALUES))]
-        except UnresolvedError as question:
-            self.unresolved = question.names
-            return []
+            return [await self._answer(request, text.parse(whole, LONG_VALUES))]
         except LoginRedirectError as redirect:
             return [self._refuse(request, redirect, [("TargetAddress", redirect.address)])]
         except ProtocolError as refusal:
@@ -173,18 +170,18 @@ class Login:
 
     # --- the meaning of a request ---
 
-    def _answer(self, request: header.LoginRequest, pairs: dict[str, str]) -> bytes:
+    async def _answer(self, request: header.LoginRequest, pairs: dict[str, str]) -> bytes:
         """A request whose text is complete."""
         self._check_repeated(pairs)
         answers: list[text.Pair] = []
         identified = bool(self._initiator)
         if not identified:
-            answers += self._identify(request, pairs)
+            answers += await self._identify(request, pairs)
         remaining = {name: value for name, value in pairs.items() if not _says_who(name)}
         if identified and len(remaining) != len(pairs):
             raise ProtocolError("The initiator sent a name or session type after its first request.")
         if request.csg == Stage.SECURITY:
-            remaining = self._prove(request, remaining, answers)
+            remaining = await self._prove(request, remaining, answers)
         else:
             self._check_proved()
             self._find_session(request)
@@ -201,7 +198,7 @@ class Login:
                 raise ProtocolError(f"The key {shown(name)} was sent twice in one login.")
         self._seen.update(pairs)
 
-    def _identify(self, request: header.LoginRequest, pairs: Mapping[str, str]) -> list[text.Pair]:
+    async def _identify(self, request: header.LoginRequest, pairs: Mapping[str, str]) -> list[text.Pair]:
         """The first request: who wants what (RFC 7143 6.3, first paragraphs of the leading request)."""
         if "InitiatorName" not in pairs:
             raise _missing("InitiatorName")
@@ -221,24 +218,24 @@ class Login:
             ours={"MaxConnections": self._policy.connections_max, **self._policy.ours},
         )
         if discovery:
-            self._exchange = self._host.start_login(self._initiator, None)
+            self._exchange = await self._host.start_login(self._initiator, None)
             return []
         if "TargetName" not in pairs:
             raise _missing("TargetName")
-        self._target = self._admitted(normalise(pairs["TargetName"]))
-        self._host.check_redirect(self._initiator, self._target.name, str(self._portal))
-        self._exchange = self._host.start_login(self._initiator, self._target.name)
+        self._target = await self._admitted(normalise(pairs["TargetName"]))
+        await self._host.check_redirect(self._initiator, self._target.name, str(self._portal))
+        self._exchange = await self._host.start_login(self._initiator, self._target)
         answers = [("TargetPortalGroupTag", str(self._portal.tag))]
         if self._target.alias:
             answers.append(("TargetAlias", self._target.alias))
         return answers
 
-    def _admitted(self, name: str) -> Target:
+    async def _admitted(self, name: str) -> TargetConfig:
         """The target of that name, if the initiator may use it."""
-        target = self._host.find_target(name)
+        target = await self._host.find_target(name)
         if target is None:
             raise ProtocolError(f"There is no target {name}.", login_status=Status.NOT_FOUND)
-        peer = self._host.peer(self._initiator, self._address)
+        peer = await self._host.peer(self._initiator, self._address, target)
         if not target.admits(peer):
             raise ProtocolError(
                 f"{name} does not admit it: {target.difference(peer)}.",
@@ -261,7 +258,9 @@ class Login:
                 login_status=Status.AUTHENTICATION_FAILURE,
             )
 
-    def _prove(self, request: header.LoginRequest, pairs: dict[str, str], answers: list[text.Pair]) -> dict[str, str]:
+    async def _prove(
+        self, request: header.LoginRequest, pairs: dict[str, str], answers: list[text.Pair]
+    ) -> dict[str, str]:
         """The security stage: agrees on a method and runs its exchange. Gives the keys that remain."""
         remaining = dict(pairs)
         offer = remaining.pop("AuthMethod", None)
@@ -277,7 +276,7 @@ class Login:
             return remaining
         steps = {name: value for name, value in remaining.items() if name.startswith(exchange.prefix)}
         if steps:
-            answers += exchange.step(steps).items()
+            answers += (await exchange.step(steps)).items()
         return {name: value for name, value in remaining.items() if name not in steps}
 
     def _chosen_method(self, offer: str) -> str:
@@ -359,7 +358,7 @@ class Login:
         self.result = LoginResult(
             initiator=self._initiator,
             initiator_alias=str(alias or ""),
-            target=self._target.name if self._target else None,
+            config=self._target,
             isid=request.isid,
             tsih=tsih,
             cid=request.cid,

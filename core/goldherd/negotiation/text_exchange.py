@@ -11,7 +11,7 @@ Reject.
 StatSN, ExpCmdSN and MaxCmdSN (bytes 24 to 35) of what `receive` returns are zero: whoever sends numbers it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from goldherd import limits
@@ -20,7 +20,7 @@ from goldherd.negotiation.keys import KEYS, LONG_VALUES, TARGET_ONLY, Phase
 from goldherd.wire import header, text
 from goldherd.wire.opcodes import NO_TAG, Flag, Opcode, RejectReason
 
-SendTargets = Callable[[str], "list[text.Pair] | None"]
+SendTargets = Callable[[str], Awaitable["list[text.Pair] | None"]]
 """discovery.send_targets with everything but the value filled in."""
 
 _SEGMENT: Final = KEYS["MaxRecvDataSegmentLength"]
@@ -51,12 +51,15 @@ class TextExchange:
         self._collector = text.Collector()
         self._pieces: list[bytes] = []
 
-    def receive(self, raw_header: bytes, data: bytes) -> list[bytes]:
-        """Takes one Text Request, gives one Text Response or Reject. Nothing a peer sends makes it raise."""
+    async def receive(self, raw_header: bytes, data: bytes) -> list[bytes]:
+        """Takes one Text Request when the one before is answered, gives one Text Response or Reject.
+
+        Nothing a peer sends makes it raise.
+        """
         self.refusal = ""
         try:
             request = self._checked(raw_header, data)
-            return [self._answer(request, data)]
+            return [await self._answer(request, data)]
         except ProtocolError as refusal:
             return [self._reject(raw_header, RejectReason.REJECT_PROTOCOL_ERROR, str(refusal))]
         except _FieldError as refusal:
@@ -94,7 +97,7 @@ class TextExchange:
             raise ProtocolError(f"A Text exchange took more than {limits.TEXT_ROUNDS_MAX} requests.")
         return request
 
-    def _answer(self, request: header.TextRequest, data: bytes) -> bytes:
+    async def _answer(self, request: header.TextRequest, data: bytes) -> bytes:
         if self._pieces:
             if data or request.goes_on:
                 raise ProtocolError("The initiator sent text while our answer was not complete.")
@@ -102,7 +105,9 @@ class TextExchange:
         whole = self._collector.add(data, goes_on=request.goes_on)
         if whole is None:
             return self._response(request, b"", final=False)
-        answers = [pair for item in text.parse(whole, LONG_VALUES).items() for pair in self._answers(*item)]
+        answers: list[text.Pair] = []
+        for name, value in text.parse(whole, LONG_VALUES).items():
+            answers += await self._answers(name, value)
         self._pieces = text.pieces(text.join(answers), self.max_send_data_segment)
         return self._next_piece(request)
 
@@ -112,10 +117,10 @@ class TextExchange:
             return self._response(request, piece, final=False, goes_on=True)
         return self._response(request, piece, final=request.final)
 
-    def _answers(self, name: str, value: str) -> list[text.Pair]:
+    async def _answers(self, name: str, value: str) -> list[text.Pair]:
         """The answer to one key."""
         if name == "SendTargets":
-            lines = self._send_targets(value)
+            lines = await self._send_targets(value)
             return [(name, text.REJECT)] if lines is None else lines
         if name == _SEGMENT.name:
             return self._redeclared(value)

@@ -1,12 +1,15 @@
 """The catalog as the server sees it: goldherd.model.targets.Directory, asked anew at every login and discovery.
 
-Nothing is kept in memory, so that a node added by a command is served at once. The one thing the server
-writes, when a node was last seen, is written by a thread of its own: a login never waits for somebody else's
-change.
+Nothing is kept in memory, so that a node added by a command is served at once. Queries run on threads of the
+directory, one for logins and one for discovery, so that the event loop waits for no disk and a login for no long
+list. The one thing the server writes, when a node was last seen, is written by a third thread: a login never waits
+for somebody else's change.
 """
 
+import asyncio
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,7 +20,7 @@ from goldherd.catalog import nodes as records
 from goldherd.catalog.store import now
 from goldherd.catalog.tables import StoredNode
 from goldherd.errors import GoldherdError, ImageError
-from goldherd.model.access import OWN, Kind, Peer, Rule
+from goldherd.model.access import OWN, Kind, Peer, Rule, admits
 from goldherd.model.names import parse_image_ref
 from goldherd.model.nodes import ANYBODY
 from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
@@ -40,6 +43,15 @@ class SealedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeSummary:
+    """What discovery tells of a node (model.targets.TargetSummary)."""
+
+    name: str
+    alias: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     node: str
     address: str
@@ -56,28 +68,34 @@ class CatalogDirectory:
         self._seen: SimpleQueue[_Seen | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write_seen, name="catalog", daemon=True)
         self._writer.start()
+        self._logins = ThreadPoolExecutor(1, thread_name_prefix="directory")
+        self._lists = ThreadPoolExecutor(1, thread_name_prefix="discovery")
 
-    def find(self, target: str) -> TargetConfig | None:
+    async def find(self, target: str) -> TargetConfig | None:
         """The target of that (normalised) name; None when there is no such node or it has no disk now."""
         if not target.startswith(self._prefix):
             return None
+        return await asyncio.get_running_loop().run_in_executor(self._logins, self._find, target)
+
+    async def visible_to(self, peer: Peer) -> Sequence[NodeSummary]:
+        """All targets that admit this peer, in name order."""
+        return await asyncio.get_running_loop().run_in_executor(self._lists, self._visible_to, peer)
+
+    def _find(self, target: str) -> TargetConfig | None:
         with self._catalog.read() as connection:
             node = records.find_node(connection, self._catalog.data, target.removeprefix(self._prefix))
         return None if node is None else self._target(node)
 
-    def visible_to(self, peer: Peer) -> Sequence[TargetConfig]:
-        """All targets that admit this peer, in name order."""
+    def _visible_to(self, peer: Peer) -> Sequence[NodeSummary]:
         with self._catalog.read() as connection:
             found = records.perhaps_admitting(connection, self._catalog.data, peer.initiator)
-        targets = (self._target(node) for node in found)
-        return [target for target in targets if target is not None and target.admits(peer)]
+        return [
+            NodeSummary(f"{self._prefix}{node.name}", _alias(node), node.name)
+            for node in found
+            if node.golden is not None and _admits(node, peer)
+        ]
 
-    def dns_names(self) -> Collection[str]:
-        """All DNS names in access rules."""
-        with self._catalog.read() as connection:
-            return records.dns_names(connection)
-
-    def discovery_credentials(self) -> ChapCredentials | None:
+    async def discovery_credentials(self) -> ChapCredentials | None:
         """Discovery is open: what it shows depends on the initiator's name."""
         return None
 
@@ -102,6 +120,8 @@ class CatalogDirectory:
 
     def close(self) -> None:
         """Writes what is still to be written; call it once, when no more logins come."""
+        self._logins.shutdown()
+        self._lists.shutdown()
         self._seen.put(None)
         self._writer.join()
 
@@ -133,8 +153,8 @@ class CatalogDirectory:
         return TargetConfig(
             name=name,
             luns=(lun,),
-            alias=f"{node.name} on {node.image}@{node.version}",
-            access=None if ANYBODY in node.rules else frozenset(_rules_of(node)),
+            alias=_alias(node),
+            access=_access(node),
             credentials=credentials,
             node=node.name,
             policy=node.policy,
@@ -161,6 +181,20 @@ class CatalogDirectory:
                     records.note_seen(connection, seen.node, seen.at, seen.address)
         except GoldherdError as error:
             _log.warning("could not note that nodes were seen", nodes=len(batch), reason=str(error))
+
+
+def _alias(node: StoredNode) -> str:
+    return f"{node.name} on {node.image}@{node.version}"
+
+
+def _access(node: StoredNode) -> frozenset[Rule] | None:
+    """The rules of which one must fit; None when anybody is admitted."""
+    return None if ANYBODY in node.rules else frozenset(_rules_of(node))
+
+
+def _admits(node: StoredNode, peer: Peer) -> bool:
+    access = _access(node)
+    return access is None or admits(access, peer)
 
 
 def _rules_of(node: StoredNode) -> Iterator[Rule]:

@@ -7,8 +7,9 @@ refused and its initiator tries again; only reads may be left behind, since they
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
@@ -18,7 +19,7 @@ from goldherd.hooks import Hooks
 from goldherd.model.access import Peer, peer_address
 from goldherd.model.parameters import Parameters
 from goldherd.model.portals import Portal, announced
-from goldherd.model.targets import Directory, TargetConfig
+from goldherd.model.targets import Directory, TargetConfig, TargetSummary
 from goldherd.negotiation.discovery import send_targets
 from goldherd.negotiation.host import LoginResult
 from goldherd.negotiation.states import SessionAction, Status
@@ -27,10 +28,13 @@ from goldherd.scsi.fastpath.unit import HotNexus
 from goldherd.target.drains import Drains
 from goldherd.target.logins import Arrival
 from goldherd.target.open_targets import LiveTarget, LiveTargets
-from goldherd.target.resolver import NetworkFacts
+from goldherd.target.resolver import LastKnownFacts, Resolver
 from goldherd.target.sessions import LOADER_ISID, Connection, Path, Session, Sessions
 
 log = structlog.get_logger("goldherd.target")
+
+_OPENINGS_MAX: Final = 3
+"""How often a login opens disks that somebody changes in the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Admission:
     """What it needs of the server.
 
     Args:
-        facts: what discovery may know of the network without asking it.
+        resolver: the addresses of DNS names in access rules.
         login_seconds: how long a login waits for its target.
         announced: the portals that discovery tells of.
         take_apart: ends a session that never began, and says why.
@@ -49,7 +53,7 @@ class Admission:
     sessions: Sessions
     hooks: Hooks
     drains: Drains
-    facts: NetworkFacts
+    resolver: Resolver
     login_seconds: float
     announced: Callable[[], list[Portal]]
     take_apart: Callable[[Session, str], None]
@@ -57,22 +61,41 @@ class Admission:
     async def admit(self, arrival: Arrival) -> None:
         """Makes a session of a finished login; ProtocolError or ImageError when its disks can't be had."""
         login = arrival.login
-        if login.target is None:
+        config = login.config
+        if config is None:
             await self._hand_over(arrival, None)
             return
-        async with self.targets.held(login.target, self.login_seconds):
-            config = self.directory.find(login.target)
-            if config is None:
-                raise ProtocolError(f"The target {login.target} has gone.", login_status=Status.REMOVED)
+        async with self.targets.held(config.name, self.login_seconds):
             if login.joins:
                 await self._join(arrival)
                 return
             await self._end_replaced(login)
             if login.isid.startswith(LOADER_ISID):
                 await self._begin_boot(config)
+            await self._hand_over(arrival, await self._open(config))
+        self.directory.node_seen(config.name, login.initiator, login.address)
+
+    async def _open(self, config: TargetConfig) -> LiveTarget:
+        """The target with its disks open.
+
+        Whoever removes or changes a node refuses one whose disks are open. So what this login found is certain only
+        when it has opened them: then it asks again, and opens what there is now.
+        """
+        for _ in range(_OPENINGS_MAX):
+            before = self.targets.get(config.name)
             live = await self.targets.open(config)
-            await self._hand_over(arrival, live)
-        self.directory.node_seen(login.target, login.initiator, login.address)
+            if live is before:
+                return live
+            current = await self.directory.find(config.name)
+            if current is not None and current.luns == config.luns:
+                return live
+            await self.targets.undo(live)
+            if current is None:
+                raise ProtocolError(f"The target {config.name} has gone.", login_status=Status.REMOVED)
+            config = current
+        raise ProtocolError(
+            f"The disks of {config.name} are changed again and again.", login_status=Status.SERVICE_UNAVAILABLE
+        )
 
     async def _join(self, arrival: Arrival) -> None:
         """One more connection of a session, or one in place of another (RFC 7143 6.3.4).
@@ -177,7 +200,7 @@ class Admission:
                     f"An old session of {session.initiator} does not end: its disk hangs.",
                     login_status=Status.SERVICE_UNAVAILABLE,
                 ) from None
-            session.set_aside = True
+            self.sessions.set_aside(session)
             log.warning("an old session still waits for reads: its disk hangs", target=session.target)
 
     async def _only_reads(self, session: Session) -> bool:
@@ -246,18 +269,30 @@ class Admission:
         parameters = arrival.login.parameters
         return TextExchange(self._answer_send_targets(arrival), parameters.max_send_data_segment)
 
-    def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], list[tuple[str, str]] | None]:
+    def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], Awaitable[list[tuple[str, str]] | None]]:
         login = arrival.login
 
-        def visible() -> list[str]:
-            # What a discovery session needs was looked up at its login; that holds for all it asks.
-            peer = Peer(login.initiator, peer_address(login.address), self.facts)
-            return self.hooks.list_targets(login.initiator, login.portal, list(self.directory.visible_to(peer)))
+        async def visible() -> list[str]:
+            targets = await self._visible_to(login)
+            return await self.hooks.list_targets(login.initiator, login.portal, targets)
 
-        def answer(value: str) -> list[tuple[str, str]] | None:
-            return send_targets(value, login.target, visible, announced(arrival.portal, self.announced()))
+        async def answer(value: str) -> list[tuple[str, str]] | None:
+            return await send_targets(value, login.target, visible, announced(arrival.portal, self.announced()))
 
         return answer
+
+    async def _visible_to(self, login: LoginResult) -> Sequence[TargetSummary]:
+        """The targets that admit an initiator, as far as the addresses of names are known.
+
+        Names that must be looked up are looked up for the next time: discovery waits a moment for those that are new,
+        and never for a name server that does not answer.
+        """
+        facts = LastKnownFacts(self.resolver)
+        peer = Peer(login.initiator, peer_address(login.address), facts)
+        targets = await self.directory.visible_to(peer)
+        if facts.outdated and await self.resolver.refresh(facts.outdated):
+            targets = await self.directory.visible_to(peer)
+        return targets
 
 
 def _joined(leading: Parameters, own: Parameters) -> Parameters:

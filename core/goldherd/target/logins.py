@@ -9,7 +9,7 @@ import asyncio
 import errno
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -78,10 +78,6 @@ Numbers = Callable[[int], Awaitable[tuple[int, int] | None]]
 """ExpCmdSN and MaxCmdSN of the session with a TSIH; None when it has ended."""
 
 
-Resolve = Callable[[Collection[str]], Awaitable[None]]
-"""Looks DNS names up; returns when they have an answer, or too long a time has passed."""
-
-
 @dataclass
 class Portals:
     """The listening sockets and the logins under way.
@@ -90,7 +86,6 @@ class Portals:
         host: answers of the server during logins.
         admit: takes finished logins over.
         numbers: tells the numbering of a session that a connection joins.
-        resolve: looks up DNS names of access rules.
         login_seconds: how long a login may take.
         doorkeeper: limits before login.
         policy: the rules of logins.
@@ -99,7 +94,6 @@ class Portals:
     host: LoginHost
     admit: Admit
     numbers: Numbers
-    resolve: Resolve
     login_seconds: float
     doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
     policy: LoginPolicy = field(default_factory=LoginPolicy)
@@ -194,7 +188,6 @@ class Portals:
         """The login up to its last response, which is not sent yet; None when it was refused."""
         loop = asyncio.get_running_loop()
         login = Login(self.host, portal, address, self.policy)
-        history: list[tuple[bytes, bytes]] = []
         received = bytearray()
         await asyncio.sleep(self.doorkeeper.delay_seconds(visit))
         while True:
@@ -204,15 +197,7 @@ class Portals:
             if not ahs_bytes and data_bytes <= limits.LOGIN_DATA_SEGMENT_BYTES_MAX:
                 whole = await _take(connection, received, data_bytes + header.padding(data_bytes))
                 data = whole[:data_bytes]
-            history.append((raw, data))
-            answers = login.receive(raw, data)
-            if login.unresolved:  # names in access rules: begin anew, once, when they are known
-                await self.resolve(login.unresolved)
-                login = Login(self.host, portal, address, self.policy)
-                for request in history:
-                    answers = login.receive(*request)
-            elif login.initiator:
-                history.clear()  # it is known who that is; nothing is asked again
+            answers = await login.receive(raw, data)
             if login.joins is not None and (numbers := await self.numbers(login.joins)) is not None:
                 answers = [header.renumber(answer, *numbers) for answer in answers]
             if login.result is not None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -18,7 +18,7 @@ import structlog
 
 from goldherd.block.image import Image
 from goldherd.errors import ProtocolError
-from goldherd.model.targets import TargetConfig
+from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.negotiation.states import Status
 from goldherd.scsi.fastpath.unit import HotUnit
 from goldherd.scsi.prebuilt import prebuilt
@@ -54,6 +54,8 @@ class LiveTarget:
     images: list[Image]
     units: dict[int, LiveUnit]
     sessions: "set[Session]" = field(default_factory=set)
+    made: list[LunConfig] = field(default_factory=list)
+    """The LUNs whose overlays were made when it was opened."""
     working: int = 0
     """Commands that Python carries out on its disks now; some go on when their session has ended."""
 
@@ -138,8 +140,10 @@ class LiveTargets:
             live = None
         if live is None:
             loop = asyncio.get_running_loop()
-            images = await loop.run_in_executor(self._executor, self._open_images, config)
+            made: list[LunConfig] = []
+            images = await loop.run_in_executor(self._executor, self._open_images, config, made)
             live = self._make(config, images)
+            live.made = made
             self._live[config.name] = live
             log.info("a target was opened", target=config.name, luns=len(images))
         return live
@@ -149,11 +153,20 @@ class LiveTargets:
         if self._reset is not None:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._reset, config)
 
-    def _open_images(self, config: TargetConfig) -> list[Image]:
+    async def undo(self, live: LiveTarget) -> None:
+        """Closes a target that should not have been opened, without the overlays that this has made; hold its lock."""
+        await self.close(live)
+        if live.made:
+            await self.renew(replace(live.config, luns=tuple(live.made)))
+
+    def _open_images(self, config: TargetConfig, made: list[LunConfig]) -> list[Image]:
         images: list[Image] = []
         try:
             for lun in config.luns:
+                absent = lun.create and not lun.path.exists()
                 images.append(self._disks.open(lun))
+                if absent:
+                    made.append(lun)
         except BaseException:
             for image in images:
                 self._close_image(image)

@@ -43,19 +43,28 @@ class Requests:
         """Text, Logout or task management."""
         opcode = header.opcode_of(event.header)
         if opcode == Opcode.TEXT_REQUEST:
-            exchange = session.connections[event.connection].exchange
-            before = exchange.max_send_data_segment
-            answers = exchange.receive(event.header, event.data)
-            now = exchange.max_send_data_segment
-            for answer in answers:
-                session.reactor.send_pdu(
-                    session.id, answer, PduFlag.PDU_TAKES_STAT_SN, event.tag, now if now != before else 0
-                )
-            return
-        answer_later = self._log_out if opcode == Opcode.LOGOUT_REQUEST else self._manage
+            answer_later = self._exchange_text
+        else:
+            answer_later = self._log_out if opcode == Opcode.LOGOUT_REQUEST else self._manage
         task = asyncio.get_running_loop().create_task(answer_later(session, event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    async def _exchange_text(session: Session, event: RequestEvent) -> None:
+        """RFC 7143 11.10; the requests of one connection are answered in the order in which they came."""
+        connection = session.connections.get(event.connection)
+        if connection is None:
+            return
+        exchange = connection.exchange
+        async with connection.exchanging:
+            before = exchange.max_send_data_segment
+            answers = await exchange.receive(event.header, event.data)
+            now = exchange.max_send_data_segment
+        for answer in answers:
+            session.reactor.send_pdu(
+                session.id, answer, PduFlag.PDU_TAKES_STAT_SN, event.tag, now if now != before else 0
+            )
 
     @staticmethod
     async def _log_out(session: Session, event: RequestEvent) -> None:

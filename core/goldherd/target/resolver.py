@@ -1,7 +1,9 @@
 """The addresses of DNS names in access rules: looked up beside the logins, remembered for a while.
 
-A look-up may take seconds, so a login never asks the network itself: it says which names it needs (UnresolvedError),
-waits here for them, and begins anew. A name that can't be resolved has no addresses for a shorter while.
+A look-up may take seconds, so access rules never ask the network themselves: a login says which names its target
+needs (UnresolvedError) and waits here for those. Discovery is about the names of all targets, so it takes what is
+known and has the others looked up for the next time. While a name server does not answer, the addresses that it gave
+last stay true for a while (RFC 8767); a name that has never been resolved has none.
 """
 
 import asyncio
@@ -23,6 +25,9 @@ log = structlog.get_logger("goldherd.login")
 class _Entry(NamedTuple):
     addresses: frozenset[Address]
     until: float
+    """When it is looked up again."""
+    found: float
+    """When a name server said so."""
 
 
 class Resolver:
@@ -39,10 +44,14 @@ class Resolver:
 
     def addresses_of(self, name: str) -> Collection[Address]:
         """What was found last; UnresolvedError when nothing was, or too long ago."""
-        entry = self._entries.get(name)
-        if entry is None or entry.until <= self._clock():
+        if not self.is_fresh(name):
             raise UnresolvedError([name])
-        return entry.addresses
+        return self._entries[name].addresses
+
+    def is_fresh(self, name: str) -> bool:
+        """Whether a name need not be looked up now."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.until > self._clock()
 
     def last_known(self, name: str) -> Collection[Address]:
         """What was found last, however long ago; nothing if nothing was."""
@@ -51,33 +60,58 @@ class Resolver:
 
     async def resolve(self, names: Iterable[str]) -> None:
         """Looks names up, side by side, each once however many ask; returns when each has an answer or had its time."""
+        await self._wait_for(names, None)
+
+    async def refresh(self, names: Iterable[str]) -> bool:
+        """Has names looked up, and waits a moment for those that never were; whether one of these is known now."""
+        new = [name for name in names if name not in self._entries]
+        self._start(names)
+        await self._wait_for(new, limits.DNS_DISCOVERY_SECONDS)
+        return any(name in self._entries for name in new)
+
+    async def _wait_for(self, names: Iterable[str], seconds: float | None) -> None:
+        self._start(names)
+        tasks = [self._asked[name] for name in names if name in self._asked]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    def _start(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self._asked:
                 task = asyncio.get_running_loop().create_task(self._ask(name))
                 self._asked[name] = task
                 task.add_done_callback(lambda _, name=name: self._asked.pop(name, None))  # type: ignore[misc]
-        tasks = [self._asked[name] for name in names if name in self._asked]
-        if tasks:
-            await asyncio.wait(tasks)
 
     async def _ask(self, name: str) -> None:
         loop = asyncio.get_running_loop()
-        seconds: float = limits.DNS_KEPT_SECONDS
         try:
             async with asyncio.timeout(limits.DNS_SECONDS):
                 found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
             addresses = frozenset(fold(ip_address(str(place[0]).partition("%")[0])) for *_, place in found)
         except (OSError, TimeoutError) as failure:
             log.warning("a name in an access rule can't be resolved", name=name, reason=str(failure) or "no answer")
-            addresses, seconds = frozenset(), limits.DNS_FAILED_SECONDS
-        self._entries[name] = _Entry(addresses, self._clock() + seconds)
+            self._entries[name] = self._without_answer(self._entries.get(name), failure)
+        else:
+            now = self._clock()
+            self._entries[name] = _Entry(addresses, now + limits.DNS_KEPT_SECONDS, now)
         self._entries.move_to_end(name)
         while len(self._entries) > limits.DNS_NAMES_MAX:
             self._entries.popitem(last=False)
 
+    def _without_answer(self, known: _Entry | None, failure: OSError) -> _Entry:
+        """A name server that says that there is no such name is believed; one that says nothing changes nothing yet."""
+        now = self._clock()
+        until = now + limits.DNS_FAILED_SECONDS
+        silent = not isinstance(failure, socket.gaierror) or failure.errno == socket.EAI_AGAIN
+        if silent and known is not None and now - known.found < limits.DNS_STALE_SECONDS:
+            return _Entry(known.addresses, until, known.found)
+        return _Entry(frozenset(), until, now)
+
 
 class NetworkFacts:
     """What access rules ask of the network (access.Facts).
+
+    For one login or one discovery answer: what it found stays true that long.
 
     Args:
         addresses_of: how a DNS name's addresses are told.
@@ -85,15 +119,37 @@ class NetworkFacts:
 
     def __init__(self, addresses_of: Callable[[str], Collection[Address]]) -> None:
         self._addresses_of = addresses_of
+        self._macs: dict[Address, str | None] = {}
 
     def mac_of(self, address: Address) -> str | None:
-        """The MAC address of a neighbour."""
-        try:
-            return mac_of(address)
-        except OSError as failure:  # a service unit that is too strict: other rules may still fit
-            log.error("the kernel's neighbour table can't be read, so no MAC address is known", reason=str(failure))
-            return None
+        """The MAC address of a neighbour; the kernel is asked once, however many rules ask."""
+        if address not in self._macs:
+            try:
+                self._macs[address] = mac_of(address)
+            except OSError as failure:  # a service unit that is too strict: other rules may still fit
+                log.error("the kernel's neighbour table can't be read, so no MAC address is known", reason=str(failure))
+                self._macs[address] = None
+        return self._macs[address]
 
     def addresses_of(self, name: str) -> Collection[Address]:
         """The addresses of a DNS name."""
         return self._addresses_of(name)
+
+
+class LastKnownFacts(NetworkFacts):
+    """The same, with the addresses that were found last, however long ago; may be asked on any thread.
+
+    Args:
+        resolver: knows them.
+    """
+
+    def __init__(self, resolver: Resolver) -> None:
+        super().__init__(self._last_known)
+        self._resolver = resolver
+        self.outdated: set[str] = set()
+        """The names that should be looked up again."""
+
+    def _last_known(self, name: str) -> Collection[Address]:
+        if not self._resolver.is_fresh(name):
+            self.outdated.add(name)
+        return self._resolver.last_known(name)

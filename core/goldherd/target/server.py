@@ -11,6 +11,7 @@ import resource
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path as FolderPath
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ from goldherd.target.login_throttle import Doorkeeper
 from goldherd.target.logins import Portals
 from goldherd.target.open_targets import LiveTargets
 from goldherd.target.requests import Requests
-from goldherd.target.resolver import NetworkFacts, Resolver
+from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
 from goldherd.wire import header
@@ -118,20 +119,19 @@ class Server:
             text_bytes_max=settings.login_text_bytes,
         )
         self.resolver = Resolver(clock)
-        self._facts = NetworkFacts(self.resolver.addresses_of)
         admission = Admission(
             directory,
             self.targets,
             self.sessions,
             hooks,
             self._drains,
-            NetworkFacts(self.resolver.last_known),
+            self.resolver,
             settings.login_seconds,
             lambda: self._logins.announced,
             self._take_apart,
         )
         self._logins: Portals = Portals(
-            self, admission.admit, self._numbers, self.resolver.resolve, settings.login_seconds, doorkeeper, policy
+            self, admission.admit, self._numbers, settings.login_seconds, doorkeeper, policy
         )
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
@@ -231,13 +231,13 @@ class Server:
 
     # --- what logins ask (session.host.LoginHost) ---
 
-    def find_target(self, target: str) -> TargetConfig | None:
+    async def find_target(self, target: str) -> TargetConfig | None:
         """The target of that name."""
-        return self.directory.find(target)
+        return await self.directory.find(target)
 
-    def check_redirect(self, initiator: str, target: str, portal: str) -> None:
+    async def check_redirect(self, initiator: str, target: str, portal: str) -> None:
         """Asks the plugins whether the login is to go elsewhere."""
-        elsewhere = self.hooks.redirect_login(initiator, target, portal)
+        elsewhere = await self.hooks.redirect_login(initiator, target, portal)
         if elsewhere is not None:
             raise LoginRedirectError(
                 f"A plugin sends {initiator} to {elsewhere.address}.",
@@ -245,30 +245,21 @@ class Server:
                 permanent=elsewhere.permanent,
             )
 
-    def peer(self, initiator: str, address: str) -> Peer:
-        """Who that is, for access rules."""
-        return Peer(initiator, peer_address(address), self._facts)
+    async def peer(self, initiator: str, address: str, target: TargetConfig) -> Peer:
+        """Who that is, for the access rules of a target: the names in them are looked up."""
+        peer = Peer(initiator, peer_address(address), NetworkFacts(self.resolver.addresses_of))
+        try:
+            target.admits(peer)
+        except UnresolvedError as question:
+            await self.resolver.resolve(question.names)
+            return replace(peer, facts=LastKnownFacts(self.resolver))
+        return peer
 
-    def _check_names(self, names: Collection[str]) -> None:
-        """UnresolvedError unless all of them were looked up lately."""
-        missing = []
-        for name in names:
-            try:
-                self.resolver.addresses_of(name)
-            except UnresolvedError:
-                missing.append(name)
-        if missing:
-            raise UnresolvedError(missing)
-
-    def start_login(self, initiator: str, target: str | None) -> Exchange | None:
+    async def start_login(self, initiator: str, target: TargetConfig | None) -> Exchange | None:
         """How it must prove itself."""
         if target is None:
-            self._check_names(self.directory.dns_names())
-            credentials = self.directory.discovery_credentials()
-        else:
-            config = self.directory.find(target)
-            credentials = config.credentials if config is not None else None
-        return self.hooks.start_login(initiator, target, credentials)
+            return await self.hooks.start_login(initiator, None, await self.directory.discovery_credentials())
+        return await self.hooks.start_login(initiator, target.name, target.credentials)
 
     def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
         """The handle of a live session of the same initiator port and target port."""

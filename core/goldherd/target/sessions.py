@@ -23,6 +23,10 @@ LOADER_ISID: Final = bytes.fromhex("40002723")
 """How iPXE's ISIDs begin: enterprise number 10019. Its next bytes are new for each connection."""
 
 
+Ports = tuple[str, bytes, str]
+"""The initiator's name and ISID, and the target's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """One LUN of a session: the nexus for Python and the one that reactors read."""
@@ -59,6 +63,8 @@ class Connection:
     """By which session and reactor tell it from the others; never used again in its session, as a CID may be."""
     login: LoginResult
     exchange: TextExchange
+    exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a Text Request is answered; the next one waits."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Nothing of it is in use any more, in the reactor or here."""
 
@@ -134,6 +140,11 @@ class Session:
         return self.login.address
 
     @property
+    def ports(self) -> "Ports":
+        """Its initiator port and the target, of which it is the only session in its portal group."""
+        return self.initiator, self.isid, self.target
+
+    @property
     def by_loader(self) -> bool:
         """Whether a boot loader opened it, not an operating system."""
         return self.isid.startswith(LOADER_ISID)
@@ -162,11 +173,14 @@ class Sessions:
     """
 
     def __init__(self, reactors: Sequence[Reactor]) -> None:
-        self._reactors = reactors
         self._ids = itertools.count(1)
         self._handles = itertools.cycle(range(1, 0x10000))
         self._by_id: dict[int, Session] = {}
         self._by_tsih: dict[int, Session] = {}
+        self._by_ports: dict[Ports, dict[int, Session]] = {}
+        """By initiator port and target; then by portal group. Sessions set aside are not among them."""
+        self._loads = dict.fromkeys(reactors, 0)
+        """Sessions by reactor."""
 
     def __iter__(self) -> "itertools.chain[Session]":
         return itertools.chain(list(self._by_id.values()))
@@ -183,16 +197,27 @@ class Sessions:
         return self._by_tsih.get(tsih)
 
     def find(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> Session | None:
-        """The session of exactly this initiator port and target port (RFC 7143 4.2.7.1); portal_group None: any."""
+        """The session of exactly this initiator port and target port (RFC 7143 4.2.7.1); portal_group None: any.
+
+        Discovery sessions are never continued, so none is found.
+        """
         if target is None:
-            return None  # discovery sessions are never continued
-        for session in self._by_id.values():
-            login = session.login
-            if session.set_aside or portal_group not in (None, login.portal_group):
-                continue
-            if (login.isid, login.target, login.initiator) == (isid, target, initiator):
-                return session
-        return None
+            return None
+        found = self._by_ports.get((initiator, isid, target), {})
+        return next(iter(found.values()), None) if portal_group is None else found.get(portal_group)
+
+    def set_aside(self, session: Session) -> None:
+        """Another session may take its place from now on."""
+        session.set_aside = True
+        self._unlist(session)
+
+    def _unlist(self, session: Session) -> None:
+        """It is found no more by its ports."""
+        found = self._by_ports.get(session.ports, {})
+        if found.get(session.login.portal_group) is session:
+            del found[session.login.portal_group]
+            if not found:
+                del self._by_ports[session.ports]
 
     def allocate_handle(self) -> int:
         """A TSIH that nobody has; ProtocolError when the server is full."""
@@ -204,17 +229,22 @@ class Sessions:
 
     def choose_reactor(self) -> Reactor:
         """The reactor with the fewest sessions."""
-        loads = dict.fromkeys(self._reactors, 0)
-        for session in self._by_id.values():
-            loads[session.reactor] += 1
-        return min(loads, key=lambda reactor: loads[reactor])
+        return min(self._loads, key=self._loads.__getitem__)
 
     def next_id(self) -> int:
         """A number no session ever had."""
         return next(self._ids)
 
     def add(self, session: Session) -> None:
-        """It is served from now on."""
+        """It is served from now on. ProtocolError when its TSIH was given to another one while it waited."""
+        if session.tsih in self._by_tsih:
+            raise ProtocolError(
+                f"The TSIH {session.tsih} was taken during the login: too many logins at once.",
+                login_status=Status.OUT_OF_RESOURCES,
+            )
+        self._loads[session.reactor] += 1
+        if session.login.target is not None:
+            self._by_ports.setdefault(session.ports, {})[session.login.portal_group] = session
         self._by_id[session.id] = session
         self._by_tsih[session.tsih] = session
         if session.live is not None:
@@ -222,7 +252,9 @@ class Sessions:
 
     def remove(self, session: Session) -> None:
         """Nothing of it is in use any more."""
-        self._by_id.pop(session.id, None)
+        if self._by_id.pop(session.id, None) is not None:
+            self._loads[session.reactor] -= 1
+        self._unlist(session)
         if self._by_tsih.get(session.tsih) is session:
             del self._by_tsih[session.tsih]
         if session.live is not None:
