@@ -12,7 +12,7 @@ import pytest
 from goldherd.block.image import ABI, Image
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
-from goldherd.hooks import BUILTIN, Hooks, installed
+from goldherd.hooks import BUILTIN, Hooks, Snapshot, installed
 from goldherd.hookspecs import Redirect, hookimpl
 from goldherd.model.targets import ChapCredentials, TargetConfig
 
@@ -21,6 +21,7 @@ TARGETS = [TargetConfig(f"iqn.2026-11.io.goldherd:{name}", ()) for name in "cab"
 SESSION = SimpleNamespace(
     initiator="iqn.2026-11.a:b", target=TARGETS[0].name, isid=bytes(6), tsih=1, address="192.0.2.7"
 )
+SNAPSHOT = Snapshot(SESSION.initiator, SESSION.target, SESSION.isid, SESSION.tsih, SESSION.address)
 
 
 class Opener:
@@ -82,11 +83,11 @@ def test_plugins_of_others_are_found_by_entry_point(module, tmp_path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[goldherd]\nzoo = zoo\nauth_none = zoo\n")
-    found = dict(installed())
-    assert found["zoo"] == "zoo"
-    # Nobody takes the place of one of ours by taking its name.
-    assert found["auth_none"] == BUILTIN["auth_none"]
-    assert installed()[-1][0] == "zoo"
+    assert installed()[-1] == ("zoo", "zoo")
+    # A plugin that takes the name of one of ours is declined, not dropped silently.
+    hooks = Hooks()
+    assert [declined.name for declined in hooks.declined] == ["auth_none"]
+    assert asyncio.run(hooks.start_login("i", "t", None)).method == "None"
 
 
 def test_object_of_a_module_can_be_a_plugin(module):
@@ -193,7 +194,7 @@ def test_list_targets():
 def test_start_login():
     assert asyncio.run(hooks_with().start_login("i", "t", None)).method == "None"
     assert asyncio.run(hooks_with().start_login("i", None, CREDENTIALS)).method == "CHAP"
-    special = SimpleNamespace(method="Z-badge", prefix="X-badge.", finished=False)
+    special = SimpleNamespace(method="Z-badge", prefix="X-badge.", finished=False, step=dict)
     hooks = hooks_with(hook("start_login", lambda initiator: special if initiator == "i" else None))
     exchange = asyncio.run(hooks.start_login("i", "t", CREDENTIALS))
     assert (exchange.method, exchange.prefix, exchange.finished) == ("Z-badge", "X-badge.", False)
@@ -266,25 +267,31 @@ def test_create_image(tmp_path):
 
 def test_session_opened():
     opened = []
-    hooks_with(hook("session_opened", lambda session: opened.append(session))).session_opened(SESSION)
-    assert opened == [SESSION]
+    hooks = hooks_with(hook("session_opened", lambda session: opened.append(session)))
+    hooks.session_opened(SESSION)
+    hooks.settle()
+    assert opened == [SNAPSHOT]
 
 
 def test_session_closed():
     closed = []
     plugin = hook("session_closed", lambda session, reason: closed.append((session, reason)))
-    hooks_with(plugin).session_closed(SESSION, "logout")
-    assert closed == [(SESSION, "logout")]
+    hooks = hooks_with(plugin)
+    hooks.session_closed(SESSION, "logout")
+    hooks.settle()
+    assert closed == [(SNAPSHOT, "logout")]
 
 
 def test_node_booted():
     booted = []
     plugin = hook("node_booted", lambda node, session: booted.append((node, session.address)))
-    hooks_with(plugin).node_booted("pc-001", SESSION)
+    hooks = hooks_with(plugin)
+    hooks.node_booted("pc-001", SESSION)
+    hooks.settle()
     assert booted == [("pc-001", "192.0.2.7")]
 
 
-@pytest.mark.parametrize("failure", [ZeroDivisionError(), GoldherdError("No.")])
+@pytest.mark.parametrize("failure", [ZeroDivisionError(), GoldherdError("No."), SystemExit(1)])
 def test_notification_reaches_everybody_whatever_one_plugin_does(failure):
     opened = []
 
@@ -294,10 +301,10 @@ def test_notification_reaches_everybody_whatever_one_plugin_does(failure):
     def hear(session):
         opened.append(session)
 
-    hooks_with(hook("session_opened", hear), hook("session_opened", fail), hook("session_opened", hear)).session_opened(
-        SESSION
-    )
-    assert opened == [SESSION, SESSION]
+    hooks = hooks_with(hook("session_opened", hear), hook("session_opened", fail), hook("session_opened", hear))
+    hooks.session_opened(SESSION)
+    hooks.settle()
+    assert opened == [SNAPSHOT, SNAPSHOT]
 
 
 # --- redirecting logins ---

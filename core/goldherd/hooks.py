@@ -6,16 +6,20 @@ hookspecs.py or was compiled against another `image.pxd` is declined: logged, li
 the daemon goes on without it.
 
 The methods of `Hooks` give the types that pluggy can't: mypy knows what comes back. A GoldherdError of a
-plugin passes as it is; anything else a plugin raises becomes a PluginError that names it. Notifications never
-raise.
+plugin passes as it is; anything else a plugin raises becomes a PluginError that names it. Questions of logins and
+notifications run beside the event loop (isolation.py), but for our own plugins, which never sleep.
 """
 
+import contextlib
 import functools
 import importlib
+import io
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -23,10 +27,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 import pluggy
 import structlog
 
-from goldherd import hookspecs
+from goldherd import hookspecs, limits
 from goldherd.block.image import ABI, Image
-from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
+from goldherd.errors import ImageError, LoginStatus, PluginError, ProtocolError, shown
 from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Opener, Redirect, SessionRecord, TargetRecord
+from goldherd.isolation import Isolated, Take, charged
 from goldherd.limits import PROBE_BYTES
 
 BUILTIN: Final[dict[str, str]] = {
@@ -41,6 +46,9 @@ BUILTIN: Final[dict[str, str]] = {
 
 NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_booted"})
 """Hooks that only tell: a plugin that fails there harms nobody."""
+
+ASKED_APART: Final = NOTIFICATIONS | {"list_targets", "redirect_login", "start_login"}
+"""Hooks that may sleep or be coroutines: called one by one, beside the event loop."""
 
 FALLBACK_FORMAT: Final = "raw"
 """What a file is when no plugin knows better."""
@@ -71,6 +79,8 @@ class Hooks:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self.declined: list[Declined] = []
+        self._isolated: dict[str, Isolated] = {}
+        """Strangers' plugins by name; ours are called directly."""
         for name, module in installed() if sources is None else sources:
             self._load(name, module)
 
@@ -84,25 +94,40 @@ class Hooks:
     def _load(self, name: str, module: str) -> None:
         """Imports and registers one plugin; declines it when either fails, whatever it raises."""
         try:
-            plugin = _imported(module)
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):  # what a command prints is read by programs
+                plugin = _imported(module)
         except (Exception, SystemExit) as failure:
             self._decline(name, f"it can't be imported ({type(failure).__name__}: {failure}). Reinstall or remove it.")
             return
-        self.register(plugin, name)
+        if printed.getvalue():
+            log.warning("a plugin prints when it is imported", plugin=name, printed=shown(printed.getvalue()))
+        self.register(plugin, name, ours=BUILTIN.get(name) == module)
 
-    def register(self, plugin: object, name: str) -> bool:
-        """Registers a module or object with hook functions; whether it was taken."""
+    def register(self, plugin: object, name: str, *, ours: bool = False) -> bool:
+        """Registers a module or object with hook functions; whether it was taken.
+
+        Args:
+            ours: it never sleeps in a hook of a login or a notification, and is called directly.
+        """
         if self._manager.has_plugin(name):
             self._decline(name, "another plugin has that name. Rename one of the two.")
             return False
         try:
             abi = getattr(plugin, "goldherd_abi", None)
+            if abi is None and str(getattr(plugin, "__file__", "")).endswith(tuple(EXTENSION_SUFFIXES)):
+                self._decline(
+                    name, "it is compiled and does not say for which image ABI. Set goldherd_abi, rebuild it."
+                )
+                return False
             if abi is not None and abi != ABI:
                 # A compiled backend would silently call the wrong method of another Image.
                 self._decline(name, f"it was built for image ABI {abi}, this goldherd has {ABI}. Rebuild the plugin.")
                 return False
             self._manager.register(_Guarded(plugin, name), name)
             self._manager.check_pending()
+            if not ours:
+                self._isolated[name] = Isolated(name)
         except Exception as failure:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -119,22 +144,37 @@ class Hooks:
 
     async def list_targets(self, initiator: str, portal: str, targets: Sequence[TargetRecord]) -> list[str]:
         """The names that SendTargets=All shows; a plugin can hide and reorder, never add."""
-        answers = self._manager.hook.list_targets(initiator=initiator, portal=portal, targets=targets)
         allowed = {target.name for target in targets}
-        chosen = next(iter(answers), sorted(allowed))
-        return [name for name in dict.fromkeys(chosen) if name in allowed]
+
+        def names(answer: Any) -> list[str] | None:
+            if answer is None:
+                return None
+            if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
+                raise PluginError(f"list_targets is answered with names, not with {type(answer).__name__}.")
+            return [name for name in dict.fromkeys(answer) if name in allowed]
+
+        chosen = await self._ask("list_targets", names, initiator=initiator, portal=portal, targets=targets)
+        return sorted(allowed) if chosen is None else chosen
 
     async def redirect_login(self, initiator: str, target: str, portal: str) -> Redirect | None:
         """Where a login is sent; None: it is served here. PluginError for an address that nobody could go to."""
-        redirect: Redirect | None = self._manager.hook.redirect_login(initiator=initiator, target=target, portal=portal)
-        if redirect is None:
-            return None
-        found = _TARGET_ADDRESS.fullmatch(redirect.address)
-        if found is None or not 0 < int(found["port"]) <= 65535:
-            raise PluginError(
-                f"A plugin redirects {initiator} to '{redirect.address}': that must be HOST:PORT or HOST:PORT,TAG, "
-                "with IPv6 addresses in brackets."
-            )
+
+        def place(answer: Any) -> Redirect | None:
+            if answer is None:
+                return None
+            if not isinstance(answer, Redirect) or not isinstance(answer.address, str):
+                raise PluginError(f"redirect_login is answered with a Redirect, not with {type(answer).__name__}.")
+            found = _TARGET_ADDRESS.fullmatch(answer.address)
+            if found is None or not 0 < int(found["port"]) <= 65535:
+                raise PluginError(
+                    f"it redirects {initiator} to '{answer.address}': that must be HOST:PORT or HOST:PORT,TAG, with "
+                    "IPv6 addresses in brackets."
+                )
+            return answer
+
+        redirect: Redirect | None = await self._ask(
+            "redirect_login", place, initiator=initiator, target=target, portal=portal
+        )
         return redirect
 
     async def start_login(
@@ -144,15 +184,38 @@ class Hooks:
 
         Raises: ProtocolError 0x0201 when credentials are set and no plugin can ask for them.
         """
-        exchange: AuthExchange | None = self._manager.hook.start_login(
-            initiator=initiator, target=target, credentials=credentials
+        exchange: LoginExchange | None = await self._ask(
+            "start_login", LoginExchange.of, initiator=initiator, target=target, credentials=credentials
         )
         if exchange is None and credentials is not None:
             raise ProtocolError(
                 f"{target or 'Discovery'} has credentials, and no plugin can ask for them; install one.",
                 login_status=LoginStatus(2, 1),
             )
-        return None if exchange is None else LoginExchange(exchange)
+        return exchange
+
+    async def _ask(self, hook: str, take: Take, **known: object) -> Any:
+        """The first answer of a plugin that is not None, last registered first."""
+        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            arguments = tuple(known[name] for name in implementation.argnames)
+            name = implementation.plugin_name
+            answer = await self._call(name, hook, implementation.function, arguments, take)
+            if isinstance(answer, LoginExchange):
+                answer.call = functools.partial(self._call, name, "AuthExchange.step")
+            if answer is not None:
+                return answer
+        return None
+
+    async def _call(
+        self, name: str, hook: str, function: Callable[..., Any], arguments: tuple[object, ...], take: Take
+    ) -> Any:
+        isolated = self._isolated.get(name)
+        if isolated is not None:
+            return await isolated.call(hook, function, arguments, take)
+        try:
+            return take(function(*arguments))
+        except Exception as failure:
+            raise charged(name, hook, failure) from failure
 
     def probe(self, path: Path) -> str:
         """The format of a file: the first plugin's answer, "raw" when nobody knows it.
@@ -181,40 +244,83 @@ class Hooks:
 
     def session_opened(self, session: SessionRecord) -> None:
         """Tells that a normal session reached the full feature phase."""
-        self._manager.hook.session_opened(session=session)
+        self._tell("session_opened", session=session)
 
     def session_closed(self, session: SessionRecord, reason: str) -> None:
         """Tells that a session ended."""
-        self._manager.hook.session_closed(session=session, reason=reason)
+        self._tell("session_closed", session=session, reason=reason)
 
     def node_booted(self, node: str, session: SessionRecord) -> None:
         """Tells that a node's operating system took its disk over."""
-        self._manager.hook.node_booted(node=node, session=session)
+        self._tell("node_booted", node=node, session=session)
+
+    def _tell(self, hook: str, **known: object) -> None:
+        session: Any = known["session"]
+        snapshot = Snapshot(session.initiator, session.target, session.isid, session.tsih, session.address)
+        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            arguments = tuple(known[name] for name in implementation.argnames)
+            isolated = self._isolated.get(implementation.plugin_name)
+            if isolated is None:
+                implementation.function(*arguments)
+            else:
+                told = tuple(snapshot if argument is session else argument for argument in arguments)
+                isolated.notify(hook, implementation.function, told)
+
+    def settle(self) -> None:
+        """Waits a while until the plugins have taken their notifications; may sleep."""
+        for isolated in self._isolated.values():
+            isolated.settle(limits.HOOKS_SETTLE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A session as it was when something happened to it (hookspecs.SessionRecord), to be read on any thread."""
+
+    initiator: str
+    target: str
+    isid: bytes
+    tsih: int
+    address: str
 
 
 class LoginExchange:
-    """An authentication of a plugin, as a login runs it (negotiation.host.Exchange)."""
+    """An authentication of a plugin, as a login runs it (negotiation.host.Exchange): its answers are checked."""
 
     def __init__(self, exchange: AuthExchange) -> None:
         self._exchange = exchange
-        self.method = exchange.method
-        self.prefix = exchange.prefix
+        self.call: Callable[[Callable[..., Any], tuple[object, ...], Take], Awaitable[Any]]
+        """Calls the plugin where it may sleep."""
+        self.method, self.prefix, self.finished = exchange.method, exchange.prefix, exchange.finished
+        for name in ("method", "prefix"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise PluginError(f"start_login is answered with an exchange whose {name} is no text.")
+        if not isinstance(self.finished, bool) or not callable(exchange.step):
+            raise PluginError("start_login is answered with an exchange whose finished is no bool, or without step.")
 
-    @property
-    def finished(self) -> bool:
-        """Whether the peer has proved who it is."""
-        return self._exchange.finished
+    @classmethod
+    def of(cls, answer: Any) -> "LoginExchange | None":
+        """The exchange that a plugin answered; None for none."""
+        return None if answer is None else cls(answer)
 
     async def step(self, keys: dict[str, str]) -> dict[str, str]:
         """The peer's keys of one request in, ours out; ProtocolError when it fails."""
-        return self._exchange.step(keys)
+
+        def taken(answer: Any) -> tuple[dict[str, str], bool]:
+            if not isinstance(answer, dict) or not all(
+                isinstance(text, str) and "\0" not in text for pair in answer.items() for text in pair
+            ):
+                raise PluginError("a step is answered with keys and values that are text.")
+            return answer, bool(self._exchange.finished)
+
+        answers: dict[str, str]
+        answers, self.finished = await self.call(self._exchange.step, (keys,), taken)
+        return answers
 
 
 def installed() -> list[tuple[str, str]]:
     """(name, module) of every plugin to load: ours first, then those of others in name order."""
-    found = {point.name: point.value for point in entry_points(group=PROJECT)}
-    others = sorted((name, module) for name, module in found.items() if name not in BUILTIN)
-    return [*BUILTIN.items(), *others]
+    found = {(point.name, point.value) for point in entry_points(group=PROJECT)}
+    return [*BUILTIN.items(), *sorted(found - BUILTIN.items())]
 
 
 def _imported(module: str) -> object:
@@ -236,30 +342,20 @@ class _Guarded:
             # A wrapper is a generator: pluggy itself brings its exceptions to the caller.
             wraps = options.get("wrapper") or options.get("hookwrapper")
             hook = options.get("specname") or attribute
-            setattr(self, attribute, function if wraps else _guard(function, name, hook))
+            if wraps and hook in ASKED_APART:
+                raise PluginError(f"{hook} can't be wrapped, because its plugins are asked one after the other")
+            setattr(self, attribute, function if wraps or hook in ASKED_APART else _guard(function, name, hook))
 
 
 def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[..., object]:
-    """The function, its surprises turned into a PluginError that names the plugin.
-
-    At a notification they are only logged, so that the other plugins hear of it too.
-    """
+    """The function, its surprises turned into a PluginError that names the plugin."""
 
     @functools.wraps(function)
     def guarded(*arguments: object) -> object:
         try:
             return function(*arguments)
-        except Exception as failure:
-            known = isinstance(failure, GoldherdError)
-            if not known or hook in NOTIFICATIONS:
-                log.error("a plugin failed", plugin=plugin, hook=hook, why=str(failure), exc_info=not known)
-            if hook in NOTIFICATIONS:
-                return None
-            if known:
-                raise
-            raise PluginError(
-                f"The plugin {plugin} failed in {hook} ({type(failure).__name__}: {failure}). Update or remove it."
-            ) from failure
+        except (Exception, SystemExit) as failure:
+            raise charged(plugin, hook, failure) from failure
 
     return guarded
 

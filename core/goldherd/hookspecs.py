@@ -2,7 +2,8 @@
 
 A plugin is a module (or object) registered under the entry point group `goldherd`; it marks its functions
 with `@goldherd.hookimpl` and may leave out trailing parameters that it does not need. Hooks that answer a
-question return the first answer that is not None; hooks that notify return nothing. No hook is ever called
+question return the first answer that is not None; hooks that notify return nothing. Hooks of logins and discovery
+may be coroutine functions and have a time limit (isolation.py). No hook is ever called
 per command: the data plane holds what the hook returned.
 """
 
@@ -66,7 +67,7 @@ class AuthExchange(Protocol):
         """Takes the peer's keys of one login request, gives ours for the response.
 
         Raises ProtocolError with its login status when the peer fails; the message is for the log and names
-        no secret. It is not called again after that, nor once `finished`.
+        no secret. It is not called again after that, nor once `finished`. It may be a coroutine function.
         """
         ...
 
@@ -123,8 +124,8 @@ def list_targets(initiator: str, portal: str, targets: Sequence[TargetRecord]) -
         portal: "host:port" it reached us by.
         targets: the targets that its rules let it see; a plugin may hide some, never add others.
 
-    Returns: the names to show, in order; None to leave the decision to the next plugin. All plugins are
-    asked, last registered first, and the first answer that is not None counts.
+    Returns: the names to show, in order; None to leave the decision to the next plugin. The first
+    answer that is not None counts, last registered first.
     """
 
 
@@ -235,7 +236,7 @@ class SessionRecord(Protocol):
 
 @hookspec
 def session_opened(session: SessionRecord) -> None:
-    """A normal session reached the full feature phase. Called on the control thread: be quick."""
+    """A normal session reached the full feature phase. Called on a thread of the plugin, in the order of events."""
 
 
 @hookspec

@@ -231,6 +231,16 @@ SESSIONS_MAX: Final = 16384
 """Sessions of one server; a TSIH has 16 bits, and none may be used twice at once."""
 LOGINS_MAX: Final = 16384
 """Connections in their login at once; one that says nothing costs a descriptor and about 10 KiB."""
+HOOK_SECONDS: Final = 8.0
+"""How long a plugin may think about one question of a login or of discovery; then the question counts as failed."""
+HOOK_THREADS: Final = 16
+"""Threads of one plugin for plain functions: one that sleeps holds a thread, and nobody else's."""
+HOOK_CALLS_WAITING_MAX: Final = 1024
+"""Calls of one plugin that wait for its threads."""
+NOTIFICATIONS_WAITING_MAX: Final = 4096
+"""Notifications that a plugin has not taken yet; a whole site boots at once."""
+HOOKS_SETTLE_SECONDS: Final = 2.0
+"""How long a server that stops waits for plugins to take their last notifications."""
 DNS_SECONDS: Final = 5.0
 """How long a login waits for the DNS names in access rules; then they have no address."""
 DNS_KEPT_SECONDS: Final = 60.0

@@ -126,7 +126,7 @@ class Storm:
         )
         target = TargetConfig(TARGET, (LunConfig(0, Path("disk"), format="storm"),))
         hooks = Hooks()
-        assert hooks.register(self, "storm")
+        assert hooks.register(self, "storm", ours=True)
         self.server = server = Server(
             OneTarget(target),
             settings,

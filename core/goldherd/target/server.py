@@ -198,6 +198,7 @@ class Server:
         else:
             loop.remove_reader(self._reactors[0].descriptor)
         await loop.run_in_executor(self._executor, self._disks.close)
+        await loop.run_in_executor(self._executor, self.hooks.settle)
         self._executor.shutdown()
         log.info("stopped")
 
