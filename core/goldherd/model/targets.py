@@ -118,5 +118,5 @@ class Live(Protocol):
         ...
 
     def open_files(self) -> frozenset[Path]:
-        """The files that are open: disks and the golden images below them."""
+        """The files that are open: disks, and the golden images that these lie on."""
         ...

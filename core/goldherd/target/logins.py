@@ -11,6 +11,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -61,8 +62,8 @@ class Listener:
     @property
     def announced(self) -> Portal:
         """What discovery tells of it."""
-        other = self.address.announced
-        return self.portal if other is None else Portal(other.host, other.port, self.address.tag)
+        other = self.address.announced or self.portal
+        return Portal(other.host.partition("%")[0], other.port, self.address.tag)  # a zone means nothing to others
 
     def reached_by(self, connection: socket.socket) -> Portal:
         """The portal as the client of a connection knows it."""
@@ -248,10 +249,11 @@ class Portals:
 
 async def _listen(address: Address) -> list[Listener]:
     """The sockets of one address; a host name may have several."""
-    loop = asyncio.get_running_loop()
     opened: list[Listener] = []
+    look_up = partial(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     try:
-        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # The look-up of uvloop loses the zone of a link-local address.
+        found = await asyncio.get_running_loop().run_in_executor(None, look_up)
         for family, kind, protocol, _, place in dict.fromkeys(found):
             listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
             opened.append(Listener(listener, address))
@@ -264,11 +266,36 @@ async def _listen(address: Address) -> list[Listener]:
     except OSError as failure:
         for each in opened:
             each.listening.close()
-        raise SettingsError(
-            f"Could not listen on {address}: {failure.strerror or failure}. Stop whoever uses it, or choose another "
-            "address with --listen."
-        ) from None
+        raise SettingsError(f"Could not listen on {address}: {_why(address, failure)}") from None
     return opened
+
+
+def _why(address: Address, failure: OSError) -> str:
+    """Why an address can't be had, and what to do: the end of a sentence."""
+    if isinstance(failure, socket.gaierror):
+        host, _, zone = address.host.partition("%")
+        if zone:
+            return f"{host} is no address, or this machine has no network interface {zone}. Look at 'ip -6 address'."
+        if failure.errno == socket.EAI_AGAIN:
+            return f"no name server says now which address {host} has. Try again, or name an address."
+        return f"no host has the name {host}. Check the spelling, or name an address."
+    known = _REASONS.get(failure.errno or 0)
+    if known is None:
+        return f"{failure.strerror or failure}. Choose another address."
+    return known.format(address=address)
+
+
+_REASONS: Final = {
+    errno.EADDRINUSE: "another program uses port {address.port}. Stop it, or choose another port.",
+    errno.EADDRNOTAVAIL: "this machine does not have the address {address.host}. Look at 'ip address'.",
+    errno.EINVAL: "{address.host} needs the network interface that it belongs to. Write [{address.host}%eth0].",
+    errno.EACCES: "port {address.port} is kept for root. Choose a port above 1023, or run goldherd as root.",
+    errno.EAFNOSUPPORT: "this machine has no IPv6. Name an IPv4 address.",
+    errno.EMFILE: "the process has too many files open. Raise its limit (LimitNOFILE=, 'ulimit -n').",
+    errno.ENFILE: "the system has too many files open. Raise fs.file-max.",
+    errno.ENOMEM: "the system has no memory left. Free some.",
+}
+"""By error number: the end of the sentence."""
 
 
 def _prepare(connection: socket.socket) -> None:

@@ -66,7 +66,7 @@ class LiveTarget:
 
 
 class LiveTargets:
-    """Opens and closes targets; one login at a time per target, different targets side by side.
+    """Opens and closes targets; one login at a time per target, different targets side by side (model.targets.Live).
 
     Args:
         disks: opens their images.
@@ -93,6 +93,8 @@ class LiveTargets:
         self._state = state
         self._reset = reset
         self._live: dict[str, LiveTarget] = {}
+        self._changing: dict[str, TargetConfig] = {}
+        """Those whose disks are being opened or closed now."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._remembered: dict[tuple[str, int], PersistentState] = {}
         """By target and LUN, of every target that was ever open: no port may be met for the first time twice."""
@@ -131,6 +133,23 @@ class LiveTargets:
         """All open targets."""
         return list(self._live.values())
 
+    # --- what other threads ask (model.targets.Live) ---
+
+    def open_nodes(self) -> frozenset[str]:
+        """The nodes whose disks are open."""
+        return frozenset(config.node for config in self._configs() if config.node is not None)
+
+    def open_files(self) -> frozenset[Path]:
+        """The disks that are open, and the golden images that these lie on."""
+        files = (file for config in self._configs() for lun in config.luns for file in (lun.path, lun.parent))
+        return frozenset(file for file in files if file is not None)
+
+    def _configs(self) -> list[TargetConfig]:
+        """The targets whose disks are open, or are being opened or closed now."""
+        return [*self._changing.copy().values(), *(live.config for live in self.all())]
+
+    # --- opening and closing ---
+
     async def open(self, config: TargetConfig) -> LiveTarget:
         """The target with its disks open; hold its lock. ImageError when a disk can't be had."""
         self._stop_lingering(config.name)
@@ -141,10 +160,14 @@ class LiveTargets:
         if live is None:
             loop = asyncio.get_running_loop()
             made: list[LunConfig] = []
-            images = await loop.run_in_executor(self._executor, self._open_images, config, made)
-            live = self._make(config, images)
-            live.made = made
-            self._live[config.name] = live
+            self._changing[config.name] = config
+            try:
+                images = await loop.run_in_executor(self._executor, self._open_images, config, made)
+                live = self._make(config, images)
+                live.made = made
+                self._live[config.name] = live
+            finally:
+                del self._changing[config.name]
             log.info("a target was opened", target=config.name, luns=len(images))
         return live
 
@@ -232,13 +255,17 @@ class LiveTargets:
         """Flushes and closes its disks; it must be idle."""
         name = live.config.name
         self._stop_lingering(name)
+        self._changing[name] = live.config
         if self._live.get(name) is live:
             del self._live[name]
         for lun, unit in live.units.items():
             self._remembered[name, lun] = unit.unit.persistent_state
         loop = asyncio.get_running_loop()
-        for image in live.images:
-            await loop.run_in_executor(self._executor, self._close_image, image)
+        try:
+            for image in live.images:
+                await loop.run_in_executor(self._executor, self._close_image, image)
+        finally:
+            del self._changing[name]
         log.info("a target was closed", target=name)
 
     async def close_all(self) -> None:
