@@ -5,6 +5,7 @@ logins: what fails before is the command's one sentence, what happens after is t
 """
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -126,8 +127,25 @@ def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     log.error("something failed that nobody waits for", what=context["message"], exc_info=context.get("exception"))
 
 
+def _has_terminal() -> bool:
+    """Whether this process belongs to a terminal, which may be closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _note_hangup() -> None:
+    log.info("SIGHUP changes nothing: settings are read at the start, and the log file is opened for each line")
+
+
 def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
-    """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client."""
+    """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client.
+
+    SIGHUP of a terminal that is closed ends it as well. A daemon without a terminal has nothing to read again: its log
+    file is opened for each line, so that logrotate may take it away at any time.
+    """
 
     import uvloop
 
@@ -143,6 +161,8 @@ def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(signal.SIGHUP, end if _has_terminal() else _note_hangup)
         try:
             await before()
             ready(await server.start())

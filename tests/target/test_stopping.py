@@ -1,13 +1,17 @@
 """How a daemon ends, in good order and not, and what its clients find afterwards."""
 
+import os
+import pty
+import re
 import signal
 
 import pytest
 
 from bench.pattern import words
 from tests.interop.conftest import run_tool
+from tests.support.targets import GOLDHERD, PREFIX
 from tests.target.daemon import QUICK, Herd, refused
-from tests.target.initiator import ConnectionEndedError, loader_isid
+from tests.target.initiator import ConnectionEndedError, loader_isid, log_in
 
 PATTERN = b"\xa5" * 4096
 
@@ -43,6 +47,37 @@ def test_second_signal_ends_the_patience_with_clients(herd: Herd, monkeypatch: p
         daemon.process.send(signal.SIGINT)
         assert session.ended()
         assert daemon.stop() == 0
+    with herd.serve() as daemon, daemon.log_in("pc-001") as session:
+        assert session.read(8, 8) == PATTERN
+
+
+def test_sighup_without_a_terminal_changes_nothing(herd: Herd) -> None:
+    """As logrotate and administrators send it."""
+    with herd.serve() as daemon, daemon.log_in("pc-001") as session:
+        assert session.write(8, PATTERN).status == 0
+        (herd.data / "goldherd.log").rename(herd.data / "goldherd.log.1")
+        daemon.process.send(signal.SIGHUP)
+        with daemon.log_in("pc-002") as other:
+            other.make_ready().inquire()
+        assert session.read(8, 8) == PATTERN
+        assert daemon.stop() == 0
+    assert "SIGHUP changes nothing" in (herd.data / "goldherd.log").read_text()
+
+
+def test_a_terminal_that_is_closed_ends_the_daemon_in_good_order(herd: Herd) -> None:
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(GOLDHERD[0], [*GOLDHERD, "--data", str(herd.data), "serve", "--listen", "127.0.0.1:0"])
+    said = b""
+    while b"ready " not in said or not said.endswith(b"\n"):
+        said += os.read(terminal, 4096)
+    port = int(re.findall(rb"ready [0-9.]+:(\d+)", said)[0])
+    with log_in(("127.0.0.1", port), f"{PREFIX}:pc-001", f"{PREFIX}.node:pc-001") as session:
+        assert session.make_ready().write(8, PATTERN).status == 0
+        os.close(terminal)
+        assert session.receive().header[36] == 1, "the target requests a logout (RFC 7143 11.9.1)"
+        session.log_out()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     with herd.serve() as daemon, daemon.log_in("pc-001") as session:
         assert session.read(8, 8) == PATTERN
 
