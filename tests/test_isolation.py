@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from goldherd import limits
 from goldherd.errors import LoginStatus, PluginError, ProtocolError
 from goldherd.hooks import BUILTIN, Hooks
@@ -187,6 +188,7 @@ def test_a_plugin_that_prints_at_import_spoils_no_output(
 ) -> None:
     (tmp_path / "chatty_plugin.py").write_text("print('hello')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert Hooks([("chatty", "chatty_plugin")]).names == ["chatty"]
-    printed = capsys.readouterr().out
-    assert not printed.startswith("hello") and "plugin=chatty" in printed
+    with structlog.testing.capture_logs() as logged:
+        assert Hooks([("chatty", "chatty_plugin")]).names == ["chatty"]
+    assert capsys.readouterr().out == ""
+    assert [(line["plugin"], line["printed"]) for line in logged] == [("chatty", "'hello\\n'")]
