@@ -52,10 +52,10 @@ def hooks_of_example(number):
 
 def test_example_of_a_backend():
     hooks = hooks_of_example(0)
-    image = hooks.open("pattern:a5", "r", SimpleNamespace())
+    image = hooks.formats.open("pattern:a5", "r", SimpleNamespace())
     assert image.read(512, 1024) == b"\xa5" * 1024
     with pytest.raises(ImageError):
-        hooks.open("pattern:zz", "r", SimpleNamespace())
+        hooks.formats.open("pattern:zz", "r", SimpleNamespace())
 
 
 def test_example_of_a_way_to_prove_an_identity():

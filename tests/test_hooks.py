@@ -1,7 +1,6 @@
 """How plugins are found, checked, registered and asked; and a test named after each hook."""
 
 import asyncio
-import os
 import sys
 import textwrap
 import tomllib
@@ -9,11 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from goldherd.block.filter import FilterImage
+from goldherd.block.format import Format
 from goldherd.block.image import ABI, Image
 from goldherd.block.memory import MemoryImage
-from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError
+from goldherd.errors import GoldherdError, ImageError, LoginStatus, PluginError, ProtocolError, SettingsError
 from goldherd.hooks import BUILTIN, Hooks, Snapshot, installed
 from goldherd.hookspecs import Redirect, hookimpl
+from goldherd.model.options import FilterSpec
 from goldherd.model.targets import ChapCredentials, TargetConfig
 
 CREDENTIALS = ChapCredentials("pc-001", b"a secret of 16 b")
@@ -29,11 +31,29 @@ class Opener:
 
     parent = None
     search = ()
-    chs_size = False
-    longer_child = False
+
+    def known(self, identity):
+        return None
 
     def open_parent(self, path, format_name):
         raise ImageError(f"{path} can't be a parent.")
+
+
+class ZooFormat(Format):
+    """Files that end with an animal."""
+
+    name = "zoo"
+
+    def __init__(self):
+        self.seen = []
+
+    def probe(self, path, head, tail):
+        self.seen.append((path, head, tail))
+        return tail.endswith(b"zebra")
+
+
+class FarmFormat(Format):
+    name = "farm"
 
 
 def hooks_with(*plugins):
@@ -97,14 +117,14 @@ def test_object_of_a_module_can_be_a_plugin(module):
         from goldherd.hookspecs import Redirect, hookimpl
         class Plugin:
             @hookimpl
-            def probe_image(self, head):
-                return "stock"
+            def list_targets(self, targets):
+                return [targets[0].name]
         plugin = Plugin()
         """,
     )
     hooks = Hooks([("stock", "stock:plugin")])
     assert (hooks.names, hooks.declined) == (["stock"], [])
-    assert hooks.probe(Path(__file__)) == "stock"
+    assert asyncio.run(hooks.list_targets("i", "p", TARGETS)) == [TARGETS[0].name]
 
 
 @pytest.mark.parametrize(
@@ -122,14 +142,14 @@ def test_object_of_a_module_can_be_a_plugin(module):
 )
 def test_broken_plugin_is_declined_and_the_others_stay(module, source):
     module("broken", source)
-    module("good", "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef probe_image(head): return 'good'\n")
+    module("good", "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef list_targets(): return []\n")
     hooks = Hooks([("broken", "broken"), ("good", "good")])
     assert hooks.names == ["good"]
     (declined,) = hooks.declined
     assert declined.name == "broken"
     assert declined.reason.startswith("The plugin broken is not used: ")
     assert declined.reason.endswith(".")
-    assert hooks.probe(Path(__file__)) == "good"
+    assert asyncio.run(hooks.list_targets("i", "p", TARGETS)) == []
 
 
 def test_plugin_of_this_abi_is_taken():
@@ -138,15 +158,15 @@ def test_plugin_of_this_abi_is_taken():
 
 
 def test_second_plugin_of_one_name_is_declined():
-    hooks = hooks_with(hook("probe_image", lambda: "first"))
-    assert not hooks.register(hook("probe_image", lambda: "second"), "plugin0")
-    assert hooks.probe(Path(__file__)) == "first"
+    hooks = hooks_with(hook("list_targets", lambda: [TARGETS[0].name]))
+    assert not hooks.register(hook("list_targets", lambda initiator: []), "plugin0")
+    assert asyncio.run(hooks.list_targets("i", "p", TARGETS)) == [TARGETS[0].name]
 
 
 def test_exception_of_a_plugin_names_it():
-    hooks = hooks_with(hook("probe_image", lambda head: head[10**9]))
-    with pytest.raises(PluginError, match="plugin0 failed in probe_image"):
-        hooks.probe(Path(__file__))
+    hooks = hooks_with(hook("open_image", lambda url: url[10**9]))
+    with pytest.raises(PluginError, match="plugin0 failed in open_image"):
+        hooks.formats.open("x:y", "r", Opener())
 
 
 def test_error_of_the_house_passes_as_it_is():
@@ -154,12 +174,13 @@ def test_error_of_the_house_passes_as_it_is():
         raise ImageError("This disk is broken.")
 
     with pytest.raises(ImageError, match=r"^This disk is broken\.$"):
-        hooks_with(hook("open_image", refuse)).open("x:y", "r", Opener())
+        hooks_with(hook("open_image", refuse)).formats.open("x:y", "r", Opener())
 
 
 def test_last_registered_plugin_is_asked_first():
-    hooks = hooks_with(hook("probe_image", lambda: "one"), hook("probe_image", lambda: "two"))
-    assert hooks.probe(Path(__file__)) == "two"
+    one, two = MemoryImage(512), MemoryImage(512)
+    hooks = hooks_with(hook("open_image", lambda: one), hook("open_image", lambda: two))
+    assert hooks.formats.open("x:y", "r", Opener()) is two
 
 
 # --- a test per hook ---
@@ -208,61 +229,53 @@ def test_start_login_without_a_plugin_for_the_credentials():
     assert refusal.value.login_status == LoginStatus(2, 1)
 
 
-def test_probe_image(tmp_path):
-    seen = []
-
-    def look(path, head, tail):
-        seen.append((path, head, tail))
-        return "zoo" if tail.endswith(b"zebra") else None
-
-    hooks = hooks_with(hook("probe_image", look))
+def test_image_formats(tmp_path):
+    zoo = ZooFormat()
+    hooks = hooks_with(hook("image_formats", lambda: zoo), hook("image_formats", lambda: (FarmFormat(),)))
+    assert [form.name for form in hooks.formats] == ["zoo", "farm"]
+    assert (hooks.formats.owner("zoo"), hooks.formats.owner("farm")) == ("plugin0", "plugin1")
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(b"a zebra")
     large.write_bytes(bytes(range(256)) * 100)
-    assert hooks.probe(small) == "zoo"
-    assert hooks.probe(large) == "raw"
+    assert hooks.formats.probe(small) == "zoo"
+    assert hooks.formats.probe(large) == "raw"
     data = large.read_bytes()
-    assert seen == [(small, b"a zebra", b"a zebra"), (large, data[:4096], data[-4096:])]
-
-
-def test_probe_image_of_what_can_not_be_a_disk(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "missing", tmp_path, tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(ImageError, match=str(path)):
-            hooks_with().probe(path)
-
-
-def test_probe_image_that_answers_nonsense():
-    with pytest.raises(PluginError, match="instead of str"):
-        hooks_with(hook("probe_image", lambda: 7)).probe(Path(__file__))
+    assert zoo.seen == [(small, b"a zebra", b"a zebra"), (large, data[:4096], data[-4096:])]
 
 
 def test_open_image():
     image = MemoryImage(4096)
-    hooks = hooks_with(hook("open_image", lambda url: image if url.startswith("mem:") else None))
-    assert hooks.open("mem:x", "rw", Opener()) is image
-    assert isinstance(hooks.open("mem:x", "r", Opener()), Image)
+    formats = hooks_with(hook("open_image", lambda url: image if url.startswith("mem:") else None)).formats
+    assert formats.open("mem:x", "rw", Opener()) is image
+    assert isinstance(formats.open("mem:x", "r", Opener()), Image)
     with pytest.raises(ImageError, match="no plugin knows the format zoo"):
-        hooks.open("zoo:/disk", "r", Opener())
+        formats.open("zoo:/disk", "r", Opener())
     with pytest.raises(PluginError, match="mode"):
-        hooks.open("mem:x", "w", Opener())
+        formats.open("mem:x", "w", Opener())
+    with pytest.raises(SettingsError, match="The format mem has no options"):
+        formats.open("mem:x", "r", Opener(), (("fast", ""),))
     with pytest.raises(PluginError, match="instead of Image"):
-        hooks_with(hook("open_image", lambda: b"disk")).open("mem:x", "r", Opener())
+        hooks_with(hook("open_image", lambda: b"disk")).formats.open("mem:x", "r", Opener())
 
 
-def test_create_image(tmp_path):
-    made = []
+def test_wrap_image():
+    class Loud(FilterImage):
+        def read_into(self, offset_bytes, target):
+            super().read_into(offset_bytes, target)
+            target[:1] = b"!"
 
-    def make(url, size_bytes, parent):
-        made.append((url, size_bytes, parent))
-        return True if url.startswith("mem:") else None
-
-    hooks = hooks_with(hook("create_image", make))
-    hooks.create("mem:x", 4096)
-    hooks.create("mem:y", 4096, tmp_path)
-    assert made == [("mem:x", 4096, None), ("mem:y", 4096, tmp_path)]
-    with pytest.raises(ImageError, match="no plugin knows the format zoo"):
-        hooks.create("zoo:/disk", 4096)
+    plugin = hook("wrap_image", lambda image, options: Loud(image) if options.name == "loud" else None)
+    formats = hooks_with(plugin).formats
+    image = MemoryImage(4096)
+    assert formats.wrap(image, ()) is image
+    wrapped = formats.wrap(image, (FilterSpec("loud"), FilterSpec("loud")))
+    assert wrapped.below.below is image
+    wrapped.write(0, memoryview(b"abc" + bytes(509)))
+    assert (wrapped.read(0, 3), image.read(0, 3)) == (b"!bc", b"abc")
+    with pytest.raises(ImageError, match="no plugin has the filter quiet"):
+        formats.wrap(image, (FilterSpec("quiet"),))
+    with pytest.raises(PluginError, match="instead of Image"):
+        hooks_with(hook("wrap_image", lambda: 7)).formats.wrap(image, (FilterSpec("seven"),))
 
 
 def test_session_opened():

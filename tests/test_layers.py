@@ -31,13 +31,19 @@ MAY_IMPORT = {
 }
 """Room to the rooms (or files) it may import, besides the files that every room may."""
 
-EVERYBODYS = {"environment", "errors", "limits", "hookspecs", "hooks", "isolation", "settings"}
+EVERYBODYS = {"environment", "errors", "limits", "hookspecs", "hooks", "isolation", "formats", "settings"}
 """Files directly in goldherd/ that every room may import; they import no room but those of the line below."""
 
 OF_THE_WHOLE = {"app", "__init__"}
 """Files directly in goldherd/ that know every room."""
 
-SEE_ROOMS = {"hookspecs": {"block", "model"}, "hooks": {"block", "model"}, "settings": {"model"}, "client": set[str]()}
+SEE_ROOMS = {
+    "hookspecs": {"block", "model"},
+    "hooks": {"block", "model"},
+    "formats": {"block", "model"},
+    "settings": {"model"},
+    "client": set[str](),
+}
 """Hooks speak of images and targets, and settings of addresses and targets."""
 
 PLUGINS_MAY_IMPORT = {"block", "files", "native", "wire", "model"}

@@ -1,7 +1,8 @@
 """goldherd: diskless boot over iSCSI from one golden image.
 
-The names a plugin needs: Image (and NativeImage for compiled backends), hookimpl, Redirect, errors, get_include.
-Each is loaded when it is first asked for, so that a command which needs none of them starts at once.
+The names a plugin needs: Format and Capabilities, Image (and NativeImage for compiled backends), FilterImage, hookimpl,
+Redirect, errors, get_include. Each is loaded when it is first asked for, so that a command which needs none of them
+starts at once.
 Start reading at docs/architecture.md, then at the room the work is in.
 """
 
@@ -9,15 +10,38 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from goldherd import errors
+    from goldherd.block.filter import FilterImage
+    from goldherd.block.format import Capabilities, Format, Opener, Place
     from goldherd.block.image import Image, NativeImage
     from goldherd.hookspecs import Redirect, hookimpl
+    from goldherd.model.options import FilterSpec
 
 __version__ = "0.1.0"
-__all__ = ["Image", "NativeImage", "Redirect", "__version__", "errors", "get_include", "hookimpl"]
+__all__ = [
+    "Capabilities",
+    "FilterImage",
+    "FilterSpec",
+    "Format",
+    "Image",
+    "NativeImage",
+    "Opener",
+    "Place",
+    "Redirect",
+    "__version__",
+    "errors",
+    "get_include",
+    "hookimpl",
+]
 
 _HOMES: Final = {
+    "Capabilities": "goldherd.block.format",
+    "FilterImage": "goldherd.block.filter",
+    "FilterSpec": "goldherd.model.options",
+    "Format": "goldherd.block.format",
     "Image": "goldherd.block.image",
     "NativeImage": "goldherd.block.image",
+    "Opener": "goldherd.block.format",
+    "Place": "goldherd.block.format",
     "Redirect": "goldherd.hookspecs",
     "hookimpl": "goldherd.hookspecs",
 }

@@ -58,7 +58,7 @@ def open_services(data: Path, prefix: str = TARGET_PREFIX) -> "Services":
     def find_formats() -> Formats:
         from goldherd.hooks import Hooks
 
-        return Hooks()
+        return Hooks().formats
 
     return Services(data, find_formats, prefix)
 

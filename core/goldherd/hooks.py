@@ -14,25 +14,24 @@ import contextlib
 import functools
 import importlib
 import io
-import os
 import re
-import stat
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import pluggy
 import structlog
 
 from goldherd import hookspecs, limits
+from goldherd.block.format import Opener
 from goldherd.block.image import ABI, Image
-from goldherd.errors import ImageError, LoginStatus, PluginError, ProtocolError, shown
-from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Opener, Redirect, SessionRecord, TargetRecord
+from goldherd.errors import GoldherdError, LoginStatus, PluginError, ProtocolError, shown
+from goldherd.formats import Formats
+from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Redirect, SessionRecord, TargetRecord
 from goldherd.isolation import Isolated, Take, charged
-from goldherd.limits import PROBE_BYTES
+from goldherd.model.options import FilterSpec
 
 BUILTIN: Final[dict[str, str]] = {
     "auth_none": "goldherd_plugins.auth_none",
@@ -40,6 +39,8 @@ BUILTIN: Final[dict[str, str]] = {
     "backend_raw": "goldherd_plugins.backend_raw",
     "backend_sparse": "goldherd_plugins.backend_sparse",
     "discovery_sendtargets": "goldherd_plugins.discovery_sendtargets",
+    "filter_delay": "goldherd_plugins.filter_delay",
+    "filter_error": "goldherd_plugins.filter_error",
     "vhd": "goldherd_plugins.vhd",
 }
 """The entry points of pyproject.toml, for running from a source tree that is not installed."""
@@ -50,12 +51,7 @@ NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_boot
 ASKED_APART: Final = NOTIFICATIONS | {"list_targets", "redirect_login", "start_login"}
 """Hooks that may sleep or be coroutines: called one by one, beside the event loop."""
 
-FALLBACK_FORMAT: Final = "raw"
-"""What a file is when no plugin knows better."""
-
 _TARGET_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\],]{1,253}):(?P<port>\d{1,5})(?:,\d{1,5})?")
-
-T = TypeVar("T")
 
 log = structlog.get_logger("goldherd.hooks")
 
@@ -133,6 +129,7 @@ class Hooks:
                 self._manager.unregister(name=name)
             self._decline(name, f"it does not fit the hooks of this goldherd ({failure}). Update it.")
             return False
+        self.__dict__.pop("formats", None)  # found anew, with this plugin's
         return True
 
     def _decline(self, name: str, reason: str) -> None:
@@ -217,28 +214,34 @@ class Hooks:
         except Exception as failure:
             raise charged(name, hook, failure) from failure
 
-    def probe(self, path: Path) -> str:
-        """The format of a file: the first plugin's answer, "raw" when nobody knows it.
+    # --- formats and filters: goldherd/formats.py asks these, everything else asks `formats` ---
 
-        Raises: ImageError when it is missing, unreadable, or neither a regular file nor a block device.
-        """
-        head, tail = _ends(path)
-        answer = self._manager.hook.probe_image(path=path, head=head, tail=tail)
-        return FALLBACK_FORMAT if answer is None else _typed(answer, str, "probe_image")
+    @functools.cached_property
+    def formats(self) -> Formats:
+        """The image formats and filters of all plugins, found at the first use."""
+        return Formats(self)
 
-    def open(self, url: str, mode: str, opener: Opener) -> Image:
-        """Opens "format:path" for reading ("r") or also writing ("rw"); ImageError when it can't."""
-        if mode not in ("r", "rw"):
-            raise PluginError(f"An image is opened with mode r or rw, not {mode!r}.")
-        answer = self._manager.hook.open_image(url=url, mode=mode, opener=opener)
-        if answer is None:
-            raise _unknown_format(url, "open")
-        return _typed(answer, Image, "open_image")
+    def image_formats(self) -> Iterator[tuple[str, object]]:
+        """(plugin, answer) of every plugin that has formats, in the order of registration; declines one that fails."""
+        for implementation in self._manager.hook.image_formats.get_hookimpls():
+            try:
+                yield implementation.plugin_name, implementation.function()
+            except GoldherdError as failure:
+                self.decline_format(implementation.plugin_name, str(failure))
 
-    def create(self, url: str, size_bytes: int, parent: Path | None = None) -> None:
-        """Makes a new, empty image file at "format:path"; ImageError when it can't."""
-        if not self._manager.hook.create_image(url=url, size_bytes=size_bytes, parent=parent):
-            raise _unknown_format(url, "create")
+    def open_image(self, url: str, mode: str, opener: Opener) -> object:
+        """The image of a plugin that has no Format; None when none answers."""
+        return self._manager.hook.open_image(url=url, mode=mode, opener=opener)
+
+    def wrap_image(self, image: Image, options: FilterSpec) -> object:
+        """The filter of that name over the image; None when no plugin has it."""
+        return self._manager.hook.wrap_image(image=image, options=options)
+
+    def decline_format(self, plugin: str, reason: str) -> None:
+        """Notes that a format of a plugin is not used."""
+        declined = Declined(plugin, f"A format of the plugin {plugin} is not used: {reason}")
+        self.declined.append(declined)
+        log.error("a format was declined", plugin=plugin, reason=declined.reason)
 
     # --- the notifications ---
 
@@ -358,49 +361,3 @@ def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[
             raise charged(plugin, hook, failure) from failure
 
     return guarded
-
-
-def _typed(answer: object, kind: type[T], hook: str) -> T:
-    """The answer, if it is what the hook promises."""
-    if not isinstance(answer, kind):
-        raise PluginError(
-            f"A plugin answered {hook} with {type(answer).__name__} instead of {kind.__name__}. Update or remove it."
-        )
-    return answer
-
-
-def _unknown_format(url: str, doing: str) -> ImageError:
-    """Nobody felt responsible for a URL."""
-    name, _, path = url.partition(":")
-    return ImageError(
-        f"Could not {doing} {path or url}: no plugin knows the format {name}. "
-        "Name another one with format=NAME, or install its plugin.",
-        path=path or None,
-    )
-
-
-def _ends(path: Path) -> tuple[bytes, bytes]:
-    """The first and the last bytes of a file or block device, for probing."""
-    try:
-        # A pipe must not make us wait for a writer, and a terminal must not become ours.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as failure:
-        raise _unreadable(path, failure) from None
-    try:
-        kind = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):
-            raise ImageError(
-                f"{path} is neither a file nor a block device, so it can't be a disk; name the image itself.",
-                path=str(path),
-            )
-        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
-        head = os.pread(descriptor, PROBE_BYTES, 0)
-        return head, os.pread(descriptor, PROBE_BYTES, max(0, size_bytes - PROBE_BYTES))
-    except OSError as failure:
-        raise _unreadable(path, failure) from None
-    finally:
-        os.close(descriptor)
-
-
-def _unreadable(path: Path, failure: OSError) -> ImageError:
-    return ImageError(f"Could not read {path}: {failure.strerror}. Check the path and its permissions.", path=str(path))

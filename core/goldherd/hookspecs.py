@@ -9,45 +9,17 @@ per command: the data plane holds what the hook returned.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import pluggy
 
+from goldherd.block.format import Format, Opener
 from goldherd.block.image import Image
+from goldherd.model.options import FilterSpec
 
 PROJECT = "goldherd"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-
-
-class Opener(Protocol):
-    """What a backend may ask of the house while it opens an image."""
-
-    @property
-    def parent(self) -> Path | None:
-        """The parent the administrator named; None to search for it."""
-        ...
-
-    @property
-    def search(self) -> Sequence[Path]:
-        """The folders in which parents may be looked for besides the child's own."""
-        ...
-
-    @property
-    def chs_size(self) -> bool:
-        """Whether a VHD's size is to be taken from its geometry instead of its size field."""
-        ...
-
-    @property
-    def longer_child(self) -> bool:
-        """Whether a child may be longer than its parent (it was resized: zeros past the parent's end)."""
-        ...
-
-    def open_parent(self, path: Path, format_name: str) -> Image:
-        """The sealed image at path, opened once for everybody; ImageError if it can't be a parent
-        (missing, changed since it was sealed, outside the allowed folders, a loop)."""
-        ...
 
 
 class AuthExchange(Protocol):
@@ -166,25 +138,25 @@ def start_login(initiator: str, target: str | None, credentials: Credentials | N
     """
 
 
-@hookspec(firstresult=True)
-def probe_image(path: Path, head: bytes, tail: bytes) -> str | None:
-    """Names the format of a file, or None when it is not the plugin's.
+@hookspec
+def image_formats() -> Format | Sequence[Format] | None:
+    """Brings image formats; asked once, when goldherd starts.
 
-    Args:
-        path: the file; a plugin may open it for a closer look, read-only.
-        head: its first 4096 bytes (fewer if shorter). On a raw or fixed disk a guest wrote them: never decide
-            for a format by the head alone when the same bytes could be a guest's.
-        tail: its last 4096 bytes.
+    Returns: an object of a class derived from goldherd.Format, or several; None when the plugin has none here.
+        goldherd/block/format.py has the contract: name, probe, open, create, check, capabilities and options. A name
+        that another plugin has taken is declined.
     """
 
 
 @hookspec(firstresult=True)
 def open_image(url: str, mode: str, opener: Opener) -> Image | None:
-    """Opens a disk image.
+    """Opens a disk image: the short door, for a format that can be opened and nothing else.
+
+    Asked for formats that no plugin brings by `image_formats`.
 
     Args:
-        url: "format:path", e.g. "vhd:/images/golden.vhd".
-        mode: "r" (nothing is ever written to the file) or "rw".
+        url: "format:location", e.g. "zip:disk.zip"; the location is unchanged and need not be a path.
+        mode: "r" (nothing is ever written) or "rw".
         opener: parents and folders.
 
     Returns: the image, or None when the format is not the plugin's. Raises ImageError with one clear
@@ -193,15 +165,15 @@ def open_image(url: str, mode: str, opener: Opener) -> Image | None:
 
 
 @hookspec(firstresult=True)
-def create_image(url: str, size_bytes: int, parent: Path | None) -> bool | None:
-    """Makes a new, empty image file: whole or not at all (temporary name, fsync, rename).
+def wrap_image(image: Image, options: FilterSpec) -> Image | None:
+    """Puts a filter over an image: an image that passes on, changes, delays or refuses what it is asked.
 
     Args:
-        url: "format:path"; the file must not exist.
-        size_bytes: the disk's size; that of the parent if there is one.
-        parent: for a differencing image, the sealed parent's file.
+        image: the image below, which the filter owns and closes; goldherd.FilterImage does.
+        options: `options.name` is the filter's name, `options.read(Type)` gives its options as an object of a
+            dataclass or pydantic model, or raises the refusal of what does not fit.
 
-    Returns: True when made, None when the format is not the plugin's (or it can't have a parent).
+    Returns: the filter, or None when the name is not one of the plugin's.
     """
 
 

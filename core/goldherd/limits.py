@@ -20,6 +20,8 @@ STORAGE_THREADS: Final = 4
 PYTHON_THREADS: Final = 4
 """Threads that run Python backends; apart from the storage threads, so that a slow plugin delays plugins
 only."""
+FILTERS_MAX: Final = 16
+"""Filters over one image: each costs a call per read and write."""
 PROBE_BYTES: Final = 4096
 """What a format is guessed from at each end of a file: VHD needs 512 at the end, VHDX and others 4096 at
 most."""

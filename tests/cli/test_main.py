@@ -25,7 +25,7 @@ def test_version_is_shown(run: Any) -> None:
         ("node", "set", "pc-1"),
         ("image", "import", "x"),
         ("export",),
-        ("export", "missing.raw,reed-only"),
+        ("export", "missing.raw,Read-Only"),
         ("serve", "--reactors", "many"),
     ],
 )

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import pluggy
 import pytest
-from goldherd import hookspecs
-from goldherd.block.image import Image
+from goldherd import Image, Place
 from goldherd.block.memory import MemoryImage
 from goldherd.errors import ImageError
-from goldherd_plugins import backend_raw, backend_sparse, vhd
+from goldherd.hooks import BUILTIN, Hooks
+from goldherd.model.options import OptionTexts
 
 
 class Opener:
@@ -18,9 +17,12 @@ class Opener:
     def __init__(self, parent: Path | None = None, search: Sequence[Path] = ()) -> None:
         self.parent = parent
         self.search = search
-        self.chs_size = False
-        self.longer_child = False
+        self.options: OptionTexts = ()
+        self.by_identity: dict[str, Path] = {}
         self.parents: dict[Path, Image] = {}
+
+    def known(self, identity: str) -> Path | None:
+        return self.by_identity.get(identity)
 
     def open_parent(self, path: Path, format_name: str) -> Image:
         if path not in self.parents:
@@ -35,26 +37,17 @@ class Opener:
         self.parents.clear()
 
 
-def manager() -> pluggy.PluginManager:
-    """A plugin manager with our own backends."""
-    plugins = pluggy.PluginManager(hookspecs.PROJECT)
-    plugins.add_hookspecs(hookspecs)
-    for plugin in (backend_raw, backend_sparse, vhd):
-        plugins.register(plugin)
-    return plugins
-
-
-PLUGINS = manager()
+FORMATS = Hooks((name, BUILTIN[name]) for name in ("backend_raw", "backend_sparse", "vhd")).formats
+"""Our own formats."""
 
 
 def open_disk(url: str, mode: str, opener: Opener | None = None) -> Image:
-    image = PLUGINS.hook.open_image(url=url, mode=mode, opener=opener or Opener())
-    assert isinstance(image, Image)
-    return image
+    opener = opener or Opener()
+    return FORMATS.open(url, mode, opener, opener.options)
 
 
 def create_disk(url: str, size_bytes: int, parent: Path | None = None) -> None:
-    assert PLUGINS.hook.create_image(url=url, size_bytes=size_bytes, parent=parent) is True
+    FORMATS.create(url, size_bytes, None if parent is None else Place("vhd", str(parent)))
 
 
 class Disk:

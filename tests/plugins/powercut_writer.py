@@ -19,8 +19,9 @@ class Opener:
 
     parent = None
     search = ()
-    chs_size = False
-    longer_child = False
+
+    def known(self, identity: str) -> Path | None:
+        return None
 
     def open_parent(self, path: Path, format_name: str) -> Image:
         return open_vhd(str(path), "r", self)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from goldherd.errors import ImageError
 
-from tests.plugins.conftest import KINDS, PLUGINS, Disk, Opener, create_disk, open_disk
+from tests.plugins.conftest import FORMATS, KINDS, Disk, Opener, create_disk, open_disk
 
 MIB = 1 << 20
 SIZE = 5 * MIB
@@ -157,36 +157,71 @@ def test_a_raw_file_of_no_whole_sectors_is_refused_with_advice(tmp_path: Path, s
         open_disk(f"raw:{path}", "r")
 
 
-def test_a_raw_file_is_recognised_by_nobody(tmp_path: Path, make_disk: MakeDisk) -> None:
-    footer = make_disk("fixed", MIB).path.read_bytes()[-512:]
+def test_a_file_of_any_bytes_is_raw(tmp_path: Path) -> None:
     path = tmp_path / "disk.img"
-    for content in (footer + bytes(MIB), bytes(MIB) + footer):
-        path.write_bytes(content)
-        assert PLUGINS.hook.probe_image(path=path, head=content[:4096], tail=content[-4096:]) is None
+    path.write_bytes(os.urandom(MIB - 2) + b"\x55\xaa")
+    assert FORMATS.probe(path) == "raw"
 
 
-def test_a_file_that_ends_like_a_vhd_under_another_name_asks_the_administrator(make_disk: MakeDisk) -> None:
-    path = make_disk("fixed", MIB).path
-    other = path.rename(path.with_name("golden"))
-    content = other.read_bytes()
-    with pytest.raises(ImageError, match="format=vhd or format=raw"):
-        PLUGINS.hook.probe_image(path=other, head=content[:4096], tail=content[-4096:])
+@pytest.mark.parametrize("name", ["golden", "golden.img", "golden.raw", "golden.iso"])
+@pytest.mark.parametrize("kind", ["fixed", "dynamic", "differencing"])
+def test_a_vhd_under_another_name_asks_the_administrator(make_disk: MakeDisk, kind: str, name: str) -> None:
+    path = make_disk(kind, MIB).path
+    other = path.rename(path.with_name(name))
+    with pytest.raises(ImageError, match="say format=vhd to open it as that, or say format=raw"):
+        FORMATS.probe(other)
 
 
 @pytest.mark.parametrize("kind", ["fixed", "dynamic", "differencing"])
-def test_a_vhd_is_recognised(make_disk: MakeDisk, kind: str) -> None:
-    path = make_disk(kind, MIB).path
-    content = path.read_bytes()
-    assert PLUGINS.hook.probe_image(path=path, head=content[:4096], tail=content[-4096:]) == "vhd"
+def test_a_vhd_is_recognised_by_its_name(make_disk: MakeDisk, kind: str) -> None:
+    assert FORMATS.probe(make_disk(kind, MIB).path) == "vhd"
 
 
-def test_other_urls_are_left_to_other_plugins(tmp_path: Path) -> None:
-    assert PLUGINS.hook.open_image(url="zip:disk.zip", mode="r", opener=Opener()) is None
-    assert PLUGINS.hook.create_image(url="zip:disk.zip", size_bytes=512, parent=None) is None
+def test_other_urls_are_left_to_other_plugins() -> None:
+    with pytest.raises(ImageError, match="no plugin knows the format zip"):
+        FORMATS.open("zip:disk.zip", "r", Opener())
+    with pytest.raises(ImageError, match="no plugin knows the format zip"):
+        FORMATS.create("zip:disk.zip", 512)
 
 
 @pytest.mark.parametrize("url", ["raw:{}", "sparse:{}", "vhd-fixed:{}"])
 def test_only_a_differencing_format_takes_a_parent(tmp_path: Path, make_disk: MakeDisk, url: str) -> None:
     parent = make_disk("fixed", MIB).path
-    answer = PLUGINS.hook.create_image(url=url.format(tmp_path / "child"), size_bytes=MIB, parent=parent)
-    assert answer is None
+    with pytest.raises(ImageError, match="makes no differencing disks over the format vhd"):
+        create_disk(url.format(tmp_path / "child"), MIB, parent)
+
+
+@pytest.mark.parametrize("kind", ["raw", "sparse"])
+@pytest.mark.parametrize("size_bytes", [MIB, 3 * MIB])
+def test_a_plain_disk_is_resized(tmp_path: Path, kind: str, size_bytes: int) -> None:
+    url = f"{kind}:{tmp_path / 'disk'}"
+    create_disk(url, 2 * MIB)
+    image = open_disk(url, "rw")
+    image.write(0, memoryview(b"x" * 512))
+    image.close()
+    FORMATS.resize(url, size_bytes)
+    image = open_disk(url, "r")
+    assert (image.size_bytes, image.read(0, 1024)) == (size_bytes, b"x" * 512 + bytes(512))
+    with pytest.raises(ImageError, match="Stop the other program"):
+        FORMATS.resize(url, MIB)
+    image.close()
+
+
+def test_what_a_format_lacks_is_said(make_disk: MakeDisk) -> None:
+    disk = make_disk("dynamic", MIB)
+    with pytest.raises(ImageError, match="the format vhd changes no sizes"):
+        FORMATS.resize(disk.url, 2 * MIB)
+    with pytest.raises(ImageError, match="the format vhd makes no snapshots"):
+        FORMATS.snapshot(disk.url, f"{disk.path}.copy")
+
+
+def test_check_says_what_is_wrong(make_disk: MakeDisk) -> None:
+    disk = make_disk("dynamic", MIB)
+    assert FORMATS.check(disk.url) == ()
+    content = disk.path.read_bytes()
+    disk.path.write_bytes(content[:-512])
+    assert "has lost its footer" in FORMATS.check(disk.url)[0]
+    disk.path.write_bytes(bytes(4096))
+    assert len(FORMATS.check(disk.url)) == 1
+    disk.path.write_bytes(bytes(100))
+    assert "whole sectors" in FORMATS.check(f"raw:{disk.path}")[0]

@@ -9,8 +9,9 @@ from types import ModuleType
 import pytest
 from goldherd.block.image import Image
 from goldherd.errors import ImageError
+from goldherd.hooks import Hooks
 
-from tests.plugins.conftest import Opener, manager
+from tests.plugins.conftest import Opener
 
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "plugin_zip"
 
@@ -28,11 +29,10 @@ def plugin() -> ModuleType:
     return module
 
 
-def open_zip(plugin: ModuleType, path: Path) -> Image | None:
-    plugins = manager()
-    plugins.register(plugin)
-    image: Image | None = plugins.hook.open_image(url=f"zip:{path}", mode="r", opener=Opener())
-    return image
+def open_zip(plugin: ModuleType, path: Path) -> Image:
+    hooks = Hooks([])
+    assert hooks.register(plugin, "zip"), hooks.declined
+    return hooks.formats.open(f"zip:{path}", "r", Opener())
 
 
 def test_a_disk_in_a_zip_file_is_read(tmp_path: Path, plugin: ModuleType) -> None:
@@ -40,7 +40,6 @@ def test_a_disk_in_a_zip_file_is_read(tmp_path: Path, plugin: ModuleType) -> Non
     with zipfile.ZipFile(tmp_path / "disk.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("disk.img", data)
     image = open_zip(plugin, tmp_path / "disk.zip")
-    assert image is not None
     assert (image.size_bytes, image.read_only) == (len(data), True)
     assert image.read(512, 1024) == data[512:1536]
     with pytest.raises(ImageError, match="can't write"):

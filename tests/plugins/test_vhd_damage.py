@@ -335,7 +335,7 @@ def test_the_size_is_the_current_size_unless_geometry_is_asked_for(tmp_path: Pat
     image = open_disk(f"vhd:{path}", "r", opener)
     assert image.size_bytes == SIZE
     image.close()
-    opener.chs_size = True
+    opener.options = (("chs-size", "yes"),)
     image = open_disk(f"vhd:{path}", "r", opener)
     cylinders, heads, sectors = layout.geometry(SIZE)
     assert image.size_bytes == cylinders * heads * sectors * 512 < SIZE

@@ -13,7 +13,7 @@ from goldherd_plugins.vhd.create import create_differencing
 from goldherd_plugins.vhd.parents import find_parent_file
 from goldherd_plugins.vhd.survey import Survey, survey
 
-from tests.plugins.conftest import Opener, create_disk, open_disk
+from tests.plugins.conftest import FORMATS, Opener, create_disk, open_disk
 
 MIB = 1 << 20
 SIZE = 4 * MIB
@@ -308,7 +308,7 @@ def test_a_longer_child_is_opened_only_when_asked_for_and_ends_with_zeros(golden
     with pytest.raises(ImageError, match="was resized"):
         open_disk(f"vhd:{child}", "r")
     opener = Opener()
-    opener.longer_child = True
+    opener.options = (("longer-child", ""),)
     image = open_disk(f"vhd:{child}", "rw", opener)
     assert image.read(SIZE - 8192, 8192) == b"e" * 4096 + bytes(4096)
     assert image.extent_at(SIZE - 4096, 4096) == (4096, True)
@@ -346,3 +346,53 @@ def test_a_parent_path_with_a_backslash_is_refused(tmp_path: Path, golden: Path)
     odd = golden.rename(golden.with_name("odd\\name.vhd"))
     with pytest.raises(ImageError, match="backslash"):
         create_differencing(tmp_path / "child.vhd", odd)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("golden.vhd", "Golden.VHD"),
+        ("GOLDEN.VHD", "golden.vhd"),
+        ("M\u00fcnchen.vhd", "Mu\u0308nchen.vhd"),
+        ("Mu\u0308nchen.vhd", "M\u00fcnchen.vhd"),
+        ("STRASSE.vhd", "stra\u00dfe.vhd"),
+        ("Sub\\golden.vhd", "sub/GOLDEN.vhd"),
+    ],
+)
+def test_a_parent_is_found_under_a_name_that_other_systems_take_for_the_same(
+    golden: Path, child: Path, said: str, found: str
+) -> None:
+    place = child.parent / found
+    place.parent.mkdir(exist_ok=True)
+    golden.rename(place)
+    set_locators(child, utf16(f".\\{said}"), b"")
+    opener = Opener()
+    image = open_disk(f"vhd:{child}", "r", opener)
+    assert image.read(0, 6) == b"golden"
+    image.close()
+    assert list(opener.parents) == [place.resolve()]
+    opener.close()
+
+
+def test_of_names_that_differ_in_case_the_right_disk_is_taken(golden: Path, child: Path) -> None:
+    create_disk(f"vhd:{child.parent / 'GOLDEN.vhd'}", SIZE)
+    right = golden.rename(child.parent / "golden.VHD")
+    set_locators(child, utf16(".\\golden.vhd"), b"")
+    opener = Opener()
+    open_disk(f"vhd:{child}", "r", opener).close()
+    assert list(opener.parents) == [right]
+    opener.close()
+
+
+def test_a_parent_without_a_usable_name_is_found_by_its_unique_id(golden: Path, child: Path, tmp_path: Path) -> None:
+    (tmp_path / "sealed").mkdir()
+    sealed = golden.rename(tmp_path / "sealed" / "lab@1.vhd")
+    with pytest.raises(ImageError, match="was not found"):
+        open_disk(f"vhd:{child}", "r")
+    opener = Opener()
+    identity = FORMATS.identity(f"vhd:{sealed}")
+    assert identity is not None
+    opener.by_identity[identity] = sealed
+    open_disk(f"vhd:{child}", "r", opener).close()
+    assert list(opener.parents) == [sealed]
+    opener.close()

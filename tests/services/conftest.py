@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from goldherd import Place
 from goldherd.hooks import Hooks
 from goldherd.model.images import VersionRecord
 from goldherd.services.context import Services
@@ -23,7 +24,7 @@ def plugins() -> Hooks:
 @pytest.fixture
 def formats(plugins: Hooks) -> Any:
     """The installed plugins; what a test changes of them is its own."""
-    return copy.copy(plugins)
+    return copy.copy(plugins.formats)
 
 
 @pytest.fixture
@@ -54,7 +55,8 @@ def make_vhd(tmp_path: Path, formats: Any) -> Callable[..., Path]:
 
     def make(name: str = "golden.vhd", size_bytes: int = 1 << 20, parent: Path | None = None) -> Path:
         path = tmp_path / name
-        formats.create(f"{'vhd' if parent else 'vhd-fixed'}:{path}", size_bytes, parent)
+        place = None if parent is None else Place("vhd", str(parent))
+        formats.create(f"{'vhd' if parent else 'vhd-fixed'}:{path}", size_bytes, place)
         return path
 
     return make

@@ -210,7 +210,8 @@ if moment == "rename":
 def progress(stage, done, total):
     if stage == moment:
         die()
-importing.import_image(Services(Path(data), Hooks, "iqn.2026-11.io.test"), Path(source), "lab", progress=progress)
+services = Services(Path(data), lambda: Hooks().formats, "iqn.2026-11.io.test")
+importing.import_image(services, Path(source), "lab", progress=progress)
 """
 
 
@@ -225,3 +226,23 @@ def test_killed_import_leaves_nothing(services: Services, make_raw: Make, seal: 
     services.volumes.journal.sweep()
     assert everything(services.data) == []
     assert seal(source=source).name == "lab@1"
+
+
+def test_child_is_imported_when_its_parents_original_is_gone(services: Services, seal: Sealer, make_vhd: Make) -> None:
+    golden = make_vhd()
+    child = make_vhd("child.vhd", parent=golden)
+    parent = seal(source=golden)
+    golden.unlink()
+    assert seal("kids", source=child).parent == parent.name
+
+
+def test_child_of_a_parent_that_was_changed_after_its_import_is_refused(
+    services: Services, seal: Sealer, make_vhd: Make
+) -> None:
+    golden = make_vhd()
+    child = make_vhd("child.vhd", parent=golden)
+    seal(source=golden)
+    with golden.open("r+b") as file:
+        file.write(b"changed")
+    with pytest.raises(ImageError, match="not sealed in the catalog"):
+        seal("kids", source=child)

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,7 +118,7 @@ def test_failure_in_the_middle_leaves_no_disk_and_no_node(
     seal()
     real = services.formats.create
 
-    def full(url: str, size_bytes: int, parent: Path | None) -> None:
+    def full(url: str, size_bytes: int, parent: Any) -> None:
         real(url, size_bytes, parent)
         if "pc-7." in url:
             raise OSError(errno.ENOSPC, "No space left on device", url.partition(":")[2])
@@ -134,19 +133,20 @@ def test_failure_in_the_middle_leaves_no_disk_and_no_node(
 KILLED_ADD = """
 import os, signal, sys
 from pathlib import Path
+from goldherd.formats import Formats
 from goldherd.hooks import Hooks
 from goldherd.model.images import ImageRef
 from goldherd.model.nodes import NodeSpec
 from goldherd.services import nodes
 from goldherd.services.context import Services
-class Killing(Hooks):
+class Killing(Formats):
     def create(self, url, size_bytes, parent):
         super().create(url, size_bytes, parent)
         if "pc-5." in url:
             os.kill(os.getpid(), signal.SIGKILL)
 names = [f"pc-{number}" for number in range(10)]
 spec = NodeSpec(image=ImageRef("lab", None), chap_user="u", chap_secret=b"secret-secret")
-nodes.add(Services(Path(sys.argv[1]), Killing, "iqn.2026-11.io.test"), names, spec)
+nodes.add(Services(Path(sys.argv[1]), lambda: Killing(Hooks()), "iqn.2026-11.io.test"), names, spec)
 """
 
 

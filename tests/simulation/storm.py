@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import random
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -124,7 +123,7 @@ class Storm:
         settings = server_settings(
             listen=["127.0.0.1:0"], reactors=0, connections_max=3, cache="1M", shutdown_seconds=2.0, login_failures=9999
         )
-        target = TargetConfig(TARGET, (LunConfig(0, Path("disk"), format="storm"),))
+        target = TargetConfig(TARGET, (LunConfig(0, "disk", format="storm"),))
         hooks = Hooks()
         assert hooks.register(self, "storm", ours=True)
         self.server = server = Server(

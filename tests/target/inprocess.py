@@ -22,7 +22,7 @@ def one_disk(folder: Path) -> TargetConfig:
     """A target whose disk is a file of zeros."""
     disk = folder / "disk.raw"
     disk.write_bytes(bytes(1 << 20))
-    return TargetConfig(TARGET, (LunConfig(0, disk),))
+    return TargetConfig(TARGET, (LunConfig(0, str(disk)),))
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def child_over(folder: Path) -> TargetConfig:
     hooks = Hooks(BUILTIN.items())
     if not golden.exists():
         hooks.create(f"vhd:{golden}", 1 << 20)
-    lun = LunConfig(0, folder / "overlay.vhd", format="vhd", parent=golden, parent_format="vhd", create=True)
+    lun = LunConfig(0, str(folder / "overlay.vhd"), format="vhd", parent=golden, parent_format="vhd", create=True)
     return TargetConfig(TARGET, (lun,))
 
 
@@ -93,7 +93,7 @@ def test_a_target_that_gets_another_disk_meanwhile_is_served_with_that_one(tmp_p
     target = one_disk(tmp_path)
     other = tmp_path / "other.raw"
     other.write_bytes(b"B" * (1 << 20))
-    changed = replace(target, luns=(LunConfig(0, other),))
+    changed = replace(target, luns=(LunConfig(0, str(other)),))
     with (
         serving(tmp_path, directory=Asked(target, lambda _: changed)) as portal,
         log_in(portal, TARGET, INITIATOR) as session,

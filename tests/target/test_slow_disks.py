@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from pathlib import Path
 
 import pytest
 import uvloop
@@ -53,7 +52,7 @@ def portal(plugin: SlowPlugin) -> Iterator[tuple[str, int]]:
     assert hooks.register(plugin, "slow")
     settings = server_settings(listen="127.0.0.1:0", reactors=0, cache="1M", shutdown_seconds=0)
     settings = settings.model_copy(update={"login_seconds": LOGIN_SECONDS})
-    target = TargetConfig(TARGET, (LunConfig(0, Path("disk"), format="slow"),))
+    target = TargetConfig(TARGET, (LunConfig(0, "disk", format="slow"),))
     found: list[tuple[str, int]] = []
     ready, stop = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []

@@ -86,8 +86,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
         with (tmp_path / f"{name}.raw").open("wb") as file:
             file.truncate(DISK_BYTES)
     luns = (
-        LunConfig(0, tmp_path / "disk.raw", "raw"),
-        LunConfig(1, tmp_path / "golden.raw", "raw", sealed=True, read_only=True),
+        LunConfig(0, str(tmp_path / "disk.raw"), "raw"),
+        LunConfig(1, str(tmp_path / "golden.raw"), "raw", sealed=True, read_only=True),
     )
     running = Running(TargetConfig(TARGET, luns), cache=1 << 20)
     yield running

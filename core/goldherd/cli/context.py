@@ -32,7 +32,7 @@ class Context:
         from goldherd.services.context import Services
         from goldherd.settings import server_settings
 
-        return Services(self.data, load_hooks, server_settings().target_prefix)
+        return Services(self.data, lambda: load_hooks().formats, server_settings().target_prefix)
 
     def check(self) -> None:
         """SettingsError when there is no such folder, or when it holds no catalog."""

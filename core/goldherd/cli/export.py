@@ -11,7 +11,7 @@ import typer
 
 from goldherd.cli import logs
 from goldherd.cli.completion import complete_rule
-from goldherd.cli.context import context_of
+from goldherd.cli.context import context_of, load_hooks
 from goldherd.cli.options import (
     CacheOption,
     ChapSecretOption,
@@ -41,7 +41,8 @@ def export(
         typer.Argument(
             metavar="FILE[,OPTION...]...",
             help="Disk images; each is the next LUN, from 0. Options: read-only, removable, thick, "
-            "block-size=4096, physical-block-size=4096, format=NAME.",
+            "block-size=4096, physical-block-size=4096, format=NAME, and those of the format. A disk that is no file "
+            "is FORMAT:LOCATION.",
         ),
     ],
     listen: ListenOption = None,
@@ -67,20 +68,34 @@ def export(
     ] = None,
     overlay: Annotated[
         Path | None,
-        typer.Option(metavar="CHILD.vhd", help="Serve FILE as a read-only parent; writes go to this differencing VHD."),
+        typer.Option(metavar="CHILD", help="Serve FILE as a read-only parent; writes go to this differencing disk."),
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="NAME[:OPTION=VALUE,...]",
+            help="A filter over the disks, e.g. delay:ms=20; may be repeated, the first lies nearest to the disk.",
+        ),
     ] = None,
     reactors: ReactorsOption = None,
     cache: CacheOption = None,
     connections_max: ConnectionsOption = None,
 ) -> None:
     """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
-    from goldherd.cli.luns import parse_lun
+    from goldherd.cli.luns import check_options, parse_lun
+    from goldherd.model.options import parse_filter
     from goldherd.settings import server_settings
 
     logs.start()
+    specs = tuple(parse_filter(text) for text in filters or ())
+    luns = [parse_lun(text, number, specs) for number, text in enumerate(files)]
+    for lun in luns:
+        if lun.options:
+            check_options(lun, load_hooks().formats)
     settings = export_settings(
         context_of(context).existing_services(),
-        luns=[parse_lun(text, number) for number, text in enumerate(files)],
+        luns=luns,
         overlay=overlay,
         target=target,
         credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
@@ -159,24 +174,28 @@ def _credentials(
 
 def _protected(lun: "LunConfig", services: "Services | None") -> "LunConfig":
     """A sealed image is never opened for writing, by whatever route; nor is a file nobody may write."""
+    from goldherd.cli.luns import is_there
     from goldherd.services.images import is_write_protected, sealed_version_at
 
+    if not is_there(lun.path):
+        return lun
     version = None if services is None else sealed_version_at(services, lun.path)
     if version is not None:
         if not lun.read_only:
             complain(f"Note: {lun.path} is sealed as {version.name} and is served read-only.")
         return replace(lun, read_only=True, sealed=True)
-    if not lun.read_only and lun.path.exists() and is_write_protected(lun.path):
+    if not lun.read_only and is_write_protected(lun.path):
         complain(f"Note: {lun.path} has no write permission and is served read-only.")
         return replace(lun, read_only=True)
     return lun
 
 
 def _over(lun: "LunConfig", overlay: Path, services: "Services | None") -> "LunConfig":
+    from goldherd.cli.luns import is_there
     from goldherd.services.images import sealed_version_at, version_at
 
     child = overlay.expanduser()
-    if child.exists() and lun.path.exists() and child.samefile(lun.path):
+    if child.exists() and is_there(lun.path) and child.samefile(lun.path):
         raise ImageError(f"{child} can't be a differencing child of itself: name another file.", path=str(child))
     if not child.absolute().parent.is_dir():
         raise ImageError(f"There is no folder {child.absolute().parent} to make {child.name} in.", path=str(child))
@@ -187,5 +206,7 @@ def _over(lun: "LunConfig", overlay: Path, services: "Services | None") -> "LunC
                 f"{child} is sealed as {version.name} and can't take writes: name a new file.",
                 path=str(child),
             )
-        sealed_version_at(services, lun.path)
-    return replace(lun, path=child, format="vhd", parent=lun.path, parent_format=lun.format, create=True)
+        if is_there(lun.path):
+            sealed_version_at(services, lun.path)
+    # The parent's format says which format its children have.
+    return replace(lun, location=str(child), format=None, parent=lun.path, parent_format=lun.format, create=True)

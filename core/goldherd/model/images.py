@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from goldherd.model.options import OptionTexts
+
 State = Literal["draft", "sealed", "active", "retired"]
 
 
@@ -80,7 +82,7 @@ class OpenedImage(Protocol):
 
 
 class Formats(Protocol):
-    """The image formats, as goldherd.hooks.Hooks offers them: the catalog itself knows none."""
+    """The image formats, as goldherd.formats.Formats offers them: the catalog itself knows none."""
 
     def probe(self, path: Path) -> str:
         """The format of a file."""
@@ -90,6 +92,10 @@ class Formats(Protocol):
         """Opens "format:path"."""
         ...
 
-    def create(self, url: str, size_bytes: int, parent: Path | None) -> object:
-        """Makes a new image, whole or not at all."""
+    def create(self, url: str, size_bytes: int, parent: Any = None, options: OptionTexts = ()) -> object:
+        """Makes a new image, whole or not at all; the parent is a goldherd.Place."""
+        ...
+
+    def identity(self, url: str) -> str | None:
+        """The mark by which children know an image."""
         ...

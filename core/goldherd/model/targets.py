@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from goldherd.model.access import Peer, Rule, admits, difference
+from goldherd.model.options import FilterSpec, OptionTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,21 @@ class ChapCredentials:
 
 @dataclass(frozen=True, slots=True)
 class LunConfig:
-    """One logical unit: which file, opened how, shown how.
+    """One logical unit: which disk, opened how, shown how.
 
-    `parent` set means: `path` is a differencing child (made when absent if `create` is set) over this sealed
-    parent. `sealed` means the file itself is a golden image: read-only, through the golden cache.
+    `parent` set means: the disk is a differencing child (made when absent if `create` is set) over this sealed
+    parent. `sealed` means the disk itself is a golden image: read-only, through the golden cache.
     """
 
     lun: int
-    path: Path
+    location: str
+    """What the disk's format opens, unchanged: the path of a file for most, e.g. a URL for others."""
     format: str | None = None
+    """The name of the format; None: the location is a file, and its format is to be found out."""
+    options: OptionTexts = ()
+    """The options of the format."""
+    filters: tuple[FilterSpec, ...] = ()
+    """Filters over the disk, the first nearest to it."""
     parent: Path | None = None
     parent_format: str | None = None
     create: bool = False
@@ -43,6 +50,11 @@ class LunConfig:
     physical_block_size: int = 512
     identity: str = ""
     """What serial number and NAA id are made from; stable over restarts. Empty: target name and LUN."""
+
+    @property
+    def path(self) -> Path:
+        """The location as a path."""
+        return Path(self.location)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class CatalogDirectory:
         name = f"{self._prefix}{node.name}"
         lun = LunConfig(
             lun=0,
-            path=self._services.volumes.overlay(node.name, node.image, node.version),
+            location=str(self._services.volumes.overlay(node.name, node.image, node.version)),
             format=node.golden_format,
             parent=node.golden,
             parent_format=node.golden_format,

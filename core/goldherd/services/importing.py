@@ -16,7 +16,7 @@ from goldherd.model.images import OpenedImage, VersionRecord
 from goldherd.model.names import parse_image_ref
 from goldherd.model.progress import Progress
 from goldherd.services.context import Services
-from goldherd.services.images import get_version, version_at, version_like
+from goldherd.services.images import get_version, list_versions, version_at, version_like
 from goldherd.volumes import goldens, sealing
 from goldherd.volumes.store import GOLDEN_FORMAT, Change, explained
 
@@ -24,19 +24,26 @@ from goldherd.volumes.store import GOLDEN_FORMAT, Change, explained
 class SealedOpener:
     """Opens parents for a plugin, and only such as this catalog has sealed.
 
-    Implements goldherd.hookspecs.Opener. A parent that is a copy of a sealed version (same size, same headers
+    Implements goldherd.Opener. A parent that is a copy of a sealed version (same size, same headers
     and footer) is replaced by that version, so that a chain can be imported one file after the other.
     """
 
     def __init__(self, services: Services, parent: Path | None = None) -> None:
         self.parent = parent
         self.search: Sequence[Path] = (services.volumes.images,)
-        self.chs_size = False
-        self.longer_child = False
         self.first: VersionRecord | None = None
         """The leaf's own parent, once the plugin has asked for it."""
         self._services = services
         self._opened: list[OpenedImage] = []
+
+    def known(self, identity: str) -> Path | None:
+        """The newest sealed version of that identity, for a parent whose own file is gone."""
+        for version in reversed(list_versions(self._services)):
+            if not version.path.exists():
+                continue
+            if self._services.formats.identity(f"{version.format}:{version.path}") == identity:
+                return version.path
+        return None
 
     def open_parent(self, path: Path, format_name: str) -> OpenedImage:  # noqa: ARG002 - the catalog knows it
         """The sealed version at path, opened read-only."""

@@ -12,6 +12,8 @@ from typing import Protocol
 import structlog
 
 from goldherd import limits
+from goldherd.block.filter import BorrowedImage
+from goldherd.block.format import Place
 from goldherd.block.golden import GoldenCache, GoldenImage
 from goldherd.block.image import Image
 from goldherd.errors import ImageError
@@ -50,30 +52,54 @@ class Disks:
     """
 
     def __init__(self, hooks: Hooks, cache: GoldenCache, seals: Seals | None = None) -> None:
-        self._hooks = hooks
+        self._formats = hooks.formats
         self._cache = cache
         self._seals = seals
         self._lock = threading.Lock()
         self._goldens: dict[FileId, GoldenImage] = {}
 
     def open(self, config: LunConfig) -> Image:
-        """The disk of a LUN; ImageError with one sentence when it can't be had."""
+        """The disk of a LUN under its filters; ImageError with one sentence when it can't be had."""
+        image = self._open(config)
+        if not config.filters:
+            return image
+        try:
+            # A filter owns what is below it, and a sealed image belongs to all its readers.
+            return self._formats.wrap(BorrowedImage(image) if self.is_shared(image) else image, config.filters)
+        except BaseException:
+            if not self.is_shared(image):
+                image.close()
+            raise
+
+    def _open(self, config: LunConfig) -> Image:
         if config.parent is not None:
             return self._open_child(config, config.parent)
         if config.sealed:
             return self.golden(config.path, config.format)
-        form = config.format or self._hooks.probe(config.path)
-        return self._hooks.open(f"{form}:{config.path}", "r" if config.read_only else "rw", Opening(self, None))
+        form = config.format or self._formats.probe(config.path)
+        url = f"{form}:{config.location}"
+        return self._formats.open(url, "r" if config.read_only else "rw", Opening(self), config.options)
 
     def _open_child(self, config: LunConfig, parent: Path) -> Image:
-        form = config.format or "vhd"
-        golden = self.golden(parent, config.parent_format)
+        above = config.parent_format or self._formats.probe(parent)
+        golden = self.golden(parent, above)
+        url = f"{config.format or self._child_format(parent, above)}:{config.location}"
         if config.create and not config.path.exists():
-            self._hooks.create(f"{form}:{config.path}", golden.size_bytes, parent)
-            log.info("a new disk was made", path=str(config.path), parent=str(parent))
-        return self._hooks.open(
-            f"{form}:{config.path}", "r" if config.read_only else "rw", Opening(self, parent, (file_id(config.path),))
-        )
+            self._formats.create(url, golden.size_bytes, Place(above, str(parent)), config.options)
+            log.info("a new disk was made", path=config.location, parent=str(parent))
+        opening = Opening(self, parent, (file_id(config.path),))
+        return self._formats.open(url, "r" if config.read_only else "rw", opening, config.options)
+
+    def _child_format(self, parent: Path, above: str) -> str:
+        """The format of children over a parent; ImageError when there is none."""
+        form = self._formats.child_format(above)
+        if form is None:
+            raise ImageError(
+                f"{parent} can't be a parent: it is of the format {above}, and no format makes differencing disks over "
+                "that. Convert it to VHD first.",
+                path=str(parent),
+            )
+        return form.name
 
     def golden(self, path: Path, form: str | None, below: Sequence[FileId] = ()) -> GoldenImage:
         """The sealed image in a file, opened once for everybody.
@@ -100,8 +126,8 @@ class Disks:
             known = self._goldens.get(identity)
         if known is not None:
             return known
-        url = f"{form or self._hooks.probe(path)}:{path}"
-        image = self._cache.adopt(self._hooks.open(url, "r", Opening(self, parent, (*below, identity))))
+        url = f"{form or self._formats.probe(path)}:{path}"
+        image = self._cache.adopt(self._formats.open(url, "r", Opening(self, parent, (*below, identity))))
         with self._lock:
             first = self._goldens.setdefault(identity, image)
         if first is not image:  # somebody else opened it in the same moment
@@ -122,14 +148,16 @@ class Disks:
 
 @dataclass
 class Opening:
-    """What a plugin may ask while it opens one image (hookspecs.Opener)."""
+    """What a format may ask while it opens one image (block/format.py: Opener)."""
 
     disks: Disks
-    parent: Path | None
+    parent: Path | None = None
     below: tuple[FileId, ...] = ()
     search: Sequence[Path] = field(default=())
-    chs_size: bool = False
-    longer_child: bool = False
+
+    def known(self, identity: str) -> Path | None:  # noqa: ARG002
+        """None: a server is always told which sealed file is a disk's parent."""
+        return None
 
     def open_parent(self, path: Path, format_name: str) -> Image:
         """The sealed image at path, for reading only."""

@@ -35,9 +35,12 @@ def make_overlays(formats: Formats, paths: Sequence[Path], version: VersionRecor
     Creating one means waiting for the disk twice, so several wait at the same time.
     """
 
+    from goldherd.formats import Place  # loads the compiled modules, which most operations do without
+
     def make(path: Path) -> None:
         with explained(path, "make the disk"):
-            formats.create(f"{GOLDEN_FORMAT}:{path}", version.size_bytes, version.path)
+            parent = Place(version.format, str(version.path))
+            formats.create(f"{GOLDEN_FORMAT}:{path}", version.size_bytes, parent)
 
     with ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay") as pool:
         waiting = [pool.submit(make, path) for path in paths]

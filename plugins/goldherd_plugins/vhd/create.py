@@ -9,6 +9,7 @@ from pathlib import Path
 
 from goldherd.errors import ImageError
 from goldherd.files.newfile import new_file
+from goldherd.files.space import allocate
 
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.layout import (
@@ -27,24 +28,33 @@ BLOCK_BYTES = 2 << 20
 _NAME_UNITS_MAX = 256
 
 
-def create_fixed(path: Path, size_bytes: int) -> None:
-    """A fixed disk of zeros, with its space set aside."""
+def create_fixed(path: Path, size_bytes: int, *, unique_id: bytes | None = None, preallocate: bool = True) -> None:
+    """A fixed disk of zeros, with its space set aside unless it is to be one hole."""
     layout.check_disk_size(size_bytes, str(path))
     with new_file(path) as fd:
-        os.posix_fallocate(fd, 0, size_bytes + FOOTER_BYTES)
-        _write(fd, layout.build_footer(FIXED, size_bytes), size_bytes)
+        if preallocate:
+            allocate(fd, size_bytes + FOOTER_BYTES)
+        _write(fd, layout.build_footer(FIXED, size_bytes, unique_id=unique_id), size_bytes)
 
 
-def create_dynamic(path: Path, size_bytes: int, block_bytes: int = BLOCK_BYTES) -> None:
-    """An empty dynamic disk."""
+def create_dynamic(
+    path: Path, size_bytes: int, block_bytes: int = BLOCK_BYTES, *, unique_id: bytes | None = None
+) -> None:
+    """An empty dynamic disk; its unique id is drawn unless it is given."""
     layout.check_disk_size(size_bytes, str(path))
     at = FOOTER_BYTES + HEADER_BYTES
     header = layout.build_header(size_bytes, block_bytes, at)
-    _create_table_disk(path, layout.build_footer(DYNAMIC, size_bytes), header + _empty_table(size_bytes, block_bytes))
+    footer = layout.build_footer(DYNAMIC, size_bytes, unique_id=unique_id)
+    _create_table_disk(path, footer, header + _empty_table(size_bytes, block_bytes))
 
 
 def create_differencing(
-    path: Path, parent: Path, size_bytes: int | None = None, block_bytes: int = BLOCK_BYTES
+    path: Path,
+    parent: Path,
+    size_bytes: int | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    *,
+    unique_id: bytes | None = None,
 ) -> None:
     """An empty child: it reads as its parent until it is written.
 
@@ -53,6 +63,7 @@ def create_differencing(
         parent: the parent's file, a VHD of any kind.
         size_bytes: None or the parent's size: a child has the size of its parent.
         block_bytes: data in a block.
+        unique_id: that of the child; drawn unless given.
 
     Raises:
         ImageError: the parent can't be one, or the file can't be made.
@@ -90,7 +101,8 @@ def create_differencing(
         parent_name=_parent_name(absolute),
         locators=tuple(locators),
     )
-    _create_table_disk(path, layout.build_footer(DIFFERENCING, size), header + names + _empty_table(size, block_bytes))
+    footer = layout.build_footer(DIFFERENCING, size, unique_id=unique_id)
+    _create_table_disk(path, footer, header + names + _empty_table(size, block_bytes))
 
 
 def _empty_table(size_bytes: int, block_bytes: int) -> bytes:

@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 import structlog
-from goldherd.block.image import Image
+from goldherd import Image, Opener
 from goldherd.errors import ImageError
 from goldherd.files.locks import open_locked
-from goldherd.hookspecs import Opener
 
 from goldherd_plugins.vhd import layout
 from goldherd_plugins.vhd.fixed import FixedVhd
@@ -19,13 +18,15 @@ from goldherd_plugins.vhd.survey import Survey, survey
 log = structlog.get_logger("goldherd.vhd")
 
 
-def open_vhd(path: str, mode: str, opener: Opener) -> Image:
+def open_vhd(path: str, mode: str, opener: Opener, *, chs_size: bool = False, longer_child: bool = False) -> Image:
     """The disk in a VHD file.
 
     Args:
         path: the file.
         mode: "r": the file is opened O_RDONLY and never changed, not even repaired; or "rw".
         opener: where parents are looked for and through whom they are opened.
+        chs_size: the size is that of the geometry.
+        longer_child: a child may be longer than its parent.
 
     Raises:
         ImageError: with one sentence that says what is wrong and what to do.
@@ -33,13 +34,13 @@ def open_vhd(path: str, mode: str, opener: Opener) -> Image:
     writable = mode == "rw"
     fd = open_locked(path, mode)
     try:
-        found = survey(fd, path, chs_size=opener.chs_size)
+        found = survey(fd, path, chs_size=chs_size)
         _check_features(found, writable)
         parent = None
         if found.footer.disk_type == layout.DIFFERENCING:
-            parent = opener.open_parent(find_parent_file(Path(path), found, opener), "vhd")
+            parent = opener.open_parent(find_parent_file(Path(path), found, opener, longer_child=longer_child), "vhd")
         if writable and repair(fd, found):
-            found = survey(fd, path, chs_size=opener.chs_size)
+            found = survey(fd, path, chs_size=chs_size)
         if found.footer.disk_type == layout.FIXED:
             return FixedVhd(fd, found, read_only=not writable)
         return VhdImage(fd, found, parent=parent, read_only=not writable)

@@ -1,21 +1,26 @@
 """Finds the parent of a differencing VHD: who it is (unique id), and where it may lie (locators, names).
 
-Search order: the parent that the administrator named; the relative locators, from the child's real folder;
-the absolute locators when they are paths of this machine; the bare file names in the child's folder and then
-in the search folders. A candidate must be a VHD with the right unique id. Only footers and headers are read
-here, from files opened read-only; the image itself is opened by the house, once for everybody.
+Search order: the parent that the administrator named, and no other; the relative locators, from the child's real
+folder; the absolute locators when they are paths of this machine; the bare file names in the child's folder and then in
+the search folders; the sealed file that the catalog knows by the unique id. Where there is no file of a name, those of
+the same folder are tried whose names differ from it in case or in Unicode normalisation only: other systems take them
+for the same.
+
+A candidate must be a VHD with the right unique id. Only footers and headers are read here, from files opened read-only;
+the image itself is opened by goldherd, once for all its children.
 """
 
 import os
 import stat
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from goldherd import Opener
 from goldherd.errors import ImageError
-from goldherd.hookspecs import Opener
 from goldherd.limits import CHAIN_DEPTH_MAX
 
 from goldherd_plugins.vhd import layout
@@ -36,8 +41,10 @@ class Candidate:
     problem: str
 
 
-def find_parent_file(child: Path, found: Survey, opener: Opener) -> Path:
+def find_parent_file(child: Path, found: Survey, opener: Opener, *, longer_child: bool = False) -> Path:
     """The file of a differencing disk's parent; the whole chain below has been walked and ends.
+
+    A child may be longer than its parent only if `longer_child` says so.
 
     Raises:
         ImageError: not found, not the right size, a loop, or too many levels.
@@ -56,7 +63,7 @@ def find_parent_file(child: Path, found: Survey, opener: Opener) -> Path:
                 "files from a backup.",
                 path=str(child),
             )
-        _check_size(below, above, opener)
+        _check_size(below, above, longer_child)
         first = first or candidate.path
         if above.footer.disk_type != layout.DIFFERENCING:
             return first
@@ -75,7 +82,7 @@ def _find(child: Path, found: Survey, named: Path | None, opener: Opener) -> tup
     assert found.header is not None
     wanted = found.header.parent_id
     tried: list[str] = []
-    for path in [named] if named is not None else candidates(child, found, opener):
+    for path in [named] if named is not None else _everywhere(child, found, opener):
         candidate = look_at(path)
         if candidate.found is not None and candidate.found.footer.unique_id == wanted:
             _compare_times(child, found.header.parent_time_stamp, candidate)
@@ -94,6 +101,44 @@ def _find(child: Path, found: Survey, named: Path | None, opener: Opener) -> tup
         "name it.",
         path=str(child),
     )
+
+
+def _everywhere(child: Path, found: Survey, opener: Opener) -> Iterator[Path]:
+    """Every file that may be the parent; the one that the catalog knows by its unique id comes last.
+
+    A file that lies where the child says is never passed over for it: should the file have been changed since it was
+    sealed, the child may depend on the change, and the administrator must decide.
+    """
+    assert found.header is not None
+    for path in candidates(child, found, opener):
+        if os.path.lexists(path):
+            yield path
+            continue
+        others = list(_spelled_otherwise(path))
+        yield from others or [path]
+    known = opener.known(found.header.parent_id.hex())
+    if known is not None:
+        yield known
+
+
+def _spelled_otherwise(path: Path) -> Iterator[Path]:
+    """The files whose paths differ from this one in case or in Unicode normalisation only."""
+    if path == path.parent:
+        yield path
+        return
+    folders = [path.parent] if path.parent.is_dir() else _spelled_otherwise(path.parent)
+    wanted = _folded(path.name)
+    for folder in folders:
+        try:
+            files = sorted(folder.iterdir())
+        except OSError:
+            continue  # no parent can be read in a folder that can't
+        yield from (file for file in files if _folded(file.name) == wanted)
+
+
+def _folded(name: str) -> str:
+    """A file name as systems see it that ignore case and normalisation (Windows, macOS)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def candidates(child: Path, found: Survey, opener: Opener) -> Iterator[Path]:
@@ -158,7 +203,7 @@ def look_at(path: Path) -> Candidate:
         os.close(fd)
 
 
-def _check_size(child: Survey, parent: Survey, opener: Opener) -> None:
+def _check_size(child: Survey, parent: Survey, longer_child: bool) -> None:
     """A child covers its parent, and covers more only when the administrator asked for that."""
     have, need = parent.footer.current_size, child.footer.current_size
     if need < have:
@@ -167,7 +212,7 @@ def _check_size(child: Survey, parent: Survey, opener: Opener) -> None:
             "smaller. Restore one of them from a backup.",
             path=child.path,
         )
-    if need > have and not opener.longer_child:
+    if need > have and not longer_child:
         raise ImageError(
             f"{child.path} has {need} bytes and its parent {parent.path} only {have}, so one of them was "
             "resized. Make a new child of this parent.",
