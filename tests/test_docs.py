@@ -8,7 +8,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from goldherd import hookspecs
+from goldherd import FilterSpec, hookspecs
+from goldherd.block.memory import MemoryImage
 from goldherd.errors import ImageError, LoginStatus, ProtocolError
 from goldherd.hooks import Hooks
 
@@ -58,8 +59,31 @@ def test_example_of_a_backend():
         hooks.formats.open("pattern:zz", "r", SimpleNamespace())
 
 
+def test_example_of_a_format(tmp_path):
+    formats = hooks_of_example(1).formats
+    disk = tmp_path / "lab.hexdisk"
+    formats.create(f"hex:{disk}", 4096)
+    assert formats.probe(disk) == "hex"
+    image = formats.open(f"hex:{disk}", "rw", SimpleNamespace(), (("upper", ""),))
+    image.write(512, memoryview(b"\xab" * 1024))
+    image.close()
+    assert disk.read_text().splitlines()[1] == "AB" * 512
+    image = formats.open(f"hex:{disk}", "r", SimpleNamespace())
+    assert image.read(256, 768) == bytes(256) + b"\xab" * 512
+    image.close()
+    with pytest.raises(ImageError, match="makes no snapshots"):
+        formats.snapshot(f"hex:{disk}", "copy")
+
+
+def test_example_of_a_filter():
+    formats = hooks_of_example(2).formats
+    image = formats.wrap(MemoryImage(4096), [FilterSpec("count")])
+    assert image.read(512, 1024) == bytes(1024)
+    assert image.read_bytes == 1024
+
+
 def test_example_of_a_way_to_prove_an_identity():
-    hooks = hooks_of_example(1)
+    hooks = hooks_of_example(3)
     assert asyncio.run(hooks.start_login("iqn.2026-11.com.example:pc-002", "t", None)) is None
     exchange = asyncio.run(hooks.start_login("iqn.2026-11.com.example:pc-001", "t", None))
     with pytest.raises(ProtocolError) as refusal:
@@ -71,7 +95,7 @@ def test_example_of_a_way_to_prove_an_identity():
 
 
 def test_example_of_discovery():
-    hooks = hooks_of_example(2)
+    hooks = hooks_of_example(4)
     targets = [SimpleNamespace(name=f"iqn.2026-11.a:{lab}-pc-001", alias="") for lab in ("lab1", "lab2")]
     assert asyncio.run(hooks.list_targets("iqn.2026-11.a:lab1-pc-007", "p", targets)) == [targets[0].name]
     assert len(asyncio.run(hooks.list_targets("iqn.2026-11.a:office", "p", targets))) == 2
@@ -81,4 +105,4 @@ def test_example_of_a_test(monkeypatch):
     module = ModuleType("goldherd_pattern")
     exec(EXAMPLES[0], vars(module))
     monkeypatch.setitem(sys.modules, "goldherd_pattern", module)
-    exec(EXAMPLES[3], {})
+    exec(EXAMPLES[5], {})
