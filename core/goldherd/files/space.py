@@ -2,8 +2,14 @@
 
 import errno
 import os
+import secrets
+from pathlib import Path
 from typing import Final
 
+_TRIAL_BYTES: Final = 4 << 20
+"""The length of the file by which a file system shows whether it keeps holes."""
+_BLOCK_BYTES: Final = 512
+"""The unit of st_blocks (stat(2))."""
 _CAN_NOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -15,3 +21,20 @@ def allocate(descriptor: int, size_bytes: int) -> None:
         if error.errno not in _CAN_NOT_ALLOCATE:
             raise
         os.ftruncate(descriptor, size_bytes)
+
+
+def keeps_holes(folder: Path) -> bool:
+    """Whether a file in the folder takes only the space of what is written to it.
+
+    FAT and exFAT write zeros over the whole length of a file instead. Tried with a small file, which is removed.
+    """
+    trial = folder / f".{secrets.token_hex(8)}.trial"
+    descriptor = os.open(trial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        trial.unlink()  # nothing stays, even if the process is killed now
+        os.ftruncate(descriptor, _TRIAL_BYTES)
+        os.pwrite(descriptor, b"\0", _TRIAL_BYTES - 1)
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_blocks * _BLOCK_BYTES < _TRIAL_BYTES // 2
+    finally:
+        os.close(descriptor)

@@ -91,10 +91,10 @@ def import_image(
                 return _adopt(services, change, source, name, size_bytes, parent, progress)
             staged = goldens.staging_path(services.volumes, name)
             change.make([staged])
-            goldens.stage(services.formats, source, kind, format_name, size_bytes, staged, progress)
+            prefix_bytes = goldens.stage(services.formats, source, kind, format_name, size_bytes, staged, progress)
             _check_copy(services, staged, size_bytes, parent)
             sealing.make_read_only(staged)
-            hashes = goldens.hash_staged(staged, progress, goldens.prefix_of(format_name, size_bytes))
+            hashes = goldens.hash_staged(staged, progress, prefix_bytes, source)
             return _record(services, change, staged, name, size_bytes, parent, hashes, in_place=False)
 
 

@@ -4,12 +4,13 @@ import os
 import secrets as randomness
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from goldherd.errors import ImageError
-from goldherd.files.copying import copy_bytes, hash_file, length_of
+from goldherd.files.copying import copy_bytes, data_ranges, hash_file, length_of
 from goldherd.files.newfile import sync_folder
-from goldherd.limits import READ_CHUNK_BYTES
+from goldherd.files.space import keeps_holes
+from goldherd.limits import READ_CHUNK_BYTES, SECTOR_BYTES
 from goldherd.model.images import Formats
 from goldherd.model.progress import Progress
 from goldherd.volumes.store import GOLDEN_FORMAT, Volumes, explained
@@ -52,25 +53,41 @@ def staging_path(volumes: Volumes, name: str) -> Path:
 
 
 def stage(
-    formats: Formats, source: Path, kind: int, format_name: str, size_bytes: int, staged: Path, progress: Progress
-) -> None:
-    """Copies a disk to `staged`: a disk that is plain bytes into a fixed VHD, any other file as it is.
+    formats: Formats,
+    source: Path,
+    kind: int,
+    format_name: str,
+    size_bytes: int,
+    staged: Path,
+    progress: Progress,
+    *,
+    holes: bool | None = None,
+) -> int | None:
+    """Copies a disk to `staged`: a disk that is plain bytes into a VHD, any other file as it is.
 
+    The copy takes no more space than the data of the disk. A fixed VHD does that with holes; where the file system
+    keeps none (`holes`; None: it is tried), the VHD is a dynamic one.
+
+    Returns: how many of the copy's first bytes are those of the source; None: all, 0: they are spread over the copy.
     Raises ImageError when the source was written to meanwhile.
     """
-    prefix_bytes = prefix_of(format_name, size_bytes)
-    if prefix_bytes is not None:
-        formats.create(f"{FIXED_FORMAT}:{staged}", size_bytes, None)
-    _copy(source, staged, kind, prefix_bytes, progress)
+    if format_name not in PLAIN_FORMATS:
+        _copy(source, staged, kind, None, progress)
+        return None
+    if holes is None:
+        holes = keeps_holes(staged.parent)
+    if holes:
+        formats.create(f"{FIXED_FORMAT}:{staged}", size_bytes, None, (("preallocate", "no"),))
+        _copy(source, staged, kind, size_bytes, progress)
+        return size_bytes
+    _pack(formats, source, kind, size_bytes, staged, progress)
+    return 0
 
 
-def prefix_of(format_name: str, size_bytes: int) -> int | None:
-    """The bytes of a golden file that are the source's; None when it is all of them."""
-    return size_bytes if format_name in PLAIN_FORMATS else None
-
-
-def hash_staged(staged: Path, progress: Progress, prefix_bytes: int | None) -> tuple[str, str]:
-    """The hashes of a finished copy: of the file, and of its first prefix_bytes (the source's own bytes)."""
+def hash_staged(staged: Path, progress: Progress, prefix_bytes: int | None, source: Path) -> tuple[str, str]:
+    """The hashes of a finished copy: of the file, and of the source; `prefix_bytes` is what stage() answered."""
+    if prefix_bytes == 0:
+        return hash_file(staged, progress)[0], hash_file(source, progress)[0]
     return hash_file(staged, progress, prefix_bytes)
 
 
@@ -111,6 +128,41 @@ def _copy(source: Path, staged: Path, kind: int, disk_bytes: int | None, progres
             _refuse_if_changed(source, before, os.fstat(from_file))
     finally:
         os.close(from_file)
+
+
+class _NoParents:
+    """The opener of a new disk, which has no parent (goldherd.Opener)."""
+
+    parent = None
+    search = ()
+
+
+def _pack(formats: Formats, source: Path, kind: int, size_bytes: int, staged: Path, progress: Progress) -> None:
+    """Writes what is not zero in a plain disk to a new dynamic VHD."""
+    formats.create(f"{GOLDEN_FORMAT}:{staged}", size_bytes, None)
+    image: Any = formats.open(f"{GOLDEN_FORMAT}:{staged}", "rw", _NoParents())
+    try:
+        from_file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            before = os.fstat(from_file)
+            for start, end in data_ranges(from_file, size_bytes):
+                offset = start - start % SECTOR_BYTES
+                while offset < end:
+                    progress("copy", offset, size_bytes)
+                    data = os.pread(from_file, min(READ_CHUNK_BYTES, size_bytes - offset), offset)
+                    if not data:
+                        raise ImageError(f"{source} became shorter while it was imported.", path=str(source))
+                    if data.count(0) < len(data):
+                        image.write(offset, memoryview(data))
+                    offset += len(data)
+            progress("copy", size_bytes, size_bytes)
+            if kind == stat.S_IFREG:
+                _refuse_if_changed(source, before, os.fstat(from_file))
+        finally:
+            os.close(from_file)
+        image.flush()
+    finally:
+        image.close()
 
 
 def _refuse_if_changed(source: Path, before: os.stat_result, after: os.stat_result) -> None:
