@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from goldherd.errors import CatalogError, ImageError, StorageFullError
-from goldherd.model.images import VersionRecord
+from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.services.context import Services
 from goldherd.services.images import list_versions
 from goldherd.services.importing import SealedOpener, import_image
@@ -246,3 +246,18 @@ def test_child_of_a_parent_that_was_changed_after_its_import_is_refused(
         file.write(b"changed")
     with pytest.raises(ImageError, match="not sealed in the catalog"):
         seal("kids", source=child)
+
+
+def test_parent_is_the_version_that_was_named(seal: Sealer, make_vhd: Make) -> None:
+    golden = make_vhd()
+    child = make_vhd("child.vhd", parent=golden)
+    first, second = seal(source=golden), seal(source=golden)
+    golden.unlink()
+    for version in (first, second):
+        ref = ImageRef(version.image, version.number)
+        assert seal("kids", source=child, parent_ref=ref).parent == version.name
+    other = seal("other", source=make_vhd("other.vhd"))
+    with pytest.raises(ImageError, match="another disk"):
+        seal("kids", source=child, parent_ref=ImageRef(other.image, other.number))
+    with pytest.raises(ImageError, match="no differencing disk, so it can't be based on lab@1"):
+        seal("kids", source=make_vhd("lone.vhd"), parent_ref=ImageRef("lab", 1))

@@ -50,10 +50,19 @@ def import_(
     format_name: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help="The file's format; default: probed.")
     ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--parent",
+            metavar="NAME@V",
+            help="The version that a differencing disk is based on; default: found by its names and its unique id.",
+            autocompletion=complete_image,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Checks a disk image and seals it as the next version; the first one becomes active."""
-    from goldherd.model.names import check_image_name
+    from goldherd.model.names import check_image_name, parse_image_ref
     from goldherd.services import importing
 
     image = check_image_name(name)
@@ -64,6 +73,7 @@ def import_(
             image,
             format_name=format_name,
             in_place=in_place,
+            parent_ref=None if parent is None else parse_image_ref(parent),
             progress=progress,
         )
     if as_json:

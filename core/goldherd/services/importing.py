@@ -12,7 +12,7 @@ from pathlib import Path
 from goldherd.catalog import images as records
 from goldherd.catalog.store import now
 from goldherd.errors import CatalogError, ImageError
-from goldherd.model.images import OpenedImage, VersionRecord
+from goldherd.model.images import ImageRef, OpenedImage, VersionRecord
 from goldherd.model.names import parse_image_ref
 from goldherd.model.progress import Progress
 from goldherd.services.context import Services
@@ -76,16 +76,25 @@ def import_image(
     *,
     format_name: str | None = None,
     in_place: bool = False,
+    parent_ref: ImageRef | None = None,
     progress: Progress,
 ) -> VersionRecord:
     """Seals a file as the next version of image `name`; the first version becomes active.
+
+    `parent_ref` names the version that a differencing disk is based on; None: the disk's own locators and its parent's
+    unique id lead to it.
 
     Raises ImageError or CatalogError in one sentence; whatever goes wrong, nothing half-made stays.
     """
     format_name = format_name or services.formats.probe(source)
     kind = goldens.check_source(source, format_name, in_place)
-    with _opened(services, source, format_name) as (image, opener):
+    named = None if parent_ref is None else get_version(services, parent_ref).path
+    with _opened(services, source, format_name, named) as (image, opener):
         size_bytes, parent = image.size_bytes, opener.first
+        if parent_ref is not None and parent is None:
+            raise ImageError(
+                f"{source} is no differencing disk, so it can't be based on {parent_ref}.", path=str(source)
+            )
         with explained(source, "seal a copy"), services.volumes.journal.change() as change:
             if in_place:
                 return _adopt(services, change, source, name, size_bytes, parent, progress)
