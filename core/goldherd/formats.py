@@ -34,6 +34,16 @@ T = TypeVar("T")
 class Plugins(Protocol):
     """The hooks that formats and filters come from (goldherd.hooks.Hooks)."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The plugins in use."""
+        ...
+
+    @property
+    def declined(self) -> Sequence[Any]:
+        """The plugins and formats that are not used: each with its name and the reason."""
+        ...
+
     def image_formats(self) -> Iterable[tuple[str, object]]:
         """(plugin, answer) of every plugin that has the hook, in the order of registration."""
         ...
@@ -76,6 +86,16 @@ class Formats:
             self._owners[name] = plugin
 
     # --- what there is ---
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The plugins in use, with formats or without."""
+        return self._plugins.names
+
+    @property
+    def declined(self) -> Sequence[Any]:
+        """The plugins and formats that are not used: each with its name and the reason."""
+        return self._plugins.declined
 
     def __iter__(self) -> Iterator[Format]:
         """The formats in the order of registration: goldherd's own first."""

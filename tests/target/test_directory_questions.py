@@ -54,7 +54,7 @@ def child_over(folder: Path) -> TargetConfig:
     golden = folder / "golden.vhd"
     hooks = Hooks(BUILTIN.items())
     if not golden.exists():
-        hooks.create(f"vhd:{golden}", 1 << 20)
+        hooks.formats.create(f"vhd:{golden}", 1 << 20)
     lun = LunConfig(0, str(folder / "overlay.vhd"), format="vhd", parent=golden, parent_format="vhd", create=True)
     return TargetConfig(TARGET, (lun,))
 
