@@ -6,8 +6,10 @@ Knows no file, no format and no protocol. Start reading at image.pxd.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
-from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EIO, ENOSPC, EROFS
+from libc.string cimport memcpy
 
 import errno
 import sys
@@ -15,11 +17,22 @@ import sys
 from goldherd.errors import ImageError, StorageFullError, raise_for_errno
 from goldherd import limits
 
-cdef extern from "Python.h":
-    int PyBUF_READ
-    int PyBUF_WRITE
-
 ABI = IMAGE_ABI
+
+
+cdef int fill(object image, uint64_t offset, uint64_t length, char* target) except -1:
+    """Lets a Python backend read, into memory that is its own: a part that it leaves out reads as zeros and never as what
+    the target held before, and a view that it keeps reaches nothing."""
+    cdef bytearray data = bytearray(length)
+    answer = image.read_into(offset, memoryview(data))
+    if isinstance(answer, int) and answer != length:
+        raise ImageError(
+            f"The backend {type(image).__name__} read {answer} bytes at {offset} instead of {length}.", path=image.path,
+            offset=offset)
+    if <uint64_t>len(data) != length:
+        raise ImageError(f"The backend {type(image).__name__} changed the length of its target.", path=image.path)
+    memcpy(target, PyByteArray_AS_STRING(data), length)
+    return 0
 
 
 cdef int report(object image, str doing) except? 0:
@@ -119,7 +132,7 @@ cdef class Image:
     cdef int load(self, uint64_t offset, uint64_t length, char* target) noexcept nogil:
         with gil:
             try:
-                self.read_into(offset, PyMemoryView_FromMemory(target, <Py_ssize_t>length, PyBUF_WRITE))
+                fill(self, offset, length, target)
                 return 0
             except BaseException:
                 return report(self, "read")
@@ -129,7 +142,8 @@ cdef class Image:
             return -EROFS
         with gil:
             try:
-                self.write(offset, PyMemoryView_FromMemory(<char*>source, <Py_ssize_t>length, PyBUF_READ))
+                # A copy: a backend that keeps the view must not meet what comes into this memory later.
+                self.write(offset, memoryview(PyBytes_FromStringAndSize(source, <Py_ssize_t>length)))
                 return 0
             except BaseException:
                 return report(self, "write")
