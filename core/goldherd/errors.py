@@ -2,12 +2,55 @@
 
 A user meets the message, an initiator meets the code that the exception carries. The wire answer is read from
 these attributes in exactly one place per protocol: `login_status` in negotiation/login.py, `sense` in
-scsi/execute.py. Messages are whole sentences: what was refused, why, and what to do.
+scsi/execute.py. Messages are whole sentences: what was refused and why. An error has a stable `kind`, which programs
+and faces go by, and names the things that it is about; which command helps is added by the face that shows it.
 """
 
 import errno
 import os
-from typing import NamedTuple
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import ClassVar, Final, NamedTuple
+
+
+class ErrorKind(StrEnum):
+    """What sort of refusal an error is; values are never renamed."""
+
+    INVALID = "invalid"
+    """A name, an address or an option can't be what was written."""
+    NOT_FOUND = "not-found"
+    EXISTS = "exists"
+    """The name, address or file is taken."""
+    IN_USE = "in-use"
+    """A running machine or another program has the thing open, or a record refers to it."""
+    NO_ACTIVE_VERSION = "no-active-version"
+    CHANGED = "changed"
+    """A sealed file is not what was sealed any more, or a source changed while it was read."""
+    DAMAGED = "damaged"
+    FULL = "full"
+    """The file system has no room."""
+    LIMIT = "limit"
+    """The process has no descriptors, memory or threads left."""
+    BUSY = "busy"
+    """Another program is writing; trying again helps."""
+    NOT_PERMITTED = "not-permitted"
+    RECORDS_LOST = "records-lost"
+    """Images or disks lie in a data folder whose catalog does not know them."""
+    UNCONFIRMED = "unconfirmed"
+    """Data would go, and the request does not say that it may."""
+    PLUGIN = "plugin"
+    REFUSED = "refused"
+    """Anything else that may not be done."""
+
+
+class About(NamedTuple):
+    """A thing that an error is about."""
+
+    type: str
+    """image, version, node, mac, file, folder, plugin or field."""
+    name: str
 
 
 class Sense(NamedTuple):
@@ -29,9 +72,18 @@ class LoginStatus(NamedTuple):
 class GoldherdError(Exception):
     """The base of all errors a user may see; its text is one plain sentence."""
 
+    default_kind: ClassVar[ErrorKind] = ErrorKind.REFUSED
+
+    def __init__(self, message: str, *, kind: ErrorKind | None = None, about: tuple[About, ...] = ()) -> None:
+        super().__init__(message)
+        self.kind = kind or self.default_kind
+        self.about = about
+
 
 class SettingsError(GoldherdError):
     """A setting or an option that can't be taken."""
+
+    default_kind = ErrorKind.INVALID
 
 
 class CatalogError(GoldherdError):
@@ -41,18 +93,24 @@ class CatalogError(GoldherdError):
 class PluginError(GoldherdError):
     """A plugin that can't be loaded or answered nonsense."""
 
+    default_kind = ErrorKind.PLUGIN
+
 
 class ImageError(GoldherdError):
     """A disk image that can't be opened, read or written."""
 
-    def __init__(self, message: str, *, path: str | None = None, offset: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, path: str | None = None, offset: int | None = None, kind: ErrorKind | None = None
+    ) -> None:
+        super().__init__(message, kind=kind, about=() if path is None else (About("file", path),))
         self.path = path
         self.offset = offset
 
 
 class StorageFullError(ImageError):
     """The file system below an image has no room left."""
+
+    default_kind = ErrorKind.FULL
 
 
 class ProtocolError(GoldherdError):
@@ -91,12 +149,45 @@ def raise_for_errno(code: int, path: str, doing: str) -> None:
     if code >= 0:
         return
     number = -code
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if number in FULL_ERRNOS:
         raise StorageFullError(
             f"Could not {doing} of {path}: the file system is full. Free some space and try again.", path=path
         )
+    if (shortage := shortage_of(number)) is not None:
+        raise ImageError(f"Could not {doing} of {path}: {shortage}.", path=path, kind=ErrorKind.LIMIT)
     reason = errno.errorcode.get(number, str(number))
     raise ImageError(f"Could not {doing} of {path}: {os.strerror(number)} ({reason}).", path=path)
+
+
+FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def shortage_of(number: int) -> str | None:
+    """What the process or the system has run out of, for an errno that says so; None for any other."""
+    if number == errno.EMFILE:
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return f"this process has all {allowed} files open that it may (RLIMIT_NOFILE). Raise that limit"
+    if number == errno.ENFILE:
+        return "the system has as many files open as it can (fs.file-max). Raise that limit"
+    if number == errno.ENOMEM:
+        return "no memory is left. Give the process or the machine more"
+    return None
+
+
+@contextmanager
+def shortages_named(doing: str) -> Iterator[None]:
+    """Turns what Python raises when memory or threads run out into a sentence: "{doing}: no memory is left"."""
+    try:
+        yield
+    except MemoryError as error:
+        raise GoldherdError(f"{doing}: {shortage_of(errno.ENOMEM)}.", kind=ErrorKind.LIMIT) from error
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):  # the only name that CPython gives it
+            raise
+        raise GoldherdError(
+            f"{doing}: the process may start no more threads (RLIMIT_NPROC, TasksMax). Raise that limit.",
+            kind=ErrorKind.LIMIT,
+        ) from error
 
 
 def shown(raw: bytes | str, characters_max: int = 64) -> str:

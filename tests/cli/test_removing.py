@@ -11,7 +11,7 @@ import pytest
 
 REMOVALS: Final = [
     ("image", "remove", "lab@1"),
-    ("image", "remove", "lab", "--all-versions"),
+    ("image", "remove", "spare", "--all-versions"),
     ("node", "remove", "pc-1"),
     ("node", "reset", "pc-1"),
 ]
@@ -19,7 +19,8 @@ REMOVALS: Final = [
 
 @pytest.fixture
 def herd(run: Any, lab: None, golden: Path) -> None:
-    """lab@1, which pc-1 does not use, and lab@2, which it does."""
+    """lab@1, which pc-1 does not use, and lab@2, which it does; and spare@1, which is not used at all."""
+    run("image", "import", golden, "--name", "spare")
     run("image", "import", golden, "--name", "lab")
     run("image", "activate", "lab@2")
     assert run("node", "add", "pc-1", "--image", "lab@2").code == 0
@@ -37,9 +38,15 @@ def test_removal_without_a_terminal_needs_yes(run: Any, herd: None, command: tup
 def test_dry_run_names_what_would_go_and_removes_nothing(run: Any, herd: None, command: tuple[str, ...]) -> None:
     before = run("image", "list", "--json").json, run("node", "list", "--json").json
     ended = run(*command, "--dry-run")
-    assert ended.code == 0 and ("lab@1" in ended.out or "pc-1" in ended.out)
+    assert ended.code == 0 and any(name in ended.out for name in ("lab@1", "spare@1", "pc-1"))
     assert run(*command, "--dry-run", "--json").json["dry_run"] is True
     assert before == (run("image", "list", "--json").json, run("node", "list", "--json").json)
+
+
+def test_dry_run_refuses_what_the_removal_would_refuse(run: Any, herd: None) -> None:
+    for options in (["--dry-run"], ["--yes"], []):
+        ended = run("image", "remove", "lab", "--all-versions", *options)
+        assert ended.code == 1 and "it is the disk of pc-1" in ended.err
 
 
 def test_image_without_a_version_is_removed_only_on_request(run: Any, lab: None) -> None:
@@ -49,7 +56,7 @@ def test_image_without_a_version_is_removed_only_on_request(run: Any, lab: None)
     assert run("image", "remove", "lab", "--all-versions", "--yes", "--json").json["removed"] == ["lab@1"]
 
 
-@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 2), (b"y\n", 0, 1)])
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 3), (b"y\n", 0, 2)])
 def test_removal_asks_on_a_terminal(run: Any, herd: None, data: Path, answer: bytes, code: int, left: int) -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "goldherd.cli.main", "--data", str(data), "image", "remove", "lab@1"]

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from goldherd.errors import CatalogError, ImageError
+from goldherd.errors import About, CatalogError, ErrorKind, ImageError
 from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.nodes import NodeSpec
 from goldherd.services import images, nodes
 from goldherd.services.context import Services
+from goldherd.services.importing import SealedOpener
 from goldherd.volumes.sealing import verify_sealed
 
 Sealer = Callable[..., VersionRecord]
@@ -95,8 +96,8 @@ def test_removed_version_takes_its_file_and_old_disks_along(services: Services, 
     add_node(services, "pc", ImageRef("lab", None))
     seal()
     images.activate(services, ImageRef("lab", 2))
-    removed, overlays = images.remove(services, ImageRef("lab", 1))
-    assert ([version.name for version in removed], overlays) == (["lab@1"], 1)
+    removed = images.remove(services, ImageRef("lab", 1))
+    assert (removed.names, removed.disks) == (("lab@1",), 1)
     assert not first.path.exists()
     assert list(services.volumes.overlays.iterdir()) == []
 
@@ -108,11 +109,50 @@ def test_number_of_a_removed_version_is_not_given_again(services: Services, seal
     assert seal().name == "lab@3"
 
 
+def test_version_whose_disk_a_machine_has_open_is_not_removed(services: Services, seal: Sealer) -> None:
+    """Import twice, run a node on the first version, activate the second, retire the first, remove it."""
+    first = seal()
+    add_node(services, "pc", ImageRef("lab", None))
+    seal()
+    disk = services.volumes.overlay("pc", "lab", 1)
+    running = services.formats.open(f"vhd:{disk}", "rw", SealedOpener(services, first.path))
+    try:
+        images.activate(services, ImageRef("lab", 2))
+        images.retire(services, ImageRef("lab", 1))
+        running.write(0, memoryview(b"acknowledged" + bytes(500)))
+        for dry_run in (True, False):
+            with pytest.raises(CatalogError, match="the disk of pc is in use") as refused:
+                images.remove(services, ImageRef("lab", 1), dry_run=dry_run)
+            assert refused.value.kind == ErrorKind.IN_USE
+            assert About("node", "pc") in refused.value.about
+        running.flush()
+    finally:
+        running.close()
+    assert disk.exists() and first.path.exists()
+    assert images.remove(services, ImageRef("lab", 1)).files == (str(first.path), str(disk))
+    assert not disk.exists() and not first.path.exists()
+
+
+def test_dry_run_names_what_would_go_and_touches_nothing(services: Services, seal: Sealer) -> None:
+    version = seal()
+    removed = images.remove(services, ImageRef("lab", 1), dry_run=True)
+    assert (removed.names, removed.files, removed.dry_run) == (("lab@1",), (str(version.path),), True)
+    assert states(services) == {"lab@1": "active"} and version.path.exists()
+
+
+def test_all_versions_go_only_when_that_is_said(services: Services, seal: Sealer) -> None:
+    seal()
+    with pytest.raises(CatalogError, match="names an image, not a version") as refused:
+        images.remove(services, ImageRef("lab", None))
+    assert refused.value.kind == ErrorKind.UNCONFIRMED
+    assert states(services) == {"lab@1": "active"}
+
+
 def test_whole_image_is_removed_children_first(services: Services, make_vhd: Callable[..., Path], seal: Sealer) -> None:
     base = make_vhd("base.vhd")
     seal("lab", base)
     seal("lab", make_vhd("child.vhd", parent=base))
-    images.remove(services, ImageRef("lab", None))
+    images.remove(services, ImageRef("lab", None), all_versions=True)
     assert images.list_versions(services) == []
     assert list(services.volumes.images.iterdir()) == []
 

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from goldherd.errors import CatalogError, ImageError, StorageFullError
+from goldherd.errors import CatalogError, ErrorKind, ImageError, SettingsError, StorageFullError
 from goldherd.model.images import ImageRef, VersionRecord
+from goldherd.model.nodes import NodeSpec
+from goldherd.model.progress import silent
+from goldherd.services import nodes
 from goldherd.services.context import Services
 from goldherd.services.images import list_versions
 from goldherd.services.importing import SealedOpener, import_image
@@ -87,7 +91,7 @@ def test_file_is_adopted_once(make_vhd: Make, seal: Sealer) -> None:
 
 def test_raw_disk_is_not_adopted_in_place(make_raw: Make, seal: Sealer) -> None:
     source = make_raw()
-    with pytest.raises(ImageError, match="leave out --in-place"):
+    with pytest.raises(ImageError, match="import a copy"):
         seal(source=source, in_place=True)
     assert stat.S_IMODE(source.stat().st_mode) & 0o200
 
@@ -261,3 +265,68 @@ def test_parent_is_the_version_that_was_named(seal: Sealer, make_vhd: Make) -> N
         seal("kids", source=child, parent_ref=ImageRef(other.image, other.number))
     with pytest.raises(ImageError, match="no differencing disk, so it can't be based on lab@1"):
         seal("kids", source=make_vhd("lone.vhd"), parent_ref=ImageRef("lab", 1))
+
+
+ADOPTING = """
+import os, signal, sys
+from pathlib import Path
+from goldherd.hooks import Hooks
+from goldherd.services import importing
+from goldherd.services.context import Services
+def die(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+data, source = sys.argv[1:]
+services = Services(Path(data), lambda: Hooks().formats, "iqn.2026-11.io.test")
+importing.import_image(services, Path(source), "lab", in_place=True, progress=die)
+"""
+
+
+def test_killed_adoption_gives_the_permissions_back(services: Services, make_vhd: Make) -> None:
+    source = make_vhd()
+    source.chmod(0o640)
+    command = [sys.executable, "-c", ADOPTING, str(services.data), str(source)]
+    assert subprocess.run(command, check=False).returncode == -9
+    services.volumes.journal.sweep()
+    assert stat.S_IMODE(source.stat().st_mode) == 0o640
+
+
+def test_file_that_nobody_may_write_is_adopted_without_being_touched(
+    make_vhd: Make, seal: Sealer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a read-only mount, where chmod(2) fails with EROFS."""
+    source = make_vhd()
+    source.chmod(0o444)
+
+    def read_only(path: Path, mode: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "chmod", read_only)
+    assert seal(source=source, in_place=True).path == source
+
+
+@pytest.mark.parametrize("name", ["lat\udcfc.raw", "two\nlines.raw", "a?b#c%20d.raw", "comma,colon:.raw"])
+def test_disk_of_any_name_is_imported(make_raw: Make, seal: Sealer, name: str) -> None:
+    assert seal(source=make_raw(name)).name == "lab@1"
+
+
+def test_disk_whose_path_is_no_text_is_not_adopted(services: Services, make_vhd: Make, seal: Sealer) -> None:
+    source = make_vhd().rename(services.data.parent / "lat\udcfc.vhd")
+    with pytest.raises(CatalogError, match="not UTF-8") as refused:
+        seal(source=source, in_place=True)
+    assert refused.value.kind == ErrorKind.INVALID
+    assert stat.S_IMODE(source.stat().st_mode) & 0o200
+    str(refused.value).encode()
+
+
+@pytest.mark.parametrize("name", ["da?ta", "da#ta", "da%20ta", "da\nta", "data&mode=ro"])
+def test_data_folder_of_any_text_is_used(tmp_path: Path, formats: Any, make_raw: Make, name: str) -> None:
+    with Services(tmp_path / name, lambda: formats, "iqn.2026-11.io.test") as services:
+        assert import_image(services, make_raw(), "lab", progress=silent).name == "lab@1"
+        assert (tmp_path / name / "catalog.sqlite").exists()
+        nodes.add(services, ["pc-1"], NodeSpec(image=ImageRef("lab", None)))
+
+
+def test_data_folder_that_is_no_text_is_refused_before_anything_is_made(tmp_path: Path, formats: Any) -> None:
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        Services(tmp_path / "dat\udcfc", lambda: formats, "iqn.2026-11.io.test")
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +106,7 @@ def test_mac_address_belongs_to_one_node(services: Services, seal: Sealer) -> No
     seal()
     mac = ("52:54:00:00:00:01",)
     add(services, ["pc-1"], macs=mac)
-    with pytest.raises(CatalogError, match="belongs to another node"):
+    with pytest.raises(CatalogError, match="52:54:00:00:00:01 belongs to pc-1"):
         add(services, ["pc-2"], macs=mac)
     with pytest.raises(CatalogError, match="belongs to one node"):
         add(services, ["pc-3", "pc-4"], macs=mac)
@@ -128,6 +129,20 @@ def test_failure_in_the_middle_leaves_no_disk_and_no_node(
         add(services, [f"pc-{number}" for number in range(20)])
     assert overlays(services) == []
     assert nodes.list_nodes(services) == []
+
+
+def test_network_cards_can_be_taken_away(services: Services, seal: Sealer) -> None:
+    seal()
+    add(services, ["pc-1"], macs=("52:54:00:00:00:01",))
+    add(services, ["pc-2"])
+    assert nodes.change(services, ["pc-1", "pc-2"], NodeSpec(macs=())).changed == ["pc-1"]
+    assert [node.macs for node in nodes.list_nodes(services)] == [(), ()]
+
+
+def test_nodes_are_listed_by_number(services: Services, seal: Sealer) -> None:
+    seal()
+    add(services, ["pc-11", "pc-3", "pc-1", "a"])
+    assert [node.name for node in nodes.list_nodes(services)] == ["a", "pc-1", "pc-3", "pc-11"]
 
 
 KILLED_ADD = """
@@ -159,6 +174,94 @@ def test_killed_add_leaves_nothing_and_can_be_run_again(services: Services, seal
     services.volumes.journal.sweep()
     assert overlays(services) == []
     assert len(add(services, [f"pc-{number}" for number in range(10)]).changed) == 10
+
+
+KILLED_CHANGE = """
+import os, signal, sys
+from pathlib import Path
+from goldherd.catalog import changes
+from goldherd.formats import Formats
+from goldherd.hooks import Hooks
+from goldherd.model.images import ImageRef
+from goldherd.model.nodes import NodeSpec
+from goldherd.services import nodes
+from goldherd.services.context import Services
+data, operation, moment = sys.argv[1:]
+def die(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+class Killing(Formats):
+    def create(self, url, *arguments, **options):
+        super().create(url, *arguments, **options)
+        if moment == "create" and "pc-5." in url:
+            die()
+if moment == "decide":
+    changes.decide = die
+if moment == "finish":
+    rename = Path.rename
+    Path.rename = lambda path, target: die() if "pc-5" in path.name else rename(path, target)
+names = [f"pc-{number}" for number in range(10)]
+services = Services(Path(data), lambda: Killing(Hooks()), "iqn.2026-11.io.test")
+if operation == "reset":
+    nodes.reset(services, names)
+else:
+    spec = NodeSpec(image=ImageRef("other", None), chap_user="u", chap_secret=b"another-secret")
+    nodes.change(services, names, spec)
+"""
+
+
+@pytest.mark.parametrize("moment", ["create", "decide", "finish"])
+@pytest.mark.parametrize("operation", ["reset", "set"])
+def test_killed_change_is_done_whole_or_not_at_all(
+    services: Services, seal: Sealer, operation: str, moment: str
+) -> None:
+    seal()
+    seal("other")
+    names = [f"pc-{number}" for number in range(10)]
+    add(services, names, chap_user="u", chap_secret=b"secret-secret")
+    for path in services.volumes.overlays.iterdir():
+        with path.open("ab") as file:
+            file.write(b"what the guest wrote")
+    arguments = [str(services.data), operation, moment]
+    assert subprocess.run([sys.executable, "-c", KILLED_CHANGE, *arguments], check=False).returncode == -9
+    services.volumes.journal.sweep()
+    done = moment == "finish"
+    old = [b"what the guest wrote" in services.volumes.overlay(name, "lab", 1).read_bytes() for name in names]
+    assert old == [operation == "set" or not done] * 10
+    assert len(overlays(services)) == (20 if operation == "set" and done else 10)
+    secrets = {path.read_bytes() for path in services.volumes.secrets.iterdir()}
+    assert secrets == {b"another-secret" if operation == "set" and done else b"secret-secret"}
+    assert len(list(services.volumes.secrets.iterdir())) == 10
+    assert {node.image for node in nodes.list_nodes(services)} == {"other" if operation == "set" and done else "lab"}
+
+
+@pytest.mark.parametrize("operation", [nodes.reset, nodes.remove])
+def test_a_thousand_nodes_need_one_listing_of_the_folder(
+    services: Services, seal: Sealer, monkeypatch: pytest.MonkeyPatch, operation: Callable[..., Any]
+) -> None:
+    seal()
+    names = [f"pc-{number}" for number in range(1000)]
+    add(services, names)
+    listed: list[Path] = []
+    real = Path.iterdir
+
+    def counted(path: Path) -> Any:
+        listed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    operation(services, names)
+    assert [path for path in listed if path.is_relative_to(services.data)] == [services.volumes.overlays]
+
+
+def test_dry_runs_name_what_would_go_and_touch_nothing(services: Services, seal: Sealer) -> None:
+    seal()
+    add(services, ["pc-1"])
+    disk = services.volumes.overlay("pc-1", "lab", 1)
+    before = disk.stat()
+    assert nodes.reset(services, ["pc-1"], dry_run=True).files == (str(disk),)
+    assert nodes.remove(services, ["pc-1"], dry_run=True).files == (str(disk),)
+    assert disk.stat() == before
+    assert [node.name for node in nodes.list_nodes(services)] == ["pc-1"]
 
 
 def test_file_in_the_way_is_neither_used_nor_removed(services: Services, seal: Sealer) -> None:
@@ -234,7 +337,7 @@ def test_reset_replaces_the_disk_by_a_fresh_one(services: Services, seal: Sealer
     (disk,) = services.volumes.overlays.iterdir()
     with disk.open("ab") as file:
         file.write(b"what the guest wrote")
-    assert nodes.reset(services, ["pc-1"]) == 1
+    assert nodes.reset(services, ["pc-1"]).files == (str(disk),)
     assert b"what the guest wrote" not in disk.read_bytes()
 
 
@@ -248,7 +351,7 @@ def test_disk_in_use_is_left_alone(services: Services, seal: Sealer, operation: 
     opener = SealedOpener(services)
     running = services.formats.open(f"vhd:{disk}", "rw", opener)
     try:
-        with pytest.raises(CatalogError, match="its disk is in use"):
+        with pytest.raises(CatalogError, match="the disk of pc-2 is in use"):
             if operation == "reset":
                 nodes.reset(services, ["pc-1", "pc-2"])
             elif operation == "remove":
@@ -271,7 +374,7 @@ def test_removed_node_takes_disks_secret_and_addresses_along(services: Services,
         "chap_secret": b"secret-secret",
     }
     add(services, ["pc-1"], **fields)
-    assert nodes.remove(services, ["pc-1"]) == 1
+    assert nodes.remove(services, ["pc-1"]).names == ("pc-1",)
     assert (overlays(services), list(services.volumes.secrets.iterdir())) == ([], [])
     add(services, ["pc-2"], **fields)
 

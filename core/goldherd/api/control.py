@@ -37,7 +37,7 @@ class Control:
         except BlockingIOError:
             os.close(self._lock)
             raise SettingsError(
-                f"Another daemon serves {self._path.parent} already. Stop it first, or name another folder with --data."
+                f"Another daemon serves {self._path.parent} already. Stop it first, or name another data folder."
             ) from None
         return self
 
@@ -57,8 +57,8 @@ class Control:
         except OSError as failure:
             listener.close()
             raise SettingsError(
-                f"Could not listen on {self._path} for 'goldherd status': {failure.strerror or failure}. Choose a data "
-                "folder with a shorter path."
+                f"Could not listen on {self._path} for the control socket: {failure.strerror or failure}. Choose a "
+                "data folder with a shorter path."
             ) from None
         finally:
             os.umask(mask)

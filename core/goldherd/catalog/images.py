@@ -101,6 +101,14 @@ def next_number(connection: Connection, image: str) -> int:
     return int(number)
 
 
+def take_number(connection: Connection, image: str, number: int) -> None:
+    """Notes that an image's number is given, making the image when it is new; the next one is above it."""
+    if not has_image(connection, image):
+        connection.execute(insert(images).values(name=image, next_number=1, created_at=now()))
+    after = func.max(images.c.next_number, number + 1)
+    connection.execute(update(images).where(images.c.name == image).values(next_number=after))
+
+
 def insert_version(connection: Connection, version: VersionRecord, stored: str, parent: VersionRecord | None) -> None:
     """Writes a new version; `stored` is its file's path as the catalog keeps it."""
     connection.execute(

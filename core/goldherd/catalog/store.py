@@ -8,38 +8,49 @@ queue behind a command for long.
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from goldherd.catalog.migrations import is_current, migrate
-from goldherd.errors import CatalogError, GoldherdError, StorageFullError
+from goldherd.errors import About, CatalogError, ErrorKind, GoldherdError, StorageFullError
 from goldherd.limits import CATALOG_BUSY_MILLISECONDS
 
+CATALOG_FILE: Final = "catalog.sqlite"
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {CATALOG_BUSY_MILLISECONDS}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
 )
-# What SQLite says, and what a person is told: (part of its message, sentence about {path}).
+# What SQLite says, and what a person is told: (part of its message, kind, sentence about {path}).
 _FAILURES = (
-    ("database is locked", "The catalog {path} stays busy: another goldherd is writing; try again."),
-    ("readonly", "The catalog {path} may not be written: run this as the user who owns it."),
-    ("unable to open", "The catalog {path} can't be opened: run this as the user who owns it."),
-    ("malformed", "The catalog {path} is damaged: restore it from a backup."),
+    ("database is locked", ErrorKind.BUSY, "The catalog {path} stays busy: another goldherd is writing; try again."),
     (
-        "macs.mac",
-        "This MAC address belongs to another node: 'goldherd node list' shows which; take it from that node first.",
+        "readonly",
+        ErrorKind.NOT_PERMITTED,
+        "The catalog {path} may not be written: the file system is read-only, or another user owns it.",
     ),
-    ("constraint failed", "Another command changed the same entries of {path}: try again."),
-    ("not a database", "The file {path} is not a catalog: move it away, or name another folder with --data."),
+    (
+        "unable to open",
+        ErrorKind.NOT_PERMITTED,
+        "The catalog {path} can't be opened: run this as the user who owns it.",
+    ),
+    ("malformed", ErrorKind.DAMAGED, "The catalog {path} is damaged: restore it from a backup."),
+    ("constraint failed", ErrorKind.BUSY, "Another command changed the same entries of {path}: try again."),
+    (
+        "not a database",
+        ErrorKind.DAMAGED,
+        "The file {path} is not a catalog: move it away, or name another data folder.",
+    ),
 )
 
 
@@ -51,17 +62,22 @@ def now() -> str:
 class Catalog:
     """The records of one data folder, opened; made when it is new. Safe to use from several processes and threads.
 
+    Args:
+        data: the data folder.
+        name: the database's file in it.
+
     Raises CatalogError when the folder can't be used or belongs to a later goldherd.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, name: str = CATALOG_FILE) -> None:
         self.data = data.absolute()
-        self.path = self.data / "catalog.sqlite"
+        self.path = self.data / name
         try:
             self.data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _folder_error(self.data, error) from error
-        self._engine = create_engine(f"sqlite:///{self.path}")
+        # The driver is given the path itself: in a URL, characters such as ? and % would mean something else.
+        self._engine = create_engine("sqlite://", creator=self._connect, poolclass=QueuePool)
         event.listen(self._engine, "connect", _connected)
         event.listen(self._engine, "begin", _begin)
         # The first connection may turn WAL on, which two processes must not do at the same time.
@@ -71,6 +87,9 @@ class Catalog:
             if not current:
                 with self.write() as connection:
                     migrate(connection, self.path)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, check_same_thread=False)
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -127,9 +146,10 @@ class Catalog:
                     "try again.",
                     path=str(self.path),
                 ) from error
-            for part, sentence in _FAILURES:
+            about = (About("file", str(self.path)),)
+            for part, kind, sentence in _FAILURES:
                 if part in text:
-                    raise CatalogError(sentence.format(path=self.path)) from error
+                    raise CatalogError(sentence.format(path=self.path), kind=kind, about=about) from error
             raise CatalogError(f"The catalog {self.path} failed ({text}): see the log, then try again.") from error
 
 
@@ -148,6 +168,7 @@ def _begin(connection: Connection) -> None:
 
 def _folder_error(data: Path, error: OSError) -> GoldherdError:
     return CatalogError(
-        f"The data folder {data} can't be used ({error.strerror}): name another with --data, or run this "
-        "as the user who owns it."
+        f"The data folder {data} can't be used ({error.strerror}): name another, or run this as the user who owns it.",
+        kind=ErrorKind.NOT_PERMITTED,
+        about=(About("folder", str(data)),),
     )

@@ -203,23 +203,22 @@ def remove(
             f"name one version, such as {ref.image}@1, or give --all-versions with {ref.image} alone."
         )
     with context_of(context).services() as services:
-        # A single version by its number, so that one that does not exist is refused before any question.
-        doomed = images.list_versions(services, ref.image) if all_versions else [images.get_version(services, ref)]
-        names = ", ".join(version.name for version in doomed)
-        overlays = 0
+        # What would be refused is refused before any question.
+        done = images.remove(services, ref, all_versions=all_versions, dry_run=True)
+        names = ", ".join(done.names)
         if not dry_run:
             confirm(f"Remove {names}, with the disks that nodes kept on it?", yes)
-            doomed, overlays = images.remove(services, ref)
-    kept = [str(version.path) for version in doomed if version.in_place]
+            done = images.remove(services, ref, all_versions=all_versions)
     if as_json:
-        removed = [version.name for version in doomed]
-        show_json({"removed": removed, "node_disks": None if dry_run else overlays, "kept": kept, "dry_run": dry_run})
+        removed, kept = list(done.names), list(done.kept)
+        show_json({"removed": removed, "node_disks": done.disks, "kept": kept, "dry_run": dry_run})
         return
-    left = f" Kept where they were adopted, still read-only: {', '.join(kept)}." if kept else ""
+    left = f" Kept where they were adopted, still read-only: {', '.join(done.kept)}." if done.kept else ""
     if dry_run:
-        say(f"{names} would be removed, with the disks that nodes kept on it. Nothing was removed.{left}")
+        disks = count_text(done.disks, "node disk")
+        say(f"{names} would be removed, with {disks} that nodes kept on it. Nothing was removed.{left}")
     else:
-        say(f"{names} removed, with {count_text(overlays, 'node disk')}.{left}")
+        say(f"{names} removed, with {count_text(done.disks, 'node disk')}.{left}")
 
 
 def _numbered(name: str) -> "ImageRef":

@@ -13,7 +13,6 @@ from goldherd.cli.output import confirm, count_text, say, show_fields, show_json
 
 if TYPE_CHECKING:
     from goldherd.model.nodes import NodeRecord, NodeSpec, Policy
-    from goldherd.settings import ServerSettings
 
 
 app = typer.Typer(help="Diskless machines.", no_args_is_help=True)
@@ -53,11 +52,11 @@ ImageOption = Annotated[
 ]
 
 
-def node_json(node: "NodeRecord", settings: "ServerSettings") -> dict[str, Any]:
+def node_json(node: "NodeRecord") -> dict[str, Any]:
     """A node as programs see it (docs/cli.md)."""
     return {
         "name": node.name,
-        "target": settings.target_name(node.name),
+        "target": node.target,
         "image": node.image,
         "version": node.version,
         "pinned": node.pinned,
@@ -156,13 +155,11 @@ def list_(
     """Lists nodes."""
     from goldherd.model.names import expand_nodes
     from goldherd.services import nodes
-    from goldherd.settings import server_settings
 
-    settings = server_settings()
     with context_of(context).services() as services:
         found = nodes.list_nodes(services, expand_nodes(names) if names else None)
     if as_json:
-        show_json([node_json(node, settings) for node in found])
+        show_json([node_json(node) for node in found])
         return
     show_table(
         ("NODE", "IMAGE", "POLICY", "ADMITS", "MAC", "LAST SEEN", "FROM"),
@@ -187,13 +184,11 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
     """Shows nodes with everything that is known of them, but never a secret."""
     from goldherd.model.names import expand_nodes
     from goldherd.services import nodes
-    from goldherd.settings import server_settings
 
-    settings = server_settings()
     with context_of(context).services() as services:
         found = nodes.list_nodes(services, expand_nodes(name))
     if as_json:
-        shapes = [node_json(node, settings) for node in found]
+        shapes = [node_json(node) for node in found]
         show_json(shapes[0] if len(shapes) == 1 else shapes)
         return
     for number, node in enumerate(found):
@@ -202,7 +197,7 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
         show_fields(
             [
                 ("Node", node.name),
-                ("Target", settings.target_name(node.name)),
+                ("Target", node.target),
                 ("Image", _image_text(node)),
                 ("Policy", node.policy),
                 ("Admits", _rules_text(node)),
@@ -226,6 +221,7 @@ def remove(
     expanded = expand_nodes(names)
     with context_of(context).services() as services:
         found = nodes.list_nodes(services, expanded)
+        nodes.remove(services, expanded, dry_run=True)  # what would be refused is refused before any question
         if not dry_run:
             confirm(f"Remove {count_text(len(expanded), 'node')} with their disks and secrets?", yes)
             nodes.remove(services, expanded)
@@ -243,6 +239,7 @@ def reset(
     expanded = expand_nodes(names)
     with context_of(context).services() as services:
         found = nodes.list_nodes(services, expanded)
+        nodes.reset(services, expanded, dry_run=True)
         if not dry_run:
             confirm(f"Throw away everything that {count_text(len(expanded), 'node')} wrote?", yes)
             nodes.reset(services, expanded)

@@ -159,7 +159,10 @@ def _carry_out(entries: list[dict[str, Any]], unlink: Callable[[Path], None]) ->
             made = Path(entry["made"])
             if made.exists():
                 unlink(path)
-                made.rename(path)
+                if path.exists():  # another program has it open by now: it keeps what it has
+                    unlink(made)
+                else:
+                    made.rename(path)
             touched.add(path)
     return touched
 

@@ -7,25 +7,39 @@ whatever happens to the process. Regular files and block devices only.
 import errno
 import fcntl
 import os
+import resource
 import stat
 import struct
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from goldherd.errors import ImageError, StorageFullError
+from goldherd.errors import FULL_ERRNOS, ErrorKind, ImageError, StorageFullError, shortage_of
 
 # struct flock: type, whence, start, length (0: the whole file), pid (must be 0 for F_OFD_SETLK).
 _FLOCK = struct.Struct("hhqqi4x")
 _BUSY = (errno.EAGAIN, errno.EACCES)
+_SPARE_DESCRIPTORS = 64
+"""What a change needs besides the files that it holds: the database, its journal, folders."""
 
 
 def refusal(error: OSError, path: str | Path, doing: str) -> ImageError:
     """The one sentence for an operating system error; `doing` is a verb: "open", "create"."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL_ERRNOS:
         return StorageFullError(
             f"Could not {doing} {path}: the file system is full. Free some space and try again.",
             path=str(path),
         )
-    return ImageError(f"Could not {doing} {path}: {error.strerror or error}.", path=str(path))
+    shortage = None if error.errno is None else shortage_of(error.errno)
+    if shortage is not None:
+        return ImageError(f"Could not {doing} {path}: {shortage}.", path=str(path), kind=ErrorKind.LIMIT)
+    kind = {
+        errno.ENOENT: ErrorKind.NOT_FOUND,
+        errno.EACCES: ErrorKind.NOT_PERMITTED,
+        errno.EPERM: ErrorKind.NOT_PERMITTED,
+        errno.EROFS: ErrorKind.NOT_PERMITTED,
+    }.get(error.errno or 0)
+    return ImageError(f"Could not {doing} {path}: {error.strerror or error}.", path=str(path), kind=kind)
 
 
 def open_locked(path: str | Path, mode: str) -> int:
@@ -52,10 +66,67 @@ def open_locked(path: str | Path, mode: str) -> int:
                 path=str(path),
             )
         _lock(fd, path, writable)
+        # A file that was removed between open and lock would take writes that no name leads to any more.
+        if not os.fstat(fd).st_nlink:
+            raise ImageError(
+                f"Could not open {path}: it was removed or replaced in this moment. Try again.",
+                path=str(path),
+                kind=ErrorKind.BUSY,
+            )
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+@contextmanager
+def held(paths: Iterable[Path]) -> Iterator[None]:
+    """Keeps every other program from opening these files: what removes or replaces a file does so in this block.
+
+    A file that does not exist needs no holding. Raises ImageError (kind in-use) when a program has one open, and then
+    none is held; kind limit when the process may not open that many files.
+    """
+    wanted = list(paths)
+    _make_room_for(len(wanted))
+    with ExitStack() as stack:
+        for path in wanted:
+            descriptor = _hold(path)
+            if descriptor is not None:
+                stack.callback(os.close, descriptor)
+        yield
+
+
+def _make_room_for(files: int) -> None:
+    """Raises the soft limit of open files as far as the hard one lets: each held file is an open one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = len(list(Path("/proc/self/fd").iterdir())) + files + _SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+
+
+def _hold(path: Path) -> int | None:
+    """A descriptor under an exclusive lock; None when there is no file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise refusal(error, path, "open") from error
+    if not stat.S_ISREG(mode):
+        return None
+    lifted = not os.access(path, os.W_OK, effective_ids=True) and path.stat().st_uid == os.geteuid()
+    # An exclusive lock needs a descriptor that may write (fcntl(2)); the owner of a read-only file lends it one.
+    if lifted:
+        try:
+            path.chmod(stat.S_IMODE(mode) | stat.S_IWUSR)
+        except OSError as error:
+            raise refusal(error, path, "lock") from error
+    try:
+        return open_locked(path, "rw")
+    finally:
+        if lifted:
+            path.chmod(stat.S_IMODE(mode))
 
 
 def _lock(fd: int, path: str | Path, exclusive: bool) -> None:
@@ -70,6 +141,7 @@ def _lock(fd: int, path: str | Path, exclusive: bool) -> None:
             f"Could not open {path} for {'writing' if exclusive else 'reading'}: {who}. Stop the other "
             "program (or the other target) first.",
             path=str(path),
+            kind=ErrorKind.IN_USE,
         ) from error
 
 

@@ -156,6 +156,8 @@ def normalise_mac(text: str) -> str:
     digits = re.sub(r"[^0-9a-f]", "", text.lower())
     if int(digits[:2], 16) & 1:
         raise ValueError(f"'{text}' is a group address: a network card has one of its own; check the digits")
+    if not int(digits, 16):
+        raise ValueError(f"'{text}' is no card's address: it is what firmware shows that could not read its own")
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 

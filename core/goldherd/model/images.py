@@ -1,5 +1,6 @@
 """Images and their versions: plain, frozen records. Paths are absolute; times are UTC in ISO 8601."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -83,6 +84,16 @@ class OpenedImage(Protocol):
 
 class Formats(Protocol):
     """The image formats, as goldherd.formats.Formats offers them: the catalog itself knows none."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The plugins in use."""
+        ...
+
+    @property
+    def declined(self) -> Sequence[Any]:
+        """The plugins that are not used: each with its name and the reason."""
+        ...
 
     def probe(self, path: Path) -> str:
         """The format of a file."""

@@ -11,7 +11,7 @@ from typing import Final
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 from ClusterShell.RangeSet import RangeSetException
 
-from goldherd.errors import CatalogError, ProtocolError
+from goldherd.errors import CatalogError, ErrorKind, ProtocolError
 from goldherd.limits import (
     IMAGE_NAME_CHARACTERS_MAX,
     NODE_NAME_CHARACTERS_MAX,
@@ -31,7 +31,7 @@ def check_node_name(name: str) -> str:
     """The node's name in small letters."""
     folded = name.lower()
     if not _NODE.fullmatch(folded):
-        raise CatalogError(
+        raise _invalid(
             f"'{name}' can't name a node: use up to {NODE_NAME_CHARACTERS_MAX} letters, digits and hyphens, "
             "with no hyphen at either end."
         )
@@ -42,7 +42,7 @@ def check_image_name(name: str) -> str:
     """The image's name in small letters."""
     folded = name.lower()
     if not _IMAGE.fullmatch(folded):
-        raise CatalogError(
+        raise _invalid(
             f"'{name}' can't name an image: use up to {IMAGE_NAME_CHARACTERS_MAX} letters, digits, dots, "
             "hyphens and underscores, starting and ending with a letter or digit."
         )
@@ -53,7 +53,7 @@ def parse_image_ref(text: str) -> ImageRef:
     """Reads `name` or `name@number`."""
     name, at, number = text.partition("@")
     if at and not re.fullmatch(r"[1-9]\d{0,8}", number):
-        raise CatalogError(f"'{text}' names no version: write NAME@NUMBER, for instance lab@2.")
+        raise _invalid(f"'{text}' names no version: write NAME@NUMBER, for instance lab@2.")
     return ImageRef(check_image_name(name), int(number) if at else None)
 
 
@@ -62,16 +62,16 @@ def expand_nodes(ranges: str | list[str]) -> list[str]:
     text = ranges if isinstance(ranges, str) else ",".join(ranges)
     refuse = f"'{text}' is not a list of nodes"
     if _count(text) > NODES_PER_COMMAND_MAX:
-        raise CatalogError(
+        raise _invalid(
             f"'{text}' stands for more than {NODES_PER_COMMAND_MAX} nodes: shorten the range, or name them "
             "in several commands."
         )
     try:
         names = list(NodeSet(text.lower(), resolver=RESOLVER_NOGROUP))
     except (NodeSetException, RangeSetException) as error:
-        raise CatalogError(f"{refuse} ({error}): write names and ranges such as pc-[001-040].") from None
+        raise _invalid(f"{refuse} ({error}): write names and ranges such as pc-[001-040].") from None
     if not names:
-        raise CatalogError(f"{refuse}: it is empty; write names and ranges such as pc-[001-040].")
+        raise _invalid(f"{refuse}: it is empty; write names and ranges such as pc-[001-040].")
     return [check_node_name(name) for name in names]
 
 
@@ -92,7 +92,7 @@ def normalise_iscsi_name(text: str, what: str = "a target") -> str:
     try:
         return normalise(text)
     except ProtocolError as refusal:
-        raise CatalogError(
+        raise _invalid(
             f"'{text}' can't name {what} ({str(refusal).rstrip('.')}): write iqn.YYYY-MM.DOMAIN:NAME, eui. and 16 "
             "hexadecimal digits, or naa. and 16 or 32."
         ) from None
@@ -108,7 +108,7 @@ def normalise_mac(text: str) -> str:
     try:
         return access.normalise_mac(text)
     except ValueError as error:
-        raise CatalogError(f"{error}.") from None
+        raise _invalid(f"{error}.") from None
 
 
 def parse_rule(text: str) -> str:
@@ -118,4 +118,14 @@ def parse_rule(text: str) -> str:
     try:
         return str(access.Rule.parse(text))
     except ValueError as error:
-        raise CatalogError(f"{error}.") from None
+        raise _invalid(f"{error}.") from None
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts pc-2 before pc-11: digits count as numbers."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def _invalid(sentence: str) -> CatalogError:
+    return CatalogError(sentence, kind=ErrorKind.INVALID)

@@ -19,6 +19,8 @@ class NodeRecord:
     """One diskless machine."""
 
     name: str
+    target: str
+    """The iSCSI name of its target."""
     macs: tuple[str, ...]
     rules: tuple[str, ...]
     """Its access rules as text, `kind:value`; one that fits admits."""

@@ -5,13 +5,21 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sqlalchemy import Connection
 
 from goldherd.catalog import changes
 from goldherd.catalog.store import Catalog
+from goldherd.errors import About, ErrorKind, SettingsError
 from goldherd.model.images import Formats
 from goldherd.volumes.store import Volumes
+
+Audit = Callable[[str, Any], None]
+
+
+def unheard(operation: str, request: Any) -> None:
+    """The audit of an installation that keeps none."""
 
 
 class Services:
@@ -21,23 +29,28 @@ class Services:
         data: the data folder.
         formats: finds the image formats; called once, by the first operation that needs one.
         prefix: what stands before ":NODE" in a target's name.
+        audit: told of every operation that was done: its name and its request.
+
+    Raises SettingsError for a data folder whose path can't be used, before anything is made.
     """
 
-    def __init__(self, data: Path, formats: Callable[[], Formats], prefix: str) -> None:
-        self.catalog = Catalog(data)
-        self.volumes = Volumes(data, self._is_decided)
+    def __init__(self, data: Path, formats: Callable[[], Formats], prefix: str, audit: Audit = unheard) -> None:
+        _check_folder(data)
+        self.data = data.absolute()
         self.prefix = prefix
+        self.audit = audit
+        self.volumes = Volumes(data, self._is_decided)
         self._find_formats = formats
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The records; opened by the first operation that needs them."""
+        return Catalog(self.data)
 
     @cached_property
     def formats(self) -> Formats:
         """The image formats."""
         return self._find_formats()
-
-    @property
-    def data(self) -> Path:
-        """The data folder."""
-        return self.catalog.data
 
     def target_name(self, node: str) -> str:
         """The iSCSI name of a node's target."""
@@ -56,7 +69,8 @@ class Services:
 
     def close(self) -> None:
         """Lets go of the database."""
-        self.catalog.close()
+        if "catalog" in self.__dict__:
+            self.catalog.close()
 
     def __enter__(self) -> "Services":
         return self
@@ -69,3 +83,16 @@ class Services:
     def _is_decided(self, change: str) -> bool:
         with self.catalog.read() as connection:
             return changes.is_decided(connection, change)
+
+
+def _check_folder(data: Path) -> None:
+    """Children name their parent's file in UTF-16 (VHD 2.3), so a path that is no text can't be one."""
+    try:
+        str(data.absolute()).encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            f"The data folder {str(data)!a} can't be used: its path is not UTF-8 text, and disks must name files in "
+            "it. Name another.",
+            about=(About("folder", ascii(str(data))),),
+            kind=ErrorKind.INVALID,
+        ) from None

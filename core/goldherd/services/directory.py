@@ -19,7 +19,7 @@ import structlog
 from goldherd.catalog import nodes as records
 from goldherd.catalog.store import now
 from goldherd.catalog.tables import StoredNode
-from goldherd.errors import GoldherdError, ImageError
+from goldherd.errors import ErrorKind, GoldherdError, ImageError
 from goldherd.model.access import OWN, Kind, Peer, Rule, admits
 from goldherd.model.names import parse_image_ref
 from goldherd.model.nodes import ANYBODY
@@ -111,9 +111,9 @@ class CatalogDirectory:
         version = sealed_version_at(self._services, path)
         if version is None:
             raise ImageError(
-                f"{path} is not a sealed image of this catalog and can't be a parent: import it with "
-                "'goldherd image import'.",
+                f"{path} is not a sealed image of this catalog and can't be a parent: import it first.",
                 path=str(path),
+                kind=ErrorKind.NOT_FOUND,
             )
         above = None if version.parent is None else get_version(self._services, parse_image_ref(version.parent)).path
         return SealedFile(version.path, version.format, version.name, above)

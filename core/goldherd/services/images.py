@@ -4,14 +4,17 @@ How a file becomes a version stands in importing.py.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from goldherd.catalog import images as records
-from goldherd.errors import CatalogError
+from goldherd.errors import About, CatalogError, ErrorKind
 from goldherd.model.images import ImageRef, Totals, VersionRecord
+from goldherd.model.names import check_image_name, natural_key, parse_image_ref
 from goldherd.model.progress import Progress
+from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.volumes import overlays, sealing
 
@@ -39,13 +42,16 @@ def find_version(connection: Connection, services: Services, ref: ImageRef) -> V
     if ref.number is not None or not records.has_image(connection, ref.image):
         raise unknown_image(ref)
     raise CatalogError(
-        f"The image {ref.image} has no active version: choose one with 'goldherd image activate {ref.image}@NUMBER'."
+        f"The image {ref.image} has no active version: activate one, or name a version.",
+        kind=ErrorKind.NO_ACTIVE_VERSION,
+        about=(About("image", ref.image),),
     )
 
 
 def version_at(services: Services, path: Path) -> VersionRecord | None:
     """The sealed version that a file is, whatever name (link) it is reached by; None for any other file."""
-    stored = (services.catalog.stored(path.absolute()), services.catalog.stored(path.resolve()))
+    # No record holds a path that is no text: an adopted file must have one that is (importing.py).
+    stored = [services.catalog.stored(name) for name in (path.absolute(), path.resolve()) if is_text(name)]
     with services.catalog.read() as connection:
         version = records.version_stored_as(connection, services.data, stored)
         if version is not None or not path.exists():
@@ -53,6 +59,15 @@ def version_at(services: Services, path: Path) -> VersionRecord | None:
         # A hard link has another name and the same size: few rows, so few files to look at.
         same = records.versions_of_length(connection, services.data, path.stat().st_size)
     return next((version for version in same if version.path.exists() and version.path.samefile(path)), None)
+
+
+def is_text(path: Path) -> bool:
+    """Whether a path is UTF-8, as a record or a disk's own pointer to its parent must hold it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def version_like(services: Services, path: Path) -> VersionRecord | None:
@@ -100,28 +115,68 @@ def retire(services: Services, ref: ImageRef) -> bool:
         return True
 
 
-def remove(services: Services, ref: ImageRef) -> tuple[list[VersionRecord], int]:
-    """Forgets a version, or all of an image's when the reference has no number, with overlays made on them.
+def remove(services: Services, ref: ImageRef, *, all_versions: bool = False, dry_run: bool = False) -> answers.Removed:
+    """Forgets a version, or all of an image's, with the overlays made on them, unless a machine has one open.
 
-    Files that were adopted in place stay where they are. Gives the versions and the number of overlays
-    removed.
+    Files that were adopted in place stay where they are. A dry run refuses what the removal would refuse.
     """
-    targets = [get_version(services, ref)] if ref.number is not None else list_versions(services, ref.image)
-    doomed = [version.path for version in targets if not version.in_place]
-    children = [path for version in targets for path in overlays.overlays_on(services.volumes, version.name)]
-    with services.volumes.journal.change() as change:
+    if ref.number is None and not all_versions:
+        raise CatalogError(
+            f"'{ref}' names an image, not a version: name one as {ref}@NUMBER, or say that all of them go.",
+            kind=ErrorKind.UNCONFIRMED,
+            about=(About("image", ref.image),),
+        )
+    with ExitStack() as stack:
+        targets = [get_version(services, ref)] if ref.number is not None else list_versions(services, ref.image)
+        listing = overlays.Listing(services.volumes)
+        children = [path for version in targets for path in listing.on(version.name)]
+        doomed = [version.path for version in targets if not version.in_place]
+        # A sealed file is only ever read: who has it open keeps it until it is closed. Its children are written.
+        stack.enter_context(overlays.holding(children, f"{ref} is not removed"))
+        answer = answers.Removed(
+            names=tuple(version.name for version in targets),
+            files=tuple(str(path) for path in (*doomed, *children)),
+            disks=len(children),
+            kept=tuple(str(version.path) for version in targets if version.in_place),
+            dry_run=dry_run,
+        )
+        if dry_run:
+            with services.catalog.read() as connection:
+                _refuse_removal(connection, services, targets, ref)
+            return answer
+        change = stack.enter_context(services.volumes.journal.change())
         change.remove([*doomed, *children])
         with services.deciding(change.id) as connection:
+            _refuse_removal(connection, services, targets, ref)
             # The newest first: a child goes before the parent it was imported on.
             for version in sorted(targets, key=lambda version: -version.number):
-                current = find_version(connection, services, version.ref)
-                _refuse_if_used(connection, current, "removed")
-                _refuse_if_parent(connection, current)
-                records.delete_version(connection, current)
+                records.delete_version(connection, version)
             if not records.has_versions(connection, ref.image):
-                _refuse_if_followed(connection, ref.image)
                 records.delete_image(connection, ref.image)
-    return targets, len(children)
+        return answer
+
+
+def _refuse_removal(connection: Connection, services: Services, targets: list[VersionRecord], ref: ImageRef) -> None:
+    """Raises CatalogError unless all these versions may go, as the records are now."""
+    going = {version.name for version in targets}
+    for version in sorted(targets, key=lambda version: -version.number):
+        _refuse_if_used(connection, find_version(connection, services, version.ref), "removed")
+        children = [name for name in records.children_of(connection, version) if name not in going]
+        if children:
+            raise CatalogError(
+                f"{version.name} is not removed: {children[0]} is a differencing child of it; remove that first.",
+                kind=ErrorKind.IN_USE,
+                about=(About("version", version.name), About("version", children[0])),
+            )
+    rest = {version.name for version in records.list_versions(connection, services.data, ref.image)} - going
+    names = [] if rest else records.nodes_of_image(connection, ref.image)
+    if names:
+        raise CatalogError(
+            f"{ref.image} is not removed: it is the image of {_named(sorted(names))}; remove the nodes or set "
+            "them to another image first.",
+            kind=ErrorKind.IN_USE,
+            about=(About("image", ref.image), *(About("node", name) for name in names)),
+        )
 
 
 def verify(services: Services, ref: ImageRef, progress: Progress) -> tuple[VersionRecord, bool]:
@@ -147,7 +202,18 @@ def totals(services: Services) -> Totals:
 def unknown_image(ref: ImageRef) -> CatalogError:
     """The refusal for a name that is not in the catalog."""
     what = "image" if ref.number is None else "version"
-    return CatalogError(f"There is no {what} {ref}: 'goldherd image list' shows what there is.")
+    return CatalogError(
+        f"There is no {what} {ref}: check the name.", kind=ErrorKind.NOT_FOUND, about=(About(what, str(ref)),)
+    )
+
+
+def in_the_way(path: Path) -> CatalogError:
+    """The refusal to overwrite a file that no record knows."""
+    return CatalogError(
+        f"{path} is in the way: the catalog does not know this file, so move it away.",
+        kind=ErrorKind.EXISTS,
+        about=(About("file", str(path)),),
+    )
 
 
 def _named(names: Sequence[str]) -> str:
@@ -159,22 +225,56 @@ def _refuse_if_used(connection: Connection, version: VersionRecord, doing: str) 
     if names:
         raise CatalogError(
             f"{version.name} is not {doing}: it is the disk of {_named(names)}; activate another version, or "
-            "remove the nodes or set them to another image first."
+            "remove the nodes or set them to another image first.",
+            kind=ErrorKind.IN_USE,
+            about=(About("version", version.name), *(About("node", name) for name in names)),
         )
 
 
-def _refuse_if_parent(connection: Connection, version: VersionRecord) -> None:
-    children = records.children_of(connection, version)
-    if children:
+# --- the lines of the table of operations ---
+
+
+def list_(services: Services, request: requests.ListImages) -> answers.VersionRecords:
+    """image.list."""
+    return tuple(list_versions(services, None if request.image is None else check_image_name(request.image)))
+
+
+def show(services: Services, request: requests.NameVersion) -> answers.VersionDetails:
+    """image.show."""
+    version = get_version(services, parse_image_ref(request.version))
+    with services.catalog.read() as connection:
+        users = records.users_of(connection, version)
+    return answers.VersionDetails(version, tuple(sorted(users, key=natural_key)))
+
+
+def verify_(services: Services, request: requests.NameVersion, progress: Progress) -> answers.Verified:
+    """image.verify."""
+    version, renewed = verify(services, parse_image_ref(request.version), progress)
+    return answers.Verified(version.name, version.sha256, renewed)
+
+
+def activate_(services: Services, request: requests.NameVersion) -> answers.Changed:
+    """image.activate."""
+    return answers.Changed(request.version, activate(services, _numbered(request.version)))
+
+
+def retire_(services: Services, request: requests.NameVersion) -> answers.Changed:
+    """image.retire."""
+    return answers.Changed(request.version, retire(services, _numbered(request.version)))
+
+
+def remove_(services: Services, request: requests.RemoveImage) -> answers.Removed:
+    """image.remove."""
+    ref = parse_image_ref(request.version)
+    return remove(services, ref, all_versions=request.all_versions, dry_run=request.dry_run)
+
+
+def _numbered(text: str) -> ImageRef:
+    ref = parse_image_ref(text)
+    if ref.number is None:
         raise CatalogError(
-            f"{version.name} is not removed: {children[0]} is a differencing child of it; remove that first."
+            f"'{text}' names an image, not a version: write {text}@NUMBER.",
+            kind=ErrorKind.INVALID,
+            about=(About("image", ref.image),),
         )
-
-
-def _refuse_if_followed(connection: Connection, image: str) -> None:
-    names = records.nodes_of_image(connection, image)
-    if names:
-        raise CatalogError(
-            f"{image} is not removed: it is the image of {_named(names)}; remove the nodes or set "
-            "them to another image first."
-        )
+    return ref

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from goldherd.catalog import images as records
 from goldherd.catalog.store import now
-from goldherd.errors import CatalogError, ImageError
+from goldherd.errors import About, CatalogError, ErrorKind, ImageError
 from goldherd.model.images import ImageRef, OpenedImage, VersionRecord
-from goldherd.model.names import parse_image_ref
+from goldherd.model.names import check_image_name, parse_image_ref
 from goldherd.model.progress import Progress
+from goldherd.services import requests
 from goldherd.services.context import Services
-from goldherd.services.images import get_version, list_versions, version_at, version_like
+from goldherd.services.images import get_version, in_the_way, is_text, list_versions, version_at, version_like
 from goldherd.volumes import goldens, sealing
 from goldherd.volumes.store import GOLDEN_FORMAT, Change, explained
 
@@ -52,6 +53,7 @@ class SealedOpener:
             raise ImageError(
                 f"{path} is the parent of this disk and not sealed in the catalog: import the parent first.",
                 path=str(path),
+                kind=ErrorKind.NOT_FOUND,
             )
         sealing.verify_sealed(version)
         parent = None
@@ -89,7 +91,7 @@ def import_image(
     format_name = format_name or services.formats.probe(source)
     kind = goldens.check_source(source, format_name, in_place)
     named = None if parent_ref is None else get_version(services, parent_ref).path
-    with _opened(services, source, format_name, named) as (image, opener):
+    with opened(services, source, format_name, named) as (image, opener):
         size_bytes, parent = image.size_bytes, opener.first
         if parent_ref is not None and parent is None:
             raise ImageError(
@@ -119,7 +121,17 @@ def _adopt(
     path = source.resolve()
     known = version_at(services, path)
     if known is not None:
-        raise CatalogError(f"{source} is sealed already, as {known.name}: use that, or import a copy.")
+        raise CatalogError(
+            f"{source} is sealed already, as {known.name}: use that, or import a copy.",
+            kind=ErrorKind.EXISTS,
+            about=(About("version", known.name), About("file", str(path))),
+        )
+    if not is_text(path):
+        raise CatalogError(
+            f"{str(path)!a} can't be sealed where it is: its path is not UTF-8 text, and its children must name it. "
+            "Rename it, or import a copy.",
+            kind=ErrorKind.INVALID,
+        )
     change.keep_mode(path)
     sealing.make_read_only(path)
     hashes = goldens.hash_adopted(path, progress)
@@ -127,9 +139,10 @@ def _adopt(
 
 
 @contextmanager
-def _opened(
+def opened(
     services: Services, path: Path, format_name: str, parent: Path | None = None
 ) -> Iterator[tuple[OpenedImage, SealedOpener]]:
+    """A disk image, open for reading over sealed parents, and the opener that knows which they are."""
     opener = SealedOpener(services, parent)
     try:
         image = services.formats.open(f"{format_name}:{path}", "r", opener)
@@ -142,7 +155,7 @@ def _opened(
 
 
 def _check_copy(services: Services, staged: Path, size_bytes: int, parent: VersionRecord | None) -> None:
-    with _opened(services, staged, GOLDEN_FORMAT, None if parent is None else parent.path) as (image, _):
+    with opened(services, staged, GOLDEN_FORMAT, None if parent is None else parent.path) as (image, _):
         if image.size_bytes != size_bytes:
             raise ImageError(
                 f"The copy {staged} has {image.size_bytes} bytes where the disk has {size_bytes}: import "
@@ -169,7 +182,7 @@ def _record(
         final = file if in_place else services.volumes.golden(name, number)
         if not in_place:
             if final.exists():
-                raise CatalogError(f"{final} is in the way: the catalog does not know this file, so move it away.")
+                raise in_the_way(final)
             change.make([final])
             goldens.name_staged(file, final)
         version = VersionRecord(
@@ -188,3 +201,19 @@ def _record(
         )
         records.insert_version(connection, version, services.catalog.stored(final), parent)
     return version
+
+
+# --- the line of the table of operations ---
+
+
+def import_(services: Services, request: requests.ImportImage, progress: Progress) -> VersionRecord:
+    """image.import."""
+    return import_image(
+        services,
+        Path(request.file),
+        check_image_name(request.name),
+        format_name=request.format,
+        in_place=request.in_place,
+        parent_ref=None if request.parent is None else parse_image_ref(request.parent),
+        progress=progress,
+    )

@@ -6,20 +6,23 @@ not outlive a failure.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
 from sqlalchemy import Connection
 
 from goldherd.catalog import nodes as records
 from goldherd.catalog.tables import StoredNode
-from goldherd.errors import CatalogError
+from goldherd.errors import About, CatalogError, ErrorKind
 from goldherd.model.images import ImageRef
-from goldherd.model.nodes import NodeRecord, NodeSpec, Outcome
+from goldherd.model.names import expand_nodes, natural_key, normalise_mac, parse_image_ref, parse_rule
+from goldherd.model.nodes import POLICIES, NodeRecord, NodeSpec, Outcome, Policy
+from goldherd.services import answers, requests
 from goldherd.services.context import Services
-from goldherd.services.images import find_version, get_version
-from goldherd.volumes.overlays import make_overlays, overlays_of, refuse_if_in_use, remove_overlays
+from goldherd.services.images import find_version, get_version, in_the_way
+from goldherd.volumes.overlays import Listing, fresh_name, holding, make_overlays
 from goldherd.volumes.sealing import verify_sealed
-from goldherd.volumes.secrets import load_secret, save_secret
+from goldherd.volumes.secrets import load_secret, staged_name, write_secret
 
 
 def list_nodes(services: Services, names: Sequence[str] | None = None) -> list[NodeRecord]:
@@ -27,12 +30,16 @@ def list_nodes(services: Services, names: Sequence[str] | None = None) -> list[N
     with services.catalog.read() as connection:
         found = [record_of(services, node) for node in records.list_nodes(connection, services.data)]
     if names is None:
-        return sorted(found, key=lambda node: node.name)
+        return sorted(found, key=lambda node: natural_key(node.name))
     by_name = {node.name: node for node in found}
     missing = [name for name in names if name not in by_name]
     if missing:
         more = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
-        raise CatalogError(f"There is no node {missing[0]}{more}: 'goldherd node list' shows what there is.")
+        raise CatalogError(
+            f"There is no node {missing[0]}{more}: check the name.",
+            kind=ErrorKind.NOT_FOUND,
+            about=tuple(About("node", name) for name in missing),
+        )
     return [by_name[name] for name in names]
 
 
@@ -40,6 +47,7 @@ def record_of(services: Services, node: StoredNode) -> NodeRecord:
     """What a node is: what the catalog knows of it, and where its disk lies."""
     return NodeRecord(
         name=node.name,
+        target=services.target_name(node.name),
         macs=node.macs,
         rules=node.rules,
         image=node.image,
@@ -68,7 +76,9 @@ def add(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
         for name in names:
             if name in existing and (difference := _difference(services, existing[name], spec)):
                 raise CatalogError(
-                    f"{name} exists with another {difference}: change it with 'goldherd node set', or leave it out."
+                    f"{name} exists with another {difference}: change that node, or leave it out.",
+                    kind=ErrorKind.EXISTS,
+                    about=(About("node", name), About("field", difference)),
                 )
         if new:
             verify_sealed(version)
@@ -77,12 +87,11 @@ def add(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
             with services.volumes.journal.change() as change:
                 for path in (*disks, *secrets):
                     if path.exists():
-                        raise CatalogError(
-                            f"{path} is in the way: the catalog does not know this file, so move it away."
-                        )
+                        raise in_the_way(path)
                 change.make([*disks, *secrets])
                 make_overlays(services.formats, disks, version)
-                _save_secrets(services, new, spec)
+                for path in secrets:
+                    write_secret(path, spec.chap_secret or b"")
                 with services.deciding(change.id) as connection:
                     _insert(connection, services, new, spec)
     return Outcome(new, [name for name in names if name in existing])
@@ -91,70 +100,104 @@ def add(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
 def change(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
     """Changes existing nodes. Another image or version means another disk, made here; the old one is kept."""
     _refuse_shared_mac(names, spec)
-    with _exclusive(services), services.volumes.journal.change() as intent:
+    with _exclusive(services), ExitStack() as stack:
         existing = list_nodes(services, names)
         differing = [node for node in existing if _difference(services, node, spec, exactly=True)]
         changed = [node.name for node in differing]
+        if not changed:
+            return Outcome([], [node.name for node in existing])
         version = None if spec.image is None else get_version(services, spec.image)
-        if version is not None and differing:
+        missing: list[Path] = []
+        if version is not None:
             verify_sealed(version)
-            for node in differing:
-                moved = (node.image, node.version) != (version.image, version.number)
-                refuse_if_in_use(node.name, overlays_of(services.volumes, node.name) if moved else [], "changed")
+            listing = Listing(services.volumes)
+            moved = [node for node in differing if (node.image, node.version) != (version.image, version.number)]
+            stack.enter_context(
+                holding([path for node in moved for path in listing.of(node.name)], "Nothing is changed")
+            )
             disks = [services.volumes.overlay(name, version.image, version.number) for name in changed]
             missing = [path for path in disks if not path.exists()]
+        intent = stack.enter_context(services.volumes.journal.change())
+        if version is not None:
             intent.make(missing)
             make_overlays(services.formats, missing, version)
+        secrets = [services.volumes.secret(name) for name in changed]
         if spec.without_chap:
-            intent.remove(services.volumes.secret(name) for name in changed)
-        _save_secrets(services, changed, spec)
+            intent.remove(secrets)
+        if spec.chap_secret is not None:
+            pairs = [(staged_name(path), path) for path in secrets]
+            intent.make(staged for staged, _ in pairs)
+            intent.replace(pairs)
+            for staged, _ in pairs:
+                write_secret(staged, spec.chap_secret)
         with services.deciding(intent.id) as connection:
             _update(connection, services, changed, spec)
-    return Outcome(changed, [node.name for node in existing if node.name not in set(changed)])
+    touched = set(changed)
+    return Outcome(changed, [node.name for node in existing if node.name not in touched])
 
 
-def reset(services: Services, names: Sequence[str]) -> int:
-    """Throws the nodes' disks away and makes fresh ones; gives the number of files thrown away.
+def reset(services: Services, names: Sequence[str], *, dry_run: bool = False) -> answers.Reset:
+    """Throws the nodes' disks away and makes fresh ones.
 
-    Raises CatalogError, before anything is touched, when one of them is in use.
+    Raises CatalogError, before anything is touched, when one of them is in use. Killed at any instant, every node
+    has its old disk or a fresh one, and the next change goes on where this one ended.
     """
-    with _exclusive(services):
+    with _exclusive(services), ExitStack() as stack:
         existing = list_nodes(services, names)
-        old = {node.name: overlays_of(services.volumes, node.name) for node in existing}
-        for name, paths in old.items():
-            refuse_if_in_use(name, paths, "reset")
+        listing = Listing(services.volumes)
+        old = [path for node in existing for path in listing.of(node.name)]
+        stack.enter_context(holding(old, "Nothing is reset"))
         for node in existing:
             if node.version is None:
                 raise CatalogError(
-                    f"{node.name} can't be reset: its image {node.image} has no active version; activate one first."
+                    f"{node.name} can't be reset: its image {node.image} has no active version; activate one first.",
+                    kind=ErrorKind.NO_ACTIVE_VERSION,
+                    about=(About("node", node.name), About("image", node.image)),
                 )
-        for image, number in sorted({(node.image, node.version) for node in existing}):
+        answer = answers.Reset(tuple(node.name for node in existing), tuple(map(str, old)), dry_run)
+        if dry_run:
+            return answer
+        disks = {node.name: node.overlay for node in existing if node.overlay is not None}
+        fresh = {name: fresh_name(path) for name, path in disks.items()}
+        intent = stack.enter_context(services.volumes.journal.change())
+        intent.make(fresh.values())
+        for image, number in sorted({(node.image, node.version or 0) for node in existing}):
             version = get_version(services, ImageRef(image, number))
             verify_sealed(version)
-            mine = [node for node in existing if (node.image, node.version) == (image, number)]
-            remove_overlays(path for node in mine for path in old[node.name])
-            disks = [services.volumes.overlay(node.name, version.image, version.number) for node in mine]
-            make_overlays(services.formats, disks, version)
-        return sum(len(paths) for paths in old.values())
+            mine = [node.name for node in existing if (node.image, node.version) == (image, number)]
+            make_overlays(services.formats, [fresh[name] for name in mine], version)
+        kept = set(disks.values())
+        intent.remove(path for path in old if path not in kept)
+        intent.replace((fresh[name], path) for name, path in disks.items())
+        with services.deciding(intent.id):
+            pass  # no record changes: the decision alone is what makes the fresh disks the nodes' own
+    return answer
 
 
-def remove(services: Services, names: Sequence[str]) -> int:
-    """Forgets nodes, with their disks and secrets; gives their number.
+def remove(services: Services, names: Sequence[str], *, dry_run: bool = False) -> answers.Removed:
+    """Forgets nodes, with their disks and secrets.
 
     Raises CatalogError, before anything is touched, when one doesn't exist or is in use.
     """
-    with _exclusive(services):
+    with _exclusive(services), ExitStack() as stack:
         existing = list_nodes(services, names)
-        files = []
-        for node in existing:
-            disks = overlays_of(services.volumes, node.name)
-            refuse_if_in_use(node.name, disks, "removed")
-            files += [*disks, services.volumes.secret(node.name)]
-        with services.volumes.journal.change() as intent:
-            intent.remove(files)
+        listing = Listing(services.volumes)
+        disks = [path for node in existing for path in listing.of(node.name)]
+        secrets = [services.volumes.secret(node.name) for node in existing if node.chap_user is not None]
+        stack.enter_context(holding(disks, "Nothing is removed"))
+        answer = answers.Removed(
+            names=tuple(node.name for node in existing),
+            files=tuple(str(path) for path in (*disks, *secrets)),
+            disks=len(disks),
+            kept=(),
+            dry_run=dry_run,
+        )
+        if not dry_run:
+            intent = stack.enter_context(services.volumes.journal.change())
+            intent.remove([*disks, *secrets])
             with services.deciding(intent.id) as connection:
-                records.delete_nodes(connection, names)
-        return len(existing)
+                records.delete_nodes(connection, answer.names)
+    return answer
 
 
 def _exclusive(services: Services) -> AbstractContextManager[None]:
@@ -163,14 +206,16 @@ def _exclusive(services: Services) -> AbstractContextManager[None]:
 
 def _image_of(spec: NodeSpec) -> ImageRef:
     if spec.image is None:
-        raise CatalogError("A new node needs an image: name one with --image.")
+        raise CatalogError("A new node needs an image.", kind=ErrorKind.INVALID, about=(About("field", "image"),))
     return spec.image
 
 
 def _refuse_shared_mac(names: Sequence[str], spec: NodeSpec) -> None:
     if spec.macs and len(names) > 1:
         raise CatalogError(
-            f"A MAC address belongs to one node, and {len(names)} are named: give --mac for each node by itself."
+            f"A MAC address belongs to one node, and {len(names)} are named: name one node with its addresses.",
+            kind=ErrorKind.INVALID,
+            about=tuple(About("mac", mac) for mac in spec.macs),
         )
 
 
@@ -194,12 +239,6 @@ def _difference(services: Services, node: NodeRecord, spec: NodeSpec, *, exactly
     return "CHAP secret" if secret is not None and secret != load_secret(services.volumes, node.name) else ""
 
 
-def _save_secrets(services: Services, names: Sequence[str], spec: NodeSpec) -> None:
-    if spec.chap_secret is not None:
-        for name in names:
-            save_secret(services.volumes, name, spec.chap_secret)
-
-
 def _insert(connection: Connection, services: Services, names: Sequence[str], spec: NodeSpec) -> None:
     image = _image_of(spec)
     records.insert_nodes(
@@ -210,13 +249,25 @@ def _insert(connection: Connection, services: Services, names: Sequence[str], sp
         policy=spec.policy or "keep",
         chap_user=spec.chap_user,
     )
-    if spec.macs:
-        records.set_macs(connection, names[0], spec.macs)
+    _set_macs(connection, names, spec)
+
+
+def _set_macs(connection: Connection, names: Sequence[str], spec: NodeSpec) -> None:
+    """Gives network cards to nodes; CatalogError when another node has one of them."""
+    if spec.macs is None:
+        return
+    for mac, owner in sorted(records.owners_of(connection, spec.macs).items()):
+        if owner not in names:
+            raise CatalogError(
+                f"The MAC address {mac} belongs to {owner} already: take it from that node first.",
+                kind=ErrorKind.EXISTS,
+                about=(About("mac", mac), About("node", owner)),
+            )
+    for name in names:
+        records.set_macs(connection, name, spec.macs)
 
 
 def _update(connection: Connection, services: Services, names: Sequence[str], spec: NodeSpec) -> None:
-    if not names:
-        return
     if spec.image is not None:
         version = find_version(connection, services, spec.image)
         records.set_image(connection, names, version, pinned=spec.image.number is not None)
@@ -226,5 +277,78 @@ def _update(connection: Connection, services: Services, names: Sequence[str], sp
         records.set_chap_user(connection, names, spec.chap_user)
     if spec.rules is not None:
         records.set_rules(connection, names, spec.rules)
-    if spec.macs is not None:
-        records.set_macs(connection, names[0], spec.macs)
+    _set_macs(connection, names, spec)
+
+
+# --- the lines of the table of operations ---
+
+
+def add_(services: Services, request: requests.AddNodes) -> answers.Added:
+    """node.add."""
+    outcome = add(services, expand_nodes(list(request.nodes)), _spec_of(request))
+    return answers.Added(tuple(outcome.changed), tuple(outcome.unchanged))
+
+
+def set_(services: Services, request: requests.SetNodes) -> answers.NodesChanged:
+    """node.set."""
+    outcome = change(services, expand_nodes(list(request.nodes)), _spec_of(request))
+    return answers.NodesChanged(tuple(outcome.changed), tuple(outcome.unchanged))
+
+
+def list_(services: Services, request: requests.ListNodes) -> answers.NodeRecords:
+    """node.list."""
+    return tuple(list_nodes(services, expand_nodes(list(request.nodes)) if request.nodes else None))
+
+
+def show(services: Services, request: requests.NameNodes) -> answers.NodeRecords:
+    """node.show."""
+    return tuple(list_nodes(services, expand_nodes(list(request.nodes))))
+
+
+def reset_(services: Services, request: requests.ClearNodes) -> answers.Reset:
+    """node.reset."""
+    return reset(services, expand_nodes(list(request.nodes)), dry_run=request.dry_run)
+
+
+def remove_(services: Services, request: requests.ClearNodes) -> answers.Removed:
+    """node.remove."""
+    return remove(services, expand_nodes(list(request.nodes)), dry_run=request.dry_run)
+
+
+def _spec_of(request: requests.AddNodes | requests.SetNodes) -> NodeSpec:
+    """What a request says of nodes, every text checked."""
+    if (request.chap_secret is None) != (request.chap_user is None):
+        raise CatalogError(
+            "A CHAP user name and its secret belong together: give both.",
+            kind=ErrorKind.INVALID,
+            about=(About("field", "chap_user"), About("field", "chap_secret")),
+        )
+    without_chap = isinstance(request, requests.SetNodes) and request.without_chap
+    if without_chap and request.chap_user is not None:
+        raise CatalogError(
+            "A node asks for CHAP or it does not: give a user name, or take CHAP away.",
+            kind=ErrorKind.INVALID,
+            about=(About("field", "without_chap"),),
+        )
+    return NodeSpec(
+        image=None if request.image is None else parse_image_ref(request.image),
+        policy=_policy(request.policy),
+        rules=None if request.rules is None else tuple(parse_rule(text) for text in request.rules),
+        macs=None if request.macs is None else tuple(normalise_mac(text) for text in request.macs),
+        chap_user=request.chap_user,
+        chap_secret=request.chap_secret,
+        without_chap=without_chap,
+    )
+
+
+def _policy(text: str | None) -> Policy | None:
+    for policy in POLICIES:
+        if text == policy:
+            return policy
+    if text is None:
+        return None
+    raise CatalogError(
+        f"'{text}' is no policy: it is {' or '.join(POLICIES)}.",
+        kind=ErrorKind.INVALID,
+        about=(About("field", "policy"),),
+    )

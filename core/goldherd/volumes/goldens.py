@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from goldherd.errors import ImageError
+from goldherd.errors import ErrorKind, ImageError
 from goldherd.files.copying import copy_bytes, data_ranges, hash_file, length_of
 from goldherd.files.newfile import sync_folder
 from goldherd.files.space import keeps_holes
@@ -30,8 +30,8 @@ def check_source(source: Path, format_name: str, in_place: bool) -> int:
     if format_name in PLAIN_FORMATS:
         if in_place:
             raise ImageError(
-                f"{source} is a {format_name} disk, which can't be a parent as it is: leave out "
-                "--in-place, and a copy with a VHD footer is made.",
+                f"{source} is a {format_name} disk, which can't be a parent as it is: import a "
+                "copy, which gets a VHD footer.",
                 path=str(source),
             )
     elif format_name != GOLDEN_FORMAT:
@@ -41,9 +41,7 @@ def check_source(source: Path, format_name: str, in_place: bool) -> int:
             path=str(source),
         )
     if in_place and kind != stat.S_IFREG:
-        raise ImageError(
-            f"{source} is a device and can't be sealed where it is: leave out --in-place.", path=str(source)
-        )
+        raise ImageError(f"{source} is a device and can't be sealed where it is: import a copy.", path=str(source))
     return kind
 
 
@@ -170,4 +168,5 @@ def _refuse_if_changed(source: Path, before: os.stat_result, after: os.stat_resu
         raise ImageError(
             f"{source} was written to while it was imported: stop what uses the disk and import it again.",
             path=str(source),
+            kind=ErrorKind.CHANGED,
         )

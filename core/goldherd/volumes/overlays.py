@@ -4,29 +4,60 @@ A child belongs to the version it was made on, for ever. A node that gets anothe
 the old one stays until the node is reset or removed, so that going back to a version brings its disk back.
 """
 
-import errno
-import fcntl
-import os
-import struct
-from collections.abc import Iterable, Sequence
+import secrets as randomness
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from goldherd.errors import CatalogError
+from goldherd.errors import About, CatalogError, ErrorKind, ImageError
+from goldherd.files.locks import held
 from goldherd.files.newfile import sync_folder
 from goldherd.limits import OVERLAY_THREADS
 from goldherd.model.images import Formats, VersionRecord
 from goldherd.volumes.store import GOLDEN_FORMAT, Volumes, explained
 
 
-def overlays_of(volumes: Volumes, node: str) -> list[Path]:
-    """All children of a node, whatever their version."""
-    return sorted(volumes.overlays.glob(f"{node}.*.{GOLDEN_FORMAT}"))
+class Listing:
+    """All children that lie in a data folder, read once: by node and by version."""
+
+    def __init__(self, volumes: Volumes) -> None:
+        self.by_node: dict[str, list[Path]] = {}
+        self.by_version: dict[str, list[Path]] = {}
+        for path in sorted(volumes.overlays.iterdir()):
+            node, _, version = path.name.removesuffix(f".{GOLDEN_FORMAT}").partition(".")
+            if node and version and path.suffix == f".{GOLDEN_FORMAT}":
+                self.by_node.setdefault(node, []).append(path)
+                self.by_version.setdefault(version, []).append(path)
+
+    def of(self, node: str) -> list[Path]:
+        """The children of a node, whatever their version."""
+        return self.by_node.get(node, [])
+
+    def on(self, version: str) -> list[Path]:
+        """The children made on a version, given as `name@number`."""
+        return self.by_version.get(version, [])
 
 
-def overlays_on(volumes: Volumes, version: str) -> list[Path]:
-    """All children made on a version, given as `name@number`."""
-    return sorted(volumes.overlays.glob(f"*.{version}.{GOLDEN_FORMAT}"))
+@contextmanager
+def holding(paths: Sequence[Path], doing: str) -> Iterator[None]:
+    """The one check before disks are removed, replaced or left: no machine has them open, nor can during this block.
+
+    Writers of a disk hold an exclusive lock on its file (an open file description lock), so this is true for a
+    daemon, an `export` and any other process alike. Raises CatalogError (kind in-use), naming the node.
+    """
+    try:
+        with held(paths):
+            yield
+    except ImageError as error:
+        if error.kind is not ErrorKind.IN_USE or error.path is None or Path(error.path) not in set(paths):
+            raise
+        node = Path(error.path).name.partition(".")[0]
+        raise CatalogError(
+            f"{doing}: the disk of {node} is in use; shut the machine down first.",
+            kind=ErrorKind.IN_USE,
+            about=(About("node", node), About("file", error.path)),
+        ) from None
 
 
 def make_overlays(formats: Formats, paths: Sequence[Path], version: VersionRecord) -> None:
@@ -51,34 +82,15 @@ def make_overlays(formats: Formats, paths: Sequence[Path], version: VersionRecor
             pool.shutdown(cancel_futures=True)
 
 
-def remove_overlays(paths: Iterable[Path]) -> None:
-    """Throws children away, durably."""
-    folders = set()
-    for path in paths:
-        path.unlink(missing_ok=True)
-        folders.add(path.parent)
-    for folder in folders:
-        sync_folder(folder)
+def fresh_name(overlay: Path) -> Path:
+    """Where a child grows that is to replace another."""
+    return overlay.with_name(f".{overlay.name}.{randomness.token_hex(4)}.fresh")
 
 
-def refuse_if_in_use(node: str, paths: Iterable[Path], doing: str) -> None:
-    """Raises CatalogError while somebody has one of the children open for writing.
-
-    Whoever writes a disk holds an exclusive lock on its file (an open file description lock), so this is true
-    for a daemon, an `export` and any other process alike.
-    """
-    # struct flock: l_type, l_whence, l_start, l_len (0: to the end), l_pid (0 for this kind of lock)
-    whole_file = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    for path in paths:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole_file)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            raise CatalogError(f"{node} is not {doing}: its disk is in use; shut the machine down first.") from None
-        finally:
-            os.close(descriptor)
+def remove_overlays(paths: Sequence[Path]) -> None:
+    """Throws children away, durably; CatalogError (kind in-use), before anything is touched, when one is open."""
+    with holding(paths, "No disk is removed"):
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)

@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from goldherd.errors import ImageError
+from goldherd.errors import ErrorKind, ImageError
 from goldherd.files.copying import hash_file
 from goldherd.limits import GUARD_HEAD_BYTES, GUARD_TAIL_BYTES
 from goldherd.model.images import Seal, VersionRecord
@@ -31,8 +31,9 @@ def seal_of(path: Path) -> Seal:
 
 
 def make_read_only(path: Path) -> None:
-    """Takes every write permission from a file."""
-    path.chmod(0o444)
+    """Takes every write permission from a file; one that has none may lie on a read-only mount and is left as it is."""
+    if not is_write_protected(path):
+        path.chmod(0o444)
 
 
 def is_write_protected(path: Path) -> bool:
@@ -61,9 +62,10 @@ def verify_sealed(version: VersionRecord) -> None:
         if before != after:
             raise ImageError(
                 f"{version.name} can't be used: {version.path} was changed after it was sealed ({what} "
-                "differs), which would corrupt every node on it; run 'goldherd image verify "
-                f"{version.name}', and if that fails too, {_ADVICE}",
+                "differs), which would corrupt every node on it. Verify the version; if that fails too, "
+                f"{_ADVICE}",
                 path=str(version.path),
+                kind=ErrorKind.CHANGED,
             )
 
 
@@ -85,5 +87,6 @@ def verify_content(version: VersionRecord, progress: Progress) -> Seal:
         raise ImageError(
             f"{version.name} is damaged: {version.path} has not the SHA-256 it was sealed with; {_ADVICE}",
             path=str(version.path),
+            kind=ErrorKind.DAMAGED,
         )
     return found

@@ -5,11 +5,12 @@ hash would be the secret. They are not in the database, so that it can be listed
 who helps. A secret never becomes part of a record, a message or a log line.
 """
 
+import codecs
 import os
 import secrets as randomness
 from pathlib import Path
 
-from goldherd.errors import CatalogError, SettingsError
+from goldherd.errors import About, CatalogError, ErrorKind, SettingsError
 from goldherd.files.newfile import sync_folder
 from goldherd.limits import CHAP_SECRET_BYTES_MAX
 from goldherd.volumes.store import Volumes
@@ -22,10 +23,15 @@ def read_secret_file(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            secret = file.read(CHAP_SECRET_BYTES_MAX + 2)
+            secret = file.read(CHAP_SECRET_BYTES_MAX + len(codecs.BOM_UTF8) + len(b"\r\n"))
     except OSError as error:
         raise SettingsError(f"The secret file {path} can't be read ({error.strerror}).") from error
-    secret = secret.removesuffix(b"\n").removesuffix(b"\r")
+    if secret.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SettingsError(
+            f"The secret file {path} is UTF-16 text, so its bytes are not the secret: save it as UTF-8."
+        )
+    # Editors on Windows put a byte order mark before the text and CR LF behind it; neither is part of the secret.
+    secret = secret.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
     if not secret or len(secret) > CHAP_SECRET_BYTES_MAX or b"\n" in secret or b"\0" in secret:
         raise SettingsError(
             f"The secret file {path} does not hold a secret: write one line of 1 to {CHAP_SECRET_BYTES_MAX} bytes."
@@ -33,19 +39,21 @@ def read_secret_file(path: Path) -> bytes:
     return secret
 
 
-def save_secret(volumes: Volumes, node: str, secret: bytes) -> None:
-    """Writes a node's secret, whole or not at all."""
-    path = volumes.secret(node)
-    temporary = volumes.secrets / f".{node}.{randomness.token_hex(4)}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def staged_name(secret_file: Path) -> Path:
+    """Where a secret is written that is to replace another."""
+    return secret_file.with_name(f".{secret_file.name}.{randomness.token_hex(4)}.new")
+
+
+def write_secret(path: Path, secret: bytes) -> None:
+    """Writes a secret to a new file, durably."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
         os.write(descriptor, secret)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    temporary.rename(path)
-    sync_folder(volumes.secrets)
+    sync_folder(path.parent)
 
 
 def load_secret(volumes: Volumes, node: str) -> bytes:
@@ -54,5 +62,7 @@ def load_secret(volumes: Volumes, node: str) -> bytes:
         return volumes.secret(node).read_bytes()
     except OSError as error:
         raise CatalogError(
-            f"The CHAP secret of {node} can't be read ({error.strerror}): give it again with 'goldherd node set'."
+            f"The CHAP secret of {node} can't be read ({error.strerror}): give it again.",
+            kind=ErrorKind.NOT_FOUND,
+            about=(About("node", node),),
         ) from error

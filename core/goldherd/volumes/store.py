@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from goldherd.errors import CatalogError, PluginError, raise_for_errno
+from goldherd.errors import About, CatalogError, ErrorKind, PluginError, raise_for_errno
 from goldherd.files.journal import Change as Change
 from goldherd.files.journal import Journal, flocked
 
@@ -40,8 +40,10 @@ class Volumes:
             self.secrets.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise CatalogError(
-                f"The data folder {self.data} can't be used ({error.strerror}): name another with --data, or run this "
-                "as the user who owns it."
+                f"The data folder {self.data} can't be used ({error.strerror}): name another, or run this as the user "
+                "who owns it.",
+                kind=ErrorKind.NOT_PERMITTED,
+                about=(About("folder", str(self.data)),),
             ) from error
         self.journal = Journal(self.changes, decided)
 

@@ -1,0 +1,44 @@
+"""The installation as a whole: what the catalog holds, which plugins there are, and whether records fit the files."""
+
+from goldherd.catalog import images as records
+from goldherd.errors import About, CatalogError, ErrorKind
+from goldherd.services import answers, requests
+from goldherd.services.context import Services
+from goldherd.services.images import list_versions, totals
+from goldherd.volumes.overlays import Listing
+from goldherd.volumes.store import GOLDEN_FORMAT
+
+
+def refuse_lost_records(services: Services) -> None:
+    """Raises CatalogError when disks lie here that the catalog does not know, and none that it does.
+
+    So does a data folder look whose catalog was deleted, emptied or taken from another installation. Serving it would
+    refuse every machine, and new images could get the names of old disks.
+    """
+    known = {version.path for version in list_versions(services) if not version.in_place}
+    goldens = set(services.volumes.images.glob(f"*@*.{GOLDEN_FORMAT}"))
+    disks = Listing(services.volumes).by_node
+    if known & goldens or not (goldens or disks):
+        return
+    with services.catalog.read() as connection:
+        if not goldens and records.totals(connection).versions:
+            return  # every image was adopted where it is
+    raise CatalogError(
+        f"The catalog {services.catalog.path} knows none of the {len(goldens)} golden images and of the disks of "
+        f"{len(disks)} nodes that lie beside it: restore the catalog from a backup, or have it made anew from what "
+        "lies there.",
+        kind=ErrorKind.RECORDS_LOST,
+        about=(About("folder", str(services.data)),),
+    )
+
+
+def status(services: Services, request: requests.Nothing) -> answers.Status:  # noqa: ARG001 - every line has a request
+    """status."""
+    return answers.Status(str(services.data), totals(services))
+
+
+def plugins(services: Services, request: requests.Nothing) -> tuple[answers.Plugin, ...]:  # noqa: ARG001 - as above
+    """plugins."""
+    formats = services.formats
+    loaded = [answers.Plugin(name, "loaded", None) for name in formats.names]
+    return (*loaded, *(answers.Plugin(each.name, "declined", each.reason) for each in formats.declined))
