@@ -74,7 +74,6 @@ SUBROOMS = {
 """Inside a parted room: folder or file to those of the same room that it may import."""
 
 KNOWN_CIRCLES = {
-    ("goldherd.target.sessions", "goldherd.target.open_targets"): "a session needs a Protocol of its target",
     ("goldherd.cli.output", "goldherd.cli.main"): "the exit code of a reader that has gone is known to main only",
 }
 """Imports that close a circle between files and wait to be mended; a line goes when its import has gone."""

@@ -1,8 +1,10 @@
 """Backends in Python that read too little or keep what they were lent: no initiator meets memory of others."""
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from goldherd import Image, hookimpl
@@ -82,7 +84,37 @@ def test_what_a_backend_keeps_reaches_no_later_command(tmp_path: Path) -> None:
         assert bytes(written) == OLD * BLOCKS
 
 
-def serving_careless(folder: Path, image: Image) -> AbstractContextManager[tuple[str, int]]:
+class Leaving(Careless):
+    """A disk whose every change ends in sys.exit."""
+
+    def flush(self) -> None:
+        sys.exit(3)
+
+    def close(self) -> None:
+        sys.exit(3)
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        sys.exit(3)
+
+    def write(self, offset_bytes: int, data: memoryview) -> None:
+        sys.exit(3)
+
+
+def test_a_backend_that_exits_ends_no_daemon(tmp_path: Path) -> None:
+    image = Leaving(nothing)
+    rest = {"linger_seconds": 0.01}
+    with serving_careless(tmp_path, image, flush_seconds=0.05, rest=rest) as portal:
+        for _ in range(2):  # the second opens the disk again, which did not close
+            with log_in(portal, TARGET, INITIATOR) as session:
+                session.make_ready()
+                assert session.write(0, OLD).status == 2
+                assert session.flush().status == 2
+                write_same = bytes([0x93, 0x08]) + bytes(11) + bytes([8, 0, 0])
+                assert session.command(write_same, write=bytes(512)).status == 2
+                session.log_out()
+
+
+def serving_careless(folder: Path, image: Image, **more: Any) -> AbstractContextManager[tuple[str, int]]:
     """A server of that disk."""
 
     class Plugin:
@@ -92,5 +124,5 @@ def serving_careless(folder: Path, image: Image) -> AbstractContextManager[tuple
 
     hooks = Hooks(BUILTIN.items())
     assert hooks.register(Plugin(), "careless")
-    target = TargetConfig(TARGET, (LunConfig(0, folder / "disk", format="careless"),))
-    return serving(folder, directory=OneTarget(target), hooks=hooks)
+    target = TargetConfig(TARGET, (LunConfig(0, str(folder / "disk"), format="careless"),))
+    return serving(folder, directory=OneTarget(target), hooks=hooks, **more)

@@ -11,7 +11,7 @@ from goldherd.block.image import Image
 from goldherd.hooks import BUILTIN, Hooks
 from goldherd.model.targets import Live, LunConfig
 from goldherd.target.disks import Disks
-from goldherd.target.open_targets import LiveTargets
+from goldherd.target.open_targets import OpenTargets
 
 from tests.target.inprocess import one_disk
 
@@ -31,7 +31,7 @@ def test_disks_count_as_open_from_their_opening_to_the_end_of_their_closing(tmp_
     config = replace(one_disk(tmp_path), node="one")
     disks = SlowDisks(Hooks(BUILTIN.items()), GoldenCache(1 << 20))
 
-    async def live_and_die(targets: LiveTargets) -> None:
+    async def live_and_die(targets: OpenTargets) -> None:
         live: Live = targets
         assert (live.open_nodes(), live.open_files()) == (frozenset(), frozenset())
         opened = asyncio.ensure_future(targets.open(config))
@@ -48,4 +48,4 @@ def test_disks_count_as_open_from_their_opening_to_the_end_of_their_closing(tmp_
         assert (live.open_nodes(), live.open_files()) == (frozenset(), frozenset())
 
     with ThreadPoolExecutor(2) as executor:
-        asyncio.run(live_and_die(LiveTargets(disks, executor, None)))
+        asyncio.run(live_and_die(OpenTargets(disks, executor, None)))

@@ -27,9 +27,9 @@ from goldherd.negotiation.text_exchange import TextExchange
 from goldherd.scsi.fastpath.unit import HotNexus
 from goldherd.target.drains import Drains
 from goldherd.target.logins import Arrival
-from goldherd.target.open_targets import LiveTarget, LiveTargets
+from goldherd.target.open_targets import OpenTargets
 from goldherd.target.resolver import LastKnownFacts, Resolver
-from goldherd.target.sessions import LOADER_ISID, Connection, Path, Session, Sessions
+from goldherd.target.sessions import LOADER_ISID, Connection, LunNexus, OpenTarget, Session, Sessions
 
 log = structlog.get_logger("goldherd.target")
 
@@ -49,7 +49,7 @@ class Admission:
     """
 
     directory: Directory
-    targets: LiveTargets
+    targets: OpenTargets
     sessions: Sessions
     hooks: Hooks
     drains: Drains
@@ -75,7 +75,7 @@ class Admission:
             await self._hand_over(arrival, await self._open(config))
         self.directory.node_seen(config.name, login.initiator, login.address)
 
-    async def _open(self, config: TargetConfig) -> LiveTarget:
+    async def _open(self, config: TargetConfig) -> OpenTarget:
         """The target with its disks open.
 
         Whoever removes or changes a node refuses one whose disks are open. So what this login found is certain only
@@ -83,13 +83,13 @@ class Admission:
         """
         for _ in range(_OPENINGS_MAX):
             before = self.targets.get(config.name)
-            live = await self.targets.open(config)
-            if live is before:
-                return live
+            open_target = await self.targets.open(config)
+            if open_target is before:
+                return open_target
             current = await self.directory.find(config.name)
             if current is not None and current.luns == config.luns:
-                return live
-            await self.targets.undo(live)
+                return open_target
+            await self.targets.undo(open_target)
             if current is None:
                 raise ProtocolError(f"The target {config.name} has gone.", login_status=Status.REMOVED)
             config = current
@@ -175,17 +175,21 @@ class Admission:
         goes on with the version it began with.
         """
         reset = config.policy == "reset"
-        live = self.targets.get(config.name)
-        if live is not None:
-            outdated = live.config.luns != config.luns and not all(session.by_loader for session in live.sessions)
+        open_target = self.targets.get(config.name)
+        if open_target is not None:
+            outdated = open_target.config.luns != config.luns and not all(
+                session.by_loader for session in open_target.sessions
+            )
             if reset or outdated:
-                await asyncio.gather(*(self._end(session, "its machine boots anew") for session in live.sessions))
-                if not live.idle:  # a command that outlives its session, SANITIZE perhaps
+                await asyncio.gather(
+                    *(self._end(session, "its machine boots anew") for session in open_target.sessions)
+                )
+                if not open_target.idle:  # a command that outlives its session, SANITIZE perhaps
                     raise ProtocolError(
                         f"The last boot of {config.name} still has I/O under way: its disk hangs.",
                         login_status=Status.SERVICE_UNAVAILABLE,
                     )
-                await self.targets.close(live)
+                await self.targets.close(open_target)
         if reset:
             await self.targets.renew(config)
 
@@ -213,19 +217,19 @@ class Admission:
             return False
         return True
 
-    async def _hand_over(self, arrival: Arrival, live: LiveTarget | None) -> None:
+    async def _hand_over(self, arrival: Arrival, open_target: OpenTarget | None) -> None:
         login = arrival.login
-        boots = live is not None and self._is_boot(login, live)
-        session = Session(self.sessions.next_id(), login, self.sessions.choose_reactor(), live)
+        boots = open_target is not None and self._is_boot(login, open_target)
+        session = Session(self.sessions.next_id(), login, self.sessions.choose_reactor(), open_target)
         connection = session.add_connection(login, self._exchange(arrival))
-        if live is not None:
-            for lun, unit in live.units.items():
+        if open_target is not None:
+            for lun, unit in open_target.units.items():
                 nexus = unit.unit.target.nexus(login.initiator, login.isid, login.portal_group)
-                path = Path(unit, nexus, HotNexus(unit.hot, lun))
-                nexus.on_flags = path.follow
-                session.paths[lun] = path
+                lun_nexus = LunNexus(unit, nexus, HotNexus(unit.hot, lun))
+                nexus.on_flags = lun_nexus.follow
+                session.luns[lun] = lun_nexus
                 unit.unit.attach(nexus)
-                path.follow(nexus)
+                lun_nexus.follow(nexus)
         self.sessions.add(session)
         try:
             await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
@@ -235,7 +239,7 @@ class Admission:
                 login.cmd_sn,
                 login.stat_sn,
                 login.parameters,
-                {lun: path.hot for lun, path in session.paths.items()},
+                {lun: lun_nexus.hot for lun, lun_nexus in session.luns.items()},
                 arrival.residual,
                 connection.number,
             )
@@ -243,26 +247,26 @@ class Admission:
             self.take_apart(session, "the connection ended during the last response of its login")
             raise
         arrival.socket.detach()  # the reactor's from now on
-        if live is not None:
+        if open_target is not None:
             log.info(
                 "a session was opened",
                 target=login.target,
                 initiator=login.initiator,
                 address=login.address,
                 isid=login.isid.hex(),
-                node=live.config.node,
+                node=open_target.config.node,
             )
             self.hooks.session_opened(session)
-            if boots and live.config.node is not None:
-                self.hooks.node_booted(live.config.node, session)
+            if boots and open_target.config.node is not None:
+                self.hooks.node_booted(open_target.config.node, session)
 
     @staticmethod
-    def _is_boot(login: LoginResult, live: LiveTarget) -> bool:
+    def _is_boot(login: LoginResult, open_target: OpenTarget) -> bool:
         """The first session of a boot that isn't the loader's; one that replaces its own kind is none."""
         return (
             not login.isid.startswith(LOADER_ISID)
             and login.action is SessionAction.NEW
-            and all(session.by_loader for session in live.sessions)
+            and all(session.by_loader for session in open_target.sessions)
         )
 
     def _exchange(self, arrival: Arrival) -> TextExchange:

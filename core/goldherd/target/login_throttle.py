@@ -1,7 +1,7 @@
 """Who may be in a login, and how long a peer that fails has to wait: limits for peers nobody knows yet.
 
 Theory of operation. A login that gets on takes milliseconds; one that stays says nothing. So when there are too many,
-of one address or in all, the oldest is shown out and the new one comes in: 10,000 silent connections delay nobody.
+of one address or in all, the oldest is evicted and the new one comes in: 10,000 silent connections delay nobody.
 
 An address whose logins are refused more often than `failures_free` is delayed, more with each failure and up to a
 bound: before its next login is looked at, and again before a refusal is answered. Both, because a delay of refusals
@@ -37,15 +37,15 @@ def origin(address: str) -> str:
 
 
 @dataclass(eq=False, slots=True)
-class Visit:
+class PendingLogin:
     """One connection in its login."""
 
     origin: str
-    show_out: Callable[[], object]
+    evict: Callable[[], object]
     """Ends it; called at most once, from within enter() or make_room()."""
 
 
-class Doorkeeper:
+class LoginThrottle:
     """Counts logins under way and failures, by origin.
 
     Args:
@@ -66,61 +66,61 @@ class Doorkeeper:
         self._logins_per_address = logins_per_address
         self._failures_free = failures_free
         self._clock = clock
-        self._visits: OrderedDict[Visit, None] = OrderedDict()
-        self._by_origin: dict[str, OrderedDict[Visit, None]] = {}
+        self._pending: OrderedDict[PendingLogin, None] = OrderedDict()
+        self._by_origin: dict[str, OrderedDict[PendingLogin, None]] = {}
         self._failures: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """Origin -> (failures not forgiven yet, when that was so); the one that failed last is at the end."""
 
     def __len__(self) -> int:
-        return len(self._visits)
+        return len(self._pending)
 
-    def enter(self, address: str, show_out: Callable[[], object]) -> Visit:
+    def enter(self, address: str, evict: Callable[[], object]) -> PendingLogin:
         """A connection begins its login; the oldest one goes if there are too many."""
-        visit = Visit(origin(address), show_out)
-        same = self._by_origin.setdefault(visit.origin, OrderedDict())
+        pending = PendingLogin(origin(address), evict)
+        same = self._by_origin.setdefault(pending.origin, OrderedDict())
         if len(same) >= self._logins_per_address:
             self._remove(next(iter(same)))
-            same = self._by_origin.setdefault(visit.origin, OrderedDict())
-        elif len(self._visits) >= self.logins_max:
+            same = self._by_origin.setdefault(pending.origin, OrderedDict())
+        elif len(self._pending) >= self.logins_max:
             self.make_room()
-            same = self._by_origin.setdefault(visit.origin, OrderedDict())
-        same[visit] = self._visits[visit] = None
-        return visit
+            same = self._by_origin.setdefault(pending.origin, OrderedDict())
+        same[pending] = self._pending[pending] = None
+        return pending
 
-    def leave(self, visit: Visit) -> None:
+    def leave(self, pending: PendingLogin) -> None:
         """Its login is over; may be called twice."""
-        if visit not in self._visits:
+        if pending not in self._pending:
             return
-        del self._visits[visit]
-        same = self._by_origin[visit.origin]
-        del same[visit]
+        del self._pending[pending]
+        same = self._by_origin[pending.origin]
+        del same[pending]
         if not same:
-            del self._by_origin[visit.origin]
+            del self._by_origin[pending.origin]
 
     def make_room(self) -> bool:
-        """Shows the oldest out, whoever it is; False when nobody is there."""
-        if not self._visits:
+        """Evicts the oldest one; False when there is none."""
+        if not self._pending:
             return False
-        self._remove(next(iter(self._visits)))
+        self._remove(next(iter(self._pending)))
         return True
 
-    def _remove(self, visit: Visit) -> None:
-        self.leave(visit)
-        visit.show_out()
+    def _remove(self, pending: PendingLogin) -> None:
+        self.leave(pending)
+        pending.evict()
 
     # --- failures ---
 
-    def failed(self, visit: Visit) -> None:
+    def failed(self, pending: PendingLogin) -> None:
         """A login of that origin was refused."""
-        count = self._unforgiven(visit.origin) + 1
-        self._failures[visit.origin] = (count, self._clock())
-        self._failures.move_to_end(visit.origin)
+        count = self._unforgiven(pending.origin) + 1
+        self._failures[pending.origin] = (count, self._clock())
+        self._failures.move_to_end(pending.origin)
         if len(self._failures) > limits.LOGIN_FAILURE_ADDRESSES_MAX:
             self._failures.popitem(last=False)
 
-    def delay_seconds(self, visit: Visit) -> float:
+    def delay_seconds(self, pending: PendingLogin) -> float:
         """How long that origin has to wait now; 0 for nearly everybody."""
-        over = self._unforgiven(visit.origin) - self._failures_free
+        over = self._unforgiven(pending.origin) - self._failures_free
         return min(max(over, 0.0) * limits.LOGIN_DELAY_SECONDS_STEP, limits.LOGIN_DELAY_SECONDS_MAX)
 
     def _unforgiven(self, origin: str) -> float:

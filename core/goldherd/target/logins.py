@@ -1,7 +1,7 @@
 """Portals: accepts connections, leads each through its login, and hands it to a reactor.
 
 Logins run side by side on plain non-blocking sockets: one that says nothing costs a descriptor and a timer, and
-delays nobody (doorkeeper.py holds the limits). When a login has finished, its socket and the bytes behind the login
+delays nobody (login_throttle.py holds the limits). When a login has finished, its socket and the bytes behind the login
 go to the reactor together.
 """
 
@@ -23,7 +23,7 @@ from goldherd.negotiation.host import LoginHost, LoginPolicy, LoginResult
 from goldherd.negotiation.login import Login
 from goldherd.negotiation.states import Status
 from goldherd.settings import Address
-from goldherd.target.login_throttle import Doorkeeper, Visit
+from goldherd.target.login_throttle import LoginThrottle, PendingLogin
 from goldherd.wire import header
 
 log = structlog.get_logger("goldherd.login")
@@ -88,7 +88,7 @@ class Portals:
         admit: takes finished logins over.
         numbers: tells the numbering of a session that a connection joins.
         login_seconds: how long a login may take.
-        doorkeeper: limits before login.
+        throttle: limits before login.
         policy: the rules of logins.
     """
 
@@ -96,7 +96,7 @@ class Portals:
     admit: Admit
     numbers: Numbers
     login_seconds: float
-    doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
+    throttle: LoginThrottle = field(default_factory=LoginThrottle)
     policy: LoginPolicy = field(default_factory=LoginPolicy)
     _listeners: list[Listener] = field(default_factory=list)
     _accepting: list[asyncio.Task[None]] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Portals:
             raise
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = max(descriptors // 2, descriptors - limits.DESCRIPTORS_KEPT, 1)
-        self.doorkeeper.logins_max = min(self.doorkeeper.logins_max, most)
+        self.throttle.logins_max = min(self.throttle.logins_max, most)
         loop = asyncio.get_running_loop()
         self._accepting = [loop.create_task(self._accept(listener)) for listener in self._listeners]
         return [listener.portal for listener in self._listeners]
@@ -152,7 +152,7 @@ class Portals:
             except OSError as failure:
                 if failure.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                     log.error("no more connections can be taken now", reason=str(failure))
-                    self.doorkeeper.make_room()
+                    self.throttle.make_room()
                     await asyncio.sleep(limits.ACCEPT_PAUSE_SECONDS)
                 continue  # the peer was gone before we came
             task = loop.create_task(self._serve(connection, peer, listener))
@@ -164,13 +164,13 @@ class Portals:
         address = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
         task = asyncio.current_task()
         assert task is not None
-        visit = self.doorkeeper.enter(peer[0], task.cancel)
+        pending = self.throttle.enter(peer[0], task.cancel)
         try:
             _prepare(connection)
             async with asyncio.timeout(self.login_seconds):
-                arrival = await self._lead(connection, listener.reached_by(connection), address, visit)
+                arrival = await self._lead(connection, listener.reached_by(connection), address, pending)
             if arrival is not None:
-                self.doorkeeper.leave(visit)  # what it waits for now is ours
+                self.throttle.leave(pending)  # what it waits for now is ours
                 await self._finish(arrival)
         except TimeoutError:
             log.info("a login took too long", address=address, seconds=self.login_seconds)
@@ -181,16 +181,18 @@ class Portals:
         except Exception:
             log.exception("a login failed", address=address)
         finally:
-            self.doorkeeper.leave(visit)
+            self.throttle.leave(pending)
             if connection.fileno() >= 0:  # not handed over
                 connection.close()
 
-    async def _lead(self, connection: socket.socket, portal: Portal, address: str, visit: Visit) -> Arrival | None:
+    async def _lead(
+        self, connection: socket.socket, portal: Portal, address: str, pending: PendingLogin
+    ) -> Arrival | None:
         """The login up to its last response, which is not sent yet; None when it was refused."""
         loop = asyncio.get_running_loop()
         login = Login(self.host, portal, address, self.policy)
         received = bytearray()
-        await asyncio.sleep(self.doorkeeper.delay_seconds(visit))
+        await asyncio.sleep(self.throttle.delay_seconds(pending))
         while True:
             raw = await _take(connection, received, header.BHS_BYTES)
             ahs_bytes, data_bytes = header.segment_bytes(raw)
@@ -204,8 +206,8 @@ class Portals:
             if login.result is not None:
                 return Arrival(login.result, portal, b"".join(answers), connection, bytes(received))
             if login.closed:
-                self.doorkeeper.failed(visit)
-                delay = self.doorkeeper.delay_seconds(visit)
+                self.throttle.failed(pending)
+                delay = self.throttle.delay_seconds(pending)
                 log.warning(
                     "a login was refused",
                     address=address,

@@ -1,4 +1,4 @@
-"""A target in use: its disks open, its logical units ready for reactors and for Python.
+"""Opens and closes the targets of a server, and tells which are open.
 
 A target is opened by its first login and closed some seconds after its last session has gone, so that the two
 sessions of a boot (loader, operating system) find the same disk. What must outlive that (persistent reservations,
@@ -9,9 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import structlog
@@ -21,51 +20,14 @@ from goldherd.errors import ProtocolError
 from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.negotiation.states import Status
 from goldherd.scsi.fastpath.unit import HotUnit
-from goldherd.scsi.prebuilt import prebuilt
 from goldherd.scsi.state.device import LogicalUnit, PersistentState, Target
 from goldherd.target.disks import Disks
-
-if TYPE_CHECKING:
-    from goldherd.target.sessions import Session
+from goldherd.target.sessions import OpenTarget, OpenUnit
 
 log = structlog.get_logger("goldherd.model.targets")
 
 
-@dataclass(eq=False)
-class LiveUnit:
-    """One logical unit in both shapes: with everything it means for Python, and what reactors read."""
-
-    unit: LogicalUnit
-    hot: HotUnit
-    exclusive: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by a command that must run alone."""
-
-    def publish(self) -> None:
-        """Makes the prebuilt answers again; may be called on any thread."""
-        self.hot.publish(prebuilt(self.unit))
-
-
-@dataclass(eq=False)
-class LiveTarget:
-    """A target whose disks are open."""
-
-    config: TargetConfig
-    target: Target
-    images: list[Image]
-    units: dict[int, LiveUnit]
-    sessions: "set[Session]" = field(default_factory=set)
-    made: list[LunConfig] = field(default_factory=list)
-    """The LUNs whose overlays were made when it was opened."""
-    working: int = 0
-    """Commands that Python carries out on its disks now; some go on when their session has ended."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody uses its disks, so that they may be closed."""
-        return not self.sessions and not self.working
-
-
-class LiveTargets:
+class OpenTargets:
     """Opens and closes targets; one login at a time per target, different targets side by side (model.targets.Live).
 
     Args:
@@ -92,7 +54,7 @@ class LiveTargets:
         self._linger_seconds = linger_seconds
         self._state = state
         self._reset = reset
-        self._live: dict[str, LiveTarget] = {}
+        self._open: dict[str, OpenTarget] = {}
         self._changing: dict[str, TargetConfig] = {}
         """Those whose disks are being opened or closed now."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -125,13 +87,13 @@ class LiveTargets:
         finally:
             lock.release()
 
-    def get(self, name: str) -> LiveTarget | None:
+    def get(self, name: str) -> OpenTarget | None:
         """The target, if it is open."""
-        return self._live.get(name)
+        return self._open.get(name)
 
-    def all(self) -> list[LiveTarget]:
+    def all(self) -> list[OpenTarget]:
         """All open targets."""
-        return list(self._live.values())
+        return list(self._open.values())
 
     # --- what other threads ask (model.targets.Live) ---
 
@@ -146,41 +108,41 @@ class LiveTargets:
 
     def _configs(self) -> list[TargetConfig]:
         """The targets whose disks are open, or are being opened or closed now."""
-        return [*self._changing.copy().values(), *(live.config for live in self.all())]
+        return [*self._changing.copy().values(), *(target.config for target in self.all())]
 
     # --- opening and closing ---
 
-    async def open(self, config: TargetConfig) -> LiveTarget:
+    async def open(self, config: TargetConfig) -> OpenTarget:
         """The target with its disks open; hold its lock. ImageError when a disk can't be had."""
         self._stop_lingering(config.name)
-        live = self._live.get(config.name)
-        if live is not None and live.config != config and live.idle:
-            await self.close(live)
-            live = None
-        if live is None:
+        target = self._open.get(config.name)
+        if target is not None and target.config != config and target.idle:
+            await self.close(target)
+            target = None
+        if target is None:
             loop = asyncio.get_running_loop()
             made: list[LunConfig] = []
             self._changing[config.name] = config
             try:
                 images = await loop.run_in_executor(self._executor, self._open_images, config, made)
-                live = self._make(config, images)
-                live.made = made
-                self._live[config.name] = live
+                target = self._make(config, images)
+                target.made = made
+                self._open[config.name] = target
             finally:
                 del self._changing[config.name]
             log.info("a target was opened", target=config.name, luns=len(images))
-        return live
+        return target
 
     async def renew(self, config: TargetConfig) -> None:
         """Gives a closed target's node a fresh overlay; hold its lock."""
         if self._reset is not None:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._reset, config)
 
-    async def undo(self, live: LiveTarget) -> None:
+    async def undo(self, target: OpenTarget) -> None:
         """Closes a target that should not have been opened, without the overlays that this has made; hold its lock."""
-        await self.close(live)
-        if live.made:
-            await self.renew(replace(live.config, luns=tuple(live.made)))
+        await self.close(target)
+        if target.made:
+            await self.renew(replace(target.config, luns=tuple(target.made)))
 
     def _open_images(self, config: TargetConfig, made: list[LunConfig]) -> list[Image]:
         images: list[Image] = []
@@ -196,9 +158,9 @@ class LiveTargets:
             raise
         return images
 
-    def _make(self, config: TargetConfig, images: list[Image]) -> LiveTarget:
+    def _make(self, config: TargetConfig, images: list[Image]) -> OpenTarget:
         target = Target(config.name, self._portal_groups)
-        units: dict[int, LiveUnit] = {}
+        units: dict[int, OpenUnit] = {}
         for lun, image in zip(config.luns, images, strict=True):
             unit = LogicalUnit(
                 image,
@@ -215,19 +177,19 @@ class LiveTargets:
             before = self._remembered.get((config.name, lun.lun))
             if before is not None:
                 unit.take_over(before)
-            units[lun.lun] = LiveUnit(unit, HotUnit(image, lun.block_size))
-        for live in units.values():  # REPORT LUNS is among the answers: all units must be there first
-            live.publish()
-            live.unit.on_change = live.publish
-            live.unit.medium.on_watch = live.hot.watch
-        return LiveTarget(config, target, images, units)
+            units[lun.lun] = OpenUnit(unit, HotUnit(image, lun.block_size))
+        for each in units.values():  # REPORT LUNS is among the answers: all units must be there first
+            each.publish()
+            each.unit.on_change = each.publish
+            each.unit.medium.on_watch = each.hot.watch
+        return OpenTarget(config, target, images, units)
 
-    def release(self, live: LiveTarget) -> None:
+    def release(self, target: OpenTarget) -> None:
         """A session of the target has gone; without others it is closed after a while."""
-        if live.sessions or self._linger_seconds is None or self._live.get(live.config.name) is not live:
+        if target.sessions or self._linger_seconds is None or self._open.get(target.config.name) is not target:
             return
         loop = asyncio.get_running_loop()
-        name = live.config.name
+        name = target.config.name
         self._stop_lingering(name)
         self._lingering[name] = loop.call_later(self._linger_seconds, self._start_closing, name)
 
@@ -243,26 +205,26 @@ class LiveTargets:
 
     async def _close_if_idle(self, name: str) -> None:
         async with self.lock(name):
-            live = self._live.get(name)
-            if live is None or live.sessions:
+            target = self._open.get(name)
+            if target is None or target.sessions:
                 return
-            if live.idle:
-                await self.close(live)
+            if target.idle:
+                await self.close(target)
             else:  # a command goes on without its session, SANITIZE perhaps
-                self.release(live)
+                self.release(target)
 
-    async def close(self, live: LiveTarget) -> None:
+    async def close(self, target: OpenTarget) -> None:
         """Flushes and closes its disks; it must be idle."""
-        name = live.config.name
+        name = target.config.name
         self._stop_lingering(name)
-        self._changing[name] = live.config
-        if self._live.get(name) is live:
-            del self._live[name]
-        for lun, unit in live.units.items():
+        self._changing[name] = target.config
+        if self._open.get(name) is target:
+            del self._open[name]
+        for lun, unit in target.units.items():
             self._remembered[name, lun] = unit.unit.persistent_state
         loop = asyncio.get_running_loop()
         try:
-            for image in live.images:
+            for image in target.images:
                 await loop.run_in_executor(self._executor, self._close_image, image)
         finally:
             del self._changing[name]
@@ -272,13 +234,13 @@ class LiveTargets:
         """Closes every target, for the end of a server; one whose I/O does not end is left as it is."""
         while self._closing:
             await asyncio.wait(self._closing)
-        for live in self.all():
-            name = live.config.name
+        for target in self.all():
+            name = target.config.name
             async with self.lock(name):
-                if self._live.get(name) is not live:
+                if self._open.get(name) is not target:
                     continue
-                if live.idle:
-                    await self.close(live)
+                if target.idle:
+                    await self.close(target)
                 else:
                     log.error("a disk is left as it is: I/O on it does not end", target=name)
 
@@ -287,15 +249,15 @@ class LiveTargets:
             return
         try:
             image.close()
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:  # of a backend
             log.error("a disk could not be closed cleanly", path=image.path, reason=str(failure))
 
     async def flush(self) -> None:
         """Brings what was written to the disks, so that a crash costs little even with guests that never flush."""
         loop = asyncio.get_running_loop()
-        for live in self.all():
-            async with self.lock(live.config.name):
-                for image in live.images if self.get(live.config.name) is live else ():
+        for target in self.all():
+            async with self.lock(target.config.name):
+                for image in target.images if self.get(target.config.name) is target else ():
                     if not self._disks.is_shared(image):
                         await loop.run_in_executor(self._executor, self._flush_image, image)
 
@@ -304,5 +266,5 @@ class LiveTargets:
         try:
             image.flush()
             image.refresh()
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:  # of a backend
             log.error("a disk could not be flushed", path=image.path, reason=str(failure))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path as FolderPath
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -40,9 +40,9 @@ from goldherd.settings import ServerSettings
 from goldherd.target.admission import Admission
 from goldherd.target.disks import Disks, Seals
 from goldherd.target.drains import Drains
-from goldherd.target.login_throttle import Doorkeeper
+from goldherd.target.login_throttle import LoginThrottle
 from goldherd.target.logins import Portals
-from goldherd.target.open_targets import LiveTargets
+from goldherd.target.open_targets import OpenTargets
 from goldherd.target.requests import Requests
 from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
@@ -89,7 +89,7 @@ class Server:
         hooks: Hooks,
         *,
         seals: Seals | None = None,
-        state: FolderPath | None = None,
+        state: Path | None = None,
         reset: Callable[[TargetConfig], None] | None = None,
         linger_seconds: float | None = limits.LINGER_SECONDS,
         make_reactor: Callable[[int, EventQueue], Reactor] = Reactor,
@@ -107,12 +107,12 @@ class Server:
         self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
         self._disks = Disks(hooks, self.cache, seals)
         groups = [address.tag for address in settings.listen]
-        self.targets = LiveTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
+        self.targets = OpenTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
         self.sessions = Sessions(self._reactors)
         self._drains = Drains(self._reactors)
         self._commands = Commands(self._drains, self._executor)
         self._requests = Requests(self._drains, self._end_reset)
-        doorkeeper = Doorkeeper(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
+        throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         policy = LoginPolicy(
             connections_max=settings.connections_max,
             rounds_max=settings.login_rounds,
@@ -130,9 +130,7 @@ class Server:
             lambda: self._logins.announced,
             self._take_apart,
         )
-        self._logins: Portals = Portals(
-            self, admission.admit, self._numbers, settings.login_seconds, doorkeeper, policy
-        )
+        self._logins: Portals = Portals(self, admission.admit, self._numbers, settings.login_seconds, throttle, policy)
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._hurried = asyncio.Event()
@@ -180,7 +178,7 @@ class Server:
     async def stop(self) -> None:
         """Accepts nobody, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
         await self._logins.close()
-        asked = [session for session in self.sessions if session.live is not None and not session.by_loader]
+        asked = [session for session in self.sessions if session.open_target is not None and not session.by_loader]
         for session in asked:
             self._ask_to_leave(session)
         await self._wait_for_logouts(asked)
@@ -346,10 +344,10 @@ class Server:
             running.abort()
         session.reactor.forget(session.id)
         self.sessions.remove(session)
-        if session.live is not None:
+        if session.open_target is not None:
             log.info("a session was closed", target=session.target, initiator=session.initiator, reason=reason)
             self.hooks.session_closed(session, reason)
-            self.targets.release(session.live)
+            self.targets.release(session.open_target)
 
     @staticmethod
     def _end_reset(sessions: Iterable[Session]) -> None:
@@ -371,13 +369,17 @@ class Server:
             "reactors": self.settings.reactors,
             "sessions": [
                 {
-                    "node": session.live.config.node if session.live else None,
+                    "node": session.open_target.config.node if session.open_target else None,
                     "target": session.target or None,
                     "initiator": session.initiator,
                     "address": session.address,
                     "isid": session.isid.hex(),
                     "connections": len(session.connections),
-                    "state": "discovery" if session.live is None else "loader" if session.by_loader else "logged in",
+                    "state": "discovery"
+                    if session.open_target is None
+                    else "loader"
+                    if session.by_loader
+                    else "logged in",
                 }
                 for session in self.sessions
             ],

@@ -1,4 +1,6 @@
-"""The sessions of a server: who is logged in, and the reactors that serve them.
+"""The sessions of a server, the open targets that they use, and the reactors that serve them.
+
+open_targets.py opens and closes the targets.
 
 A session has an id, a number that is never used again, by which reactors and control plane speak of it.
 """
@@ -10,17 +12,54 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from goldherd import limits
+from goldherd.block.image import Image
 from goldherd.errors import ProtocolError
+from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.negotiation.host import LoginResult
 from goldherd.negotiation.states import Status
 from goldherd.negotiation.text_exchange import TextExchange
 from goldherd.reactor.epoll import Reactor
-from goldherd.scsi.fastpath.unit import HotNexus
+from goldherd.scsi.fastpath.unit import HotNexus, HotUnit
+from goldherd.scsi.prebuilt import prebuilt
+from goldherd.scsi.state.device import LogicalUnit, Target
 from goldherd.scsi.state.nexus import Nexus
-from goldherd.target.open_targets import LiveTarget, LiveUnit
 
 LOADER_ISID: Final = bytes.fromhex("40002723")
 """How iPXE's ISIDs begin: enterprise number 10019. Its next bytes are new for each connection."""
+
+
+@dataclass(eq=False)
+class OpenUnit:
+    """One logical unit in both shapes: with everything it means for Python, and what reactors read."""
+
+    unit: LogicalUnit
+    hot: HotUnit
+    exclusive: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by a command that must run alone."""
+
+    def publish(self) -> None:
+        """Makes the prebuilt answers again; may be called on any thread."""
+        self.hot.publish(prebuilt(self.unit))
+
+
+@dataclass(eq=False)
+class OpenTarget:
+    """A target whose disks are open."""
+
+    config: TargetConfig
+    target: Target
+    images: list[Image]
+    units: dict[int, OpenUnit]
+    sessions: set["Session"] = field(default_factory=set)
+    made: list[LunConfig] = field(default_factory=list)
+    """The LUNs whose overlays were made when it was opened."""
+    working: int = 0
+    """Commands that Python carries out on its disks now; some go on when their session has ended."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses its disks, so that they may be closed."""
+        return not self.sessions and not self.working
 
 
 Ports = tuple[str, bytes, str]
@@ -28,10 +67,10 @@ Ports = tuple[str, bytes, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class LunNexus:
     """One LUN of a session: the nexus for Python and the one that reactors read."""
 
-    live: LiveUnit
+    open_unit: OpenUnit
     nexus: Nexus
     hot: HotNexus
 
@@ -44,7 +83,7 @@ class Path:
 class Running:
     """A command that Python carries out."""
 
-    live: LiveUnit
+    open_unit: OpenUnit
     task: asyncio.Task[None]
     connection: int
     """The connection it came on."""
@@ -82,10 +121,10 @@ class Session:
     login: LoginResult
     """That of its leading connection."""
     reactor: Reactor
-    live: LiveTarget | None
+    open_target: OpenTarget | None
     connections: dict[int, Connection] = field(default_factory=dict)
     """Its connections by number."""
-    paths: dict[int, Path] = field(default_factory=dict)
+    luns: dict[int, LunNexus] = field(default_factory=dict)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: str = ""
     """Why we ended it, when we did."""
@@ -151,7 +190,7 @@ class Session:
 
     def neighbours(self) -> "list[Session]":
         """All sessions of the same target, this one among them."""
-        return list(self.live.sessions) if self.live is not None else [self]
+        return list(self.open_target.sessions) if self.open_target is not None else [self]
 
     def end(self, why: str) -> None:
         """Drops its connections; their ClosedEvents follow. `why` is for logs and hooks."""
@@ -160,9 +199,9 @@ class Session:
 
     def detach(self) -> None:
         """The session is over: its nexuses are lost (SAM-5 6.3.4)."""
-        for path in self.paths.values():
-            path.nexus.on_flags = None
-            path.live.unit.detach(path.nexus)
+        for lun_nexus in self.luns.values():
+            lun_nexus.nexus.on_flags = None
+            lun_nexus.open_unit.unit.detach(lun_nexus.nexus)
 
 
 class Sessions:
@@ -247,8 +286,8 @@ class Sessions:
             self._by_ports.setdefault(session.ports, {})[session.login.portal_group] = session
         self._by_id[session.id] = session
         self._by_tsih[session.tsih] = session
-        if session.live is not None:
-            session.live.sessions.add(session)
+        if session.open_target is not None:
+            session.open_target.sessions.add(session)
 
     def remove(self, session: Session) -> None:
         """Nothing of it is in use any more."""
@@ -257,8 +296,8 @@ class Sessions:
         self._unlist(session)
         if self._by_tsih.get(session.tsih) is session:
             del self._by_tsih[session.tsih]
-        if session.live is not None:
-            session.live.sessions.discard(session)
+        if session.open_target is not None:
+            session.open_target.sessions.discard(session)
         for connection in session.connections.values():
             connection.closed.set()
         session.closed.set()

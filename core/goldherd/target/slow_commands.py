@@ -29,7 +29,7 @@ from goldherd.scsi.sam import Direction, Status
 from goldherd.scsi.state.nexus import Nexus
 from goldherd.session.codes import Purpose
 from goldherd.target.drains import Drains
-from goldherd.target.sessions import Path, Running, Session
+from goldherd.target.sessions import LunNexus, Running, Session
 
 log = structlog.get_logger("goldherd.commands")
 
@@ -70,32 +70,32 @@ class Commands:
 
     def command(self, session: Session, event: CommandEvent) -> None:
         """Starts one command."""
-        path = session.paths.get(event.nexus)
-        if path is None:
+        lun_nexus = session.luns.get(event.nexus)
+        if lun_nexus is None:
             self._without_unit(session, event)
             return
         command = lookup(event.cdb)
         if command is not None and (command.blocking or command.exclusive):
-            task = self._spawn(self._run(session, path, command, event))
+            task = self._spawn(self._run(session, lun_nexus, command, event))
             if not command.survives_abort:
-                session.running[event.itt] = Running(path.live, task, event.connection)
+                session.running[event.itt] = Running(lun_nexus.open_unit, task, event.connection)
             return
-        self._reply(session, event, command, path, self._execute(path, session, event))
+        self._reply(session, event, command, lun_nexus, self._execute(lun_nexus, session, event))
 
     def _without_unit(self, session: Session, event: CommandEvent) -> None:
-        if session.live is None:  # a discovery session has no business with SCSI (RFC 7143 4.3)
+        if session.open_target is None:  # a discovery session has no business with SCSI (RFC 7143 4.3)
             log.warning("a discovery session sent a SCSI command", initiator=session.initiator)
             session.end("a discovery session sent a SCSI command")
             return
-        reply = execute_without_unit(session.live.target, event.cdb)
+        reply = execute_without_unit(session.open_target.target, event.cdb)
         session.reactor.reply(event.session_id, event.tag, reply.status, reply.sense, reply.data_in)
 
     @staticmethod
-    def _execute(path: Path, session: Session, event: CommandEvent) -> Reply:
+    def _execute(lun_nexus: LunNexus, session: Session, event: CommandEvent) -> Reply:
         running = session.running.get(event.itt)
         return execute(
-            path.live.unit,
-            path.nexus,
+            lun_nexus.open_unit.unit,
+            lun_nexus.nexus,
             event.cdb,
             event.data_out,
             expected_data_out=event.expected if event.data_out else None,
@@ -103,35 +103,35 @@ class Commands:
             data_plane=True,
         )
 
-    async def _run(self, session: Session, path: Path, command: Command, event: CommandEvent) -> None:
+    async def _run(self, session: Session, lun_nexus: LunNexus, command: Command, event: CommandEvent) -> None:
         """A command that may sleep, perhaps one that must be alone."""
         loop = asyncio.get_running_loop()
-        assert session.live is not None, "a discovery session has no paths"
-        session.live.working += 1
+        assert session.open_target is not None, "a discovery session has no LUNs"
+        session.open_target.working += 1
         key = event.itt
         try:
             if command.exclusive:
-                async with path.live.exclusive:
-                    reply = await self._alone(path, lambda: self._execute(path, session, event))
+                async with lun_nexus.open_unit.exclusive:
+                    reply = await self._alone(lun_nexus, lambda: self._execute(lun_nexus, session, event))
             else:
                 async with session.threads:
-                    reply = await loop.run_in_executor(self._executor, self._execute, path, session, event)
+                    reply = await loop.run_in_executor(self._executor, self._execute, lun_nexus, session, event)
             if reply.aborts:
                 session.running.pop(key, None)  # two that abort each other must not wait for each other
             for other in reply.aborts:
-                await self._abort_nexus(session, path, other)
+                await self._abort_nexus(session, lun_nexus, other)
             if reply.after is not None:
                 key = self._put_behind(session, key)
-            self._reply(session, event, command, path, reply)
+            self._reply(session, event, command, lun_nexus, reply)
             if reply.after is not None:
                 async with nullcontext() if command.survives_abort else session.threads:
                     await loop.run_in_executor(self._executor, reply.after)
-        except Exception:
+        except (Exception, SystemExit):  # of a backend
             log.exception("a command could not be carried out", cdb=event.cdb.hex())
             failed = Reply(Status.CHECK_CONDITION, sense.encode(sense.INTERNAL_TARGET_FAILURE))
-            self._reply(session, event, command, path, failed)
+            self._reply(session, event, command, lun_nexus, failed)
         finally:
-            session.live.working -= 1
+            session.open_target.working -= 1
             session.running.pop(key, None)
 
     def _put_behind(self, session: Session, itt: int) -> int:
@@ -142,9 +142,9 @@ class Commands:
             session.running[key] = running
         return key
 
-    async def _alone(self, path: Path, work: Callable[[], Reply]) -> Reply:
+    async def _alone(self, lun_nexus: LunNexus, work: Callable[[], Reply]) -> Reply:
         """Holds the unit's writes, waits for those that run, works, lets go."""
-        hot = path.live.hot
+        hot = lun_nexus.open_unit.hot
         hot.quiesce()
         try:
             await self._drains.ask_all(lambda reactor, request_id: reactor.drain(request_id, hot))
@@ -154,28 +154,30 @@ class Commands:
             for reactor in self._drains.reactors:
                 reactor.wake()
 
-    async def _abort_nexus(self, session: Session, path: Path, nexus: Nexus) -> None:
+    async def _abort_nexus(self, session: Session, lun_nexus: LunNexus, nexus: Nexus) -> None:
         """PREEMPT AND ABORT: the preempted nexus's tasks on this unit."""
         for other in session.neighbours():
-            if any(its.nexus is nexus for its in other.paths.values()):
-                running = [each for each in other.running.values() if each.live is path.live]
+            if any(its.nexus is nexus for its in other.luns.values()):
+                running = [each for each in other.running.values() if each.open_unit is lun_nexus.open_unit]
                 for each in running:
                     each.abort()
-                found = await self._drains.ask(partial(_abort_on, other, path.live.hot))
+                found = await self._drains.ask(partial(_abort_on, other, lun_nexus.open_unit.hot))
                 if running:
                     await asyncio.wait([each.task for each in running])
                 if found or running:
                     nexus.attend(sense.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)
 
     @staticmethod
-    def _reply(session: Session, event: CommandEvent, command: Command | None, path: Path, reply: Reply) -> None:
+    def _reply(
+        session: Session, event: CommandEvent, command: Command | None, lun_nexus: LunNexus, reply: Reply
+    ) -> None:
         if reply.proceeds:
             session.reactor.proceed(event.session_id, event.tag)
             return
         written: int | None = None
         if command is not None and command.direction is Direction.OUT:
             done = reply.status in (Status.GOOD, Status.CONDITION_MET) or reply.overflows
-            written = command.data_out_bytes(event.cdb, path.live.unit.block_size) if done else 0
+            written = command.data_out_bytes(event.cdb, lun_nexus.open_unit.unit.block_size) if done else 0
         session.reactor.reply(event.session_id, event.tag, int(reply.status), reply.sense, reply.data_in, written)
 
     # --- I/O that failed in the data plane ---
@@ -183,13 +185,13 @@ class Commands:
     @staticmethod
     def failed(session: Session, event: FailedEvent) -> None:
         """Words the sense data of a task whose I/O failed."""
-        path = session.paths.get(event.nexus)
-        if path is None:
+        lun_nexus = session.luns.get(event.nexus)
+        if lun_nexus is None:
             absent = sense.encode(sense.LOGICAL_UNIT_NOT_SUPPORTED)
             session.reactor.reply(event.session_id, event.tag, Status.CHECK_CONDITION, absent, b"", 0)
             return
         kind = _KINDS.get(event.purpose, "write")
-        unit = path.live.unit
+        unit = lun_nexus.open_unit.unit
         transport = _TRANSPORT_ERRORS.get(event.errno)
         if transport is not None:
             log.warning(

@@ -15,8 +15,7 @@ from goldherd import limits
 from goldherd.reactor.epoll import Reactor
 from goldherd.scsi import task_management
 from goldherd.target.drains import Drains
-from goldherd.target.open_targets import LiveUnit
-from goldherd.target.sessions import Path, Running, Session
+from goldherd.target.sessions import LunNexus, OpenUnit, Running, Session
 from goldherd.wire.header import TaskManagementRequest
 
 log = structlog.get_logger("goldherd.management")
@@ -30,7 +29,7 @@ class Order(NamedTuple):
     """One request on its way."""
 
     session: Session
-    path: Path
+    lun_nexus: LunNexus
     request: TaskManagementRequest
     serial: int
     """Tasks up to this one came before the request; later ones are not meant (RFC 7143 4.2.3.4)."""
@@ -52,13 +51,13 @@ class Management:
         handler = _FUNCTIONS.get(function)
         if handler is None:
             return _ANSWERS.get(function, NOT_SUPPORTED)
-        lun = request.lun if function not in _WHOLE_TARGET else min(session.paths, default=0) << 48
-        path = _path(session, lun)
-        if path is None:
+        lun = request.lun if function not in _WHOLE_TARGET else min(session.luns, default=0) << 48
+        lun_nexus = _nexus_of(session, lun)
+        if lun_nexus is None:
             return NO_LUN
         try:
             async with asyncio.timeout(limits.TASK_MANAGEMENT_SECONDS):
-                return await handler(self, Order(session, path, request, serial))
+                return await handler(self, Order(session, lun_nexus, request, serial))
         except TimeoutError:  # the initiator goes on to something stronger, and at last to a new session
             log.warning("tasks do not end: their disk hangs", function=function, target=session.target)
             return REJECTED
@@ -80,35 +79,35 @@ class Management:
         return COMPLETE if found else NO_TASK
 
     async def _abort_task_set(self, order: Order) -> int:
-        session, hot, before = order.session, order.path.live.hot, order.request.cmd_sn
+        session, hot, before = order.session, order.lun_nexus.open_unit.hot, order.request.cmd_sn
         await self._end(
-            _running(session, order.path.live),
+            _running(session, order.lun_nexus.open_unit),
             lambda request_id: session.reactor.abort_session_tasks(request_id, session.id, hot, order.serial, before),
         )
         return COMPLETE
 
     async def _clear_task_set(self, order: Order) -> int:
-        await self._empty(order.session, order.path)
-        task_management.clear_task_set(order.path.live.unit, order.path.nexus)
+        await self._empty(order.session, order.lun_nexus)
+        task_management.clear_task_set(order.lun_nexus.open_unit.unit, order.lun_nexus.nexus)
         return COMPLETE
 
     async def _unit_reset(self, order: Order) -> int:
-        await self._empty(order.session, order.path)
-        task_management.logical_unit_reset(order.path.live.unit, order.path.nexus)
+        await self._empty(order.session, order.lun_nexus)
+        task_management.logical_unit_reset(order.lun_nexus.open_unit.unit, order.lun_nexus.nexus)
         return COMPLETE
 
     async def _target_reset(self, order: Order) -> int:
-        for path in order.session.paths.values():
-            await self._empty(order.session, path)
-        task_management.target_reset(order.path.live.unit.target)
+        for lun_nexus in order.session.luns.values():
+            await self._empty(order.session, lun_nexus)
+        task_management.target_reset(order.lun_nexus.open_unit.unit.target)
         return COMPLETE
 
-    async def _empty(self, session: Session, path: Path) -> None:
+    async def _empty(self, session: Session, lun_nexus: LunNexus) -> None:
         """Ends all tasks of all sessions on the unit."""
-        live = path.live
-        running = [each for other in session.neighbours() for each in _running(other, live)]
+        open_unit = lun_nexus.open_unit
+        running = [each for other in session.neighbours() for each in _running(other, open_unit)]
         await asyncio.gather(
-            *(self._end([], partial(_abort_on, reactor, live)) for reactor in self._drains.reactors),
+            *(self._end([], partial(_abort_on, reactor, open_unit)) for reactor in self._drains.reactors),
             self._wait(running),
         )
 
@@ -128,18 +127,18 @@ class Management:
             await asyncio.wait(tasks)
 
 
-def _abort_on(reactor: Reactor, live: LiveUnit, request_id: int) -> None:
-    reactor.abort_unit_tasks(request_id, live.hot)
+def _abort_on(reactor: Reactor, open_unit: OpenUnit, request_id: int) -> None:
+    reactor.abort_unit_tasks(request_id, open_unit.hot)
 
 
-def _running(session: Session, live: LiveUnit) -> list[Running]:
-    return [each for each in session.running.values() if each.live is live]
+def _running(session: Session, open_unit: OpenUnit) -> list[Running]:
+    return [each for each in session.running.values() if each.open_unit is open_unit]
 
 
-def _path(session: Session, lun: int) -> Path | None:
+def _nexus_of(session: Session, lun: int) -> LunNexus | None:
     """Single-level LUNs: peripheral or flat (SAM-5 4.7)."""
     first = lun >> 48
-    return None if lun & (1 << 48) - 1 else session.paths.get(first & 0x3FFF if first >> 14 == 1 else first)
+    return None if lun & (1 << 48) - 1 else session.luns.get(first & 0x3FFF if first >> 14 == 1 else first)
 
 
 _Handler = Callable[[Management, Order], Awaitable[int]]
