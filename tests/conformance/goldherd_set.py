@@ -43,7 +43,8 @@ def main(arguments: Sequence[str], folder: Path, watched: Callable[[Sequence[int
             urls.append(export.url())
             ports.append(export.portal.port)
         around = nullcontext if watched is None else watched(ports)
-        return run.main([*urls[:-1], "--write-protected", urls[-1], *arguments], around)
+        *small, large, protected = urls
+        return run.main([*small, "--large-blocks", large, "--write-protected", protected, *arguments], around)
 
 
 if __name__ == "__main__":
