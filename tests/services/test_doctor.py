@@ -122,7 +122,7 @@ def test_dry_run_makes_nothing(services: Services, filled: None, reopen: Callabl
 
 
 def test_disk_in_use_keeps_the_catalog_as_it_is(services: Services, filled: None) -> None:
-    disk = services.volumes.overlay("pc-1", "patch", 1)
+    disk = services.volumes.overlay("pc-1", "patch", 1, "vhd")
     running = services.formats.open(f"vhd:{disk}", "rw", SealedOpener(services))
     with pytest.raises(CatalogError, match="the disk of pc-1 is in use"):
         run(services, REBUILD, requests.RebuildCatalog())

@@ -114,7 +114,7 @@ def test_version_whose_disk_a_machine_has_open_is_not_removed(services: Services
     first = seal()
     add_node(services, "pc", ImageRef("lab", None))
     seal()
-    disk = services.volumes.overlay("pc", "lab", 1)
+    disk = services.volumes.overlay("pc", "lab", 1, "vhd")
     running = services.formats.open(f"vhd:{disk}", "rw", SealedOpener(services, first.path))
     try:
         images.activate(services, ImageRef("lab", 2))

@@ -225,7 +225,7 @@ def test_killed_change_is_done_whole_or_not_at_all(
     assert subprocess.run([sys.executable, "-c", KILLED_CHANGE, *arguments], check=False).returncode == -9
     services.volumes.journal.sweep()
     done = moment == "finish"
-    old = [b"what the guest wrote" in services.volumes.overlay(name, "lab", 1).read_bytes() for name in names]
+    old = [b"what the guest wrote" in services.volumes.overlay(name, "lab", 1, "vhd").read_bytes() for name in names]
     assert old == [operation == "set" or not done] * 10
     assert len(overlays(services)) == (20 if operation == "set" and done else 10)
     secrets = {path.read_bytes() for path in services.volumes.secrets.iterdir()}
@@ -256,7 +256,7 @@ def test_a_thousand_nodes_need_one_listing_of_the_folder(
 def test_dry_runs_name_what_would_go_and_touch_nothing(services: Services, seal: Sealer) -> None:
     seal()
     add(services, ["pc-1"])
-    disk = services.volumes.overlay("pc-1", "lab", 1)
+    disk = services.volumes.overlay("pc-1", "lab", 1, "vhd")
     before = disk.stat()
     assert nodes.reset(services, ["pc-1"], dry_run=True).files == (str(disk),)
     assert nodes.remove(services, ["pc-1"], dry_run=True).files == (str(disk),)

@@ -1,6 +1,6 @@
 """Images and their versions: plain, frozen records. Paths are absolute; times are UTC in ISO 8601."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -105,6 +105,18 @@ class Formats(Protocol):
 
     def create(self, url: str, size_bytes: int, parent: Any = None, options: OptionTexts = ()) -> object:
         """Makes a new image, whole or not at all; the parent is a goldherd.Place."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """The formats, goldherd's own first."""
+        ...
+
+    def capabilities(self, name: str) -> Any:
+        """What a format can (goldherd.Capabilities)."""
+        ...
+
+    def child_format(self, parent: str) -> Any:
+        """The format of the differencing children of a parent; None when it can't have any."""
         ...
 
     def identity(self, url: str) -> str | None:

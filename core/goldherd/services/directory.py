@@ -130,7 +130,7 @@ class CatalogDirectory:
         remove_overlays([lun.path for lun in target.luns if lun.parent is not None])
 
     def _target(self, node: StoredNode) -> TargetConfig | None:
-        if node.version is None or node.golden is None:
+        if node.version is None or node.golden is None or node.golden_format is None:
             _log.warning("a node has no disk: its image has no active version", node=node.name, image=node.image)
             return None
         credentials = None
@@ -143,7 +143,7 @@ class CatalogDirectory:
         name = f"{self._prefix}{node.name}"
         lun = LunConfig(
             lun=0,
-            location=str(self._services.volumes.overlay(node.name, node.image, node.version)),
+            location=str(self._services.volumes.overlay(node.name, node.image, node.version, node.golden_format)),
             format=node.golden_format,
             parent=node.golden,
             parent_format=node.golden_format,

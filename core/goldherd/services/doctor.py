@@ -20,7 +20,6 @@ from goldherd.services.context import Services
 from goldherd.services.importing import opened
 from goldherd.volumes import goldens, sealing
 from goldherd.volumes.overlays import Listing, holding
-from goldherd.volumes.store import GOLDEN_FORMAT
 
 _REBUILT: Final = "catalog.rebuilt.sqlite"
 _NUMBERED: Final = re.compile(r"[^@]+@[1-9]\d{0,8}")
@@ -51,11 +50,10 @@ def _named_versions(services: Services) -> tuple[dict[ImageRef, Path], list[str]
     """The golden files whose names say what they are; a sentence for each other file."""
     versions, unknown = {}, []
     for path in sorted(services.volumes.images.iterdir(), key=lambda path: natural_key(path.name)):
-        stem = path.name.removesuffix(f".{GOLDEN_FORMAT}")
-        if path.suffix == f".{GOLDEN_FORMAT}" and _NUMBERED.fullmatch(stem):
-            versions[parse_image_ref(stem)] = path
+        if path.suffix and _NUMBERED.fullmatch(path.stem):
+            versions[parse_image_ref(path.stem)] = path
         elif not path.name.startswith("."):
-            unknown.append(f"{path} has no name of the form NAME@NUMBER.{GOLDEN_FORMAT} and is left out.")
+            unknown.append(f"{path} has no name of the form NAME@NUMBER.FORMAT and is left out.")
     return versions, unknown
 
 
@@ -93,7 +91,8 @@ def _record_versions(
 
 def _record_version(services: Services, ref: ImageRef, path: Path, progress: Progress) -> None:
     number = ref.number or 0
-    with opened(services, path, services.formats.probe(path)) as (image, opener):
+    form = path.suffix.removeprefix(".")  # the catalog names files by their formats
+    with opened(services, path, form) as (image, opener):
         size_bytes, parent = image.size_bytes, opener.first
     sha256, _ = goldens.hash_adopted(path, progress)
     sealing.make_read_only(path)
@@ -102,7 +101,7 @@ def _record_version(services: Services, ref: ImageRef, path: Path, progress: Pro
         number=number,
         state="sealed",
         path=path,
-        format=GOLDEN_FORMAT,
+        format=form,
         size_bytes=size_bytes,
         sha256=sha256,
         source_sha256=sha256,
@@ -120,7 +119,7 @@ def _record_nodes(services: Services, listing: Listing, sealed: list[str], unkno
     """Writes the nodes that have a disk on a version that was found; gives their names."""
     made = []
     for node, paths in sorted(listing.by_node.items(), key=lambda item: natural_key(item[0])):
-        names = [path.name.removesuffix(f".{GOLDEN_FORMAT}").partition(".")[2] for path in paths]
+        names = [path.stem.partition(".")[2] for path in paths]
         found = [name for name in sealed if name in names]
         try:
             check_node_name(node)
@@ -133,7 +132,7 @@ def _record_nodes(services: Services, listing: Listing, sealed: list[str], unkno
         # The disk that was written last is that of the version which the node ran last.
         written = {parse_image_ref(name): 0.0 for name in found}
         for ref in written:
-            written[ref] = services.volumes.overlay(node, ref.image, ref.number or 0).stat().st_mtime
+            written[ref] = paths[names.index(str(ref))].stat().st_mtime
         latest = max(written, key=lambda ref: (written[ref], ref.number))
         with services.catalog.write() as connection:
             version = image_records.find_version(connection, services.data, latest)

@@ -19,7 +19,7 @@ from goldherd.services import requests
 from goldherd.services.context import Services
 from goldherd.services.images import get_version, in_the_way, is_text, list_versions, version_at, version_like
 from goldherd.volumes import goldens, sealing
-from goldherd.volumes.store import GOLDEN_FORMAT, Change, explained
+from goldherd.volumes.store import Change, explained
 
 
 class SealedOpener:
@@ -89,7 +89,8 @@ def import_image(
     Raises ImageError or CatalogError in one sentence; whatever goes wrong, nothing half-made stays.
     """
     format_name = format_name or services.formats.probe(source)
-    kind = goldens.check_source(source, format_name, in_place)
+    kind = goldens.check_source(services.formats, source, format_name, in_place)
+    golden = goldens.golden_format(services.formats, format_name)
     named = None if parent_ref is None else get_version(services, parent_ref).path
     with opened(services, source, format_name, named) as (image, opener):
         size_bytes, parent = image.size_bytes, opener.first
@@ -99,14 +100,14 @@ def import_image(
             )
         with explained(source, "seal a copy"), services.volumes.journal.change() as change:
             if in_place:
-                return _adopt(services, change, source, name, size_bytes, parent, progress)
+                return _adopt(services, change, source, name, golden, size_bytes, parent, progress)
             staged = goldens.staging_path(services.volumes, name)
             change.make([staged])
             prefix_bytes = goldens.stage(services.formats, source, kind, format_name, size_bytes, staged, progress)
-            _check_copy(services, staged, size_bytes, parent)
+            _check_copy(services, staged, golden, size_bytes, parent)
             sealing.make_read_only(staged)
             hashes = goldens.hash_staged(staged, progress, prefix_bytes, source)
-            return _record(services, change, staged, name, size_bytes, parent, hashes, in_place=False)
+            return _record(services, change, staged, name, golden, size_bytes, parent, hashes, in_place=False)
 
 
 def _adopt(
@@ -114,6 +115,7 @@ def _adopt(
     change: Change,
     source: Path,
     name: str,
+    golden: str,
     size_bytes: int,
     parent: VersionRecord | None,
     progress: Progress,
@@ -135,7 +137,7 @@ def _adopt(
     change.keep_mode(path)
     sealing.make_read_only(path)
     hashes = goldens.hash_adopted(path, progress)
-    return _record(services, change, path, name, size_bytes, parent, hashes, in_place=True)
+    return _record(services, change, path, name, golden, size_bytes, parent, hashes, in_place=True)
 
 
 @contextmanager
@@ -154,8 +156,8 @@ def opened(
         opener.close()
 
 
-def _check_copy(services: Services, staged: Path, size_bytes: int, parent: VersionRecord | None) -> None:
-    with opened(services, staged, GOLDEN_FORMAT, None if parent is None else parent.path) as (image, _):
+def _check_copy(services: Services, staged: Path, golden: str, size_bytes: int, parent: VersionRecord | None) -> None:
+    with opened(services, staged, golden, None if parent is None else parent.path) as (image, _):
         if image.size_bytes != size_bytes:
             raise ImageError(
                 f"The copy {staged} has {image.size_bytes} bytes where the disk has {size_bytes}: import "
@@ -169,6 +171,7 @@ def _record(
     change: Change,
     file: Path,
     name: str,
+    golden: str,
     size_bytes: int,
     parent: VersionRecord | None,
     hashes: tuple[str, str],
@@ -179,7 +182,7 @@ def _record(
     seal = sealing.seal_of(file)
     with services.deciding(change.id) as connection:
         number = records.next_number(connection, name)
-        final = file if in_place else services.volumes.golden(name, number)
+        final = file if in_place else services.volumes.golden(name, number, golden)
         if not in_place:
             if final.exists():
                 raise in_the_way(final)
@@ -190,7 +193,7 @@ def _record(
             number=number,
             state="sealed" if records.has_versions(connection, name) else "active",
             path=final,
-            format=GOLDEN_FORMAT,
+            format=golden,
             size_bytes=size_bytes,
             sha256=hashes[0],
             source_sha256=hashes[1],

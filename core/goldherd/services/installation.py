@@ -6,7 +6,6 @@ from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.services.images import list_versions, totals
 from goldherd.volumes.overlays import Listing
-from goldherd.volumes.store import GOLDEN_FORMAT
 
 
 def refuse_lost_records(services: Services) -> None:
@@ -16,7 +15,7 @@ def refuse_lost_records(services: Services) -> None:
     refuse every machine, and new images could get the names of old disks.
     """
     known = {version.path for version in list_versions(services) if not version.in_place}
-    goldens = set(services.volumes.images.glob(f"*@*.{GOLDEN_FORMAT}"))
+    goldens = set(services.volumes.images.glob("[!.]*@*.*"))
     disks = Listing(services.volumes).by_node
     if known & goldens or not (goldens or disks):
         return

@@ -55,7 +55,9 @@ def record_of(services: Services, node: StoredNode) -> NodeRecord:
         pinned=node.pinned,
         policy=node.policy,
         chap_user=node.chap_user,
-        overlay=None if node.version is None else services.volumes.overlay(node.name, node.image, node.version),
+        overlay=None
+        if node.version is None or node.golden_format is None
+        else services.volumes.overlay(node.name, node.image, node.version, node.golden_format),
         created_at=node.created_at,
         seen_at=node.seen_at,
         seen_address=node.seen_address,
@@ -82,7 +84,7 @@ def add(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
                 )
         if new:
             verify_sealed(version)
-            disks = [services.volumes.overlay(name, version.image, version.number) for name in new]
+            disks = [services.volumes.overlay(name, version.image, version.number, version.format) for name in new]
             secrets = [services.volumes.secret(name) for name in new] if spec.chap_secret is not None else []
             with services.volumes.journal.change() as change:
                 for path in (*disks, *secrets):
@@ -115,7 +117,7 @@ def change(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
             stack.enter_context(
                 holding([path for node in moved for path in listing.of(node.name)], "Nothing is changed")
             )
-            disks = [services.volumes.overlay(name, version.image, version.number) for name in changed]
+            disks = [services.volumes.overlay(name, version.image, version.number, version.format) for name in changed]
             missing = [path for path in disks if not path.exists()]
         intent = stack.enter_context(services.volumes.journal.change())
         if version is not None:

@@ -4,7 +4,7 @@ import os
 import secrets as randomness
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from goldherd.errors import ErrorKind, ImageError
 from goldherd.files.copying import copy_bytes, data_ranges, hash_file, length_of
@@ -13,30 +13,60 @@ from goldherd.files.space import keeps_holes
 from goldherd.limits import READ_CHUNK_BYTES, SECTOR_BYTES
 from goldherd.model.images import Formats
 from goldherd.model.progress import Progress
-from goldherd.volumes.store import GOLDEN_FORMAT, Volumes, explained
-
-FIXED_FORMAT: Final = "vhd-fixed"
-"""The create hook's name for a fixed VHD: the disk's bytes from the file's start on, then a footer."""
-PLAIN_FORMATS: Final = ("raw", "sparse")
-"""Formats whose file is the disk, byte for byte."""
+from goldherd.volumes.store import Volumes, explained
 
 
-def check_source(source: Path, format_name: str, in_place: bool) -> int:
+def golden_format(formats: Formats, format_name: str) -> str:
+    """The format that a disk of another format is sealed in.
+
+    A format whose images can be the parents of its own children is kept. A plain disk has no mark by which children
+    could know it: it is wrapped in the first format that makes such images.
+    """
+    if _is_kept(formats, format_name):
+        return format_name
+    for form in formats:
+        if form.name in form.capabilities.parents and form.capabilities.create and form.capabilities.sparse:
+            return str(form.name)
+    raise ImageError(f"No plugin brings a format for golden images, so no {format_name} disk can be sealed.")
+
+
+def _is_kept(formats: Formats, format_name: str) -> bool:
+    """Whether images of a format are sealed as they are."""
+    child = formats.child_format(format_name)
+    return child is not None and child.name == format_name
+
+
+def _wrapping(formats: Formats, golden: str) -> str | None:
+    """The format that makes a golden image of a plain disk by what it puts behind the bytes."""
+    parents = formats.capabilities(golden).parents
+    plain = (form for form in formats if form.capabilities.plain and form.capabilities.create)
+    return next((form.name for form in plain if form.name in parents), None)
+
+
+def check_source(formats: Formats, source: Path, format_name: str, in_place: bool) -> int:
     """The file's kind (S_IFREG or S_IFBLK), once it is clear that it can be imported this way."""
+    can = formats.capabilities(format_name)
+    if not can.file:
+        raise ImageError(
+            f"{source} can't be sealed: images of the format {format_name} are no files that could be sealed; "
+            "convert it to a raw disk or to VHD and import that.",
+            path=str(source),
+        )
     with explained(source, "seal a copy"):
         kind = stat.S_IFMT(source.stat().st_mode)
     if kind not in (stat.S_IFREG, stat.S_IFBLK):
         raise ImageError(f"{source} is neither a file nor a disk: name a disk image.", path=str(source))
-    if format_name in PLAIN_FORMATS:
+    kept = _is_kept(formats, format_name)
+    if can.plain and not kept:
         if in_place:
             raise ImageError(
                 f"{source} is a {format_name} disk, which can't be a parent as it is: import a "
-                "copy, which gets a VHD footer.",
+                "copy, which is kept in another format.",
                 path=str(source),
             )
-    elif format_name != GOLDEN_FORMAT:
+    elif not kept:
         raise ImageError(
-            f"{source} is of the format {format_name}, which can't be the parent of differencing VHDs: "
+            f"{source} is of the format {format_name}, which has no differencing children: "
             "convert it to a raw disk or to VHD and import that.",
             path=str(source),
         )
@@ -61,24 +91,26 @@ def stage(
     *,
     holes: bool | None = None,
 ) -> int | None:
-    """Copies a disk to `staged`: a disk that is plain bytes into a VHD, any other file as it is.
+    """Copies a disk to `staged`: a disk that is plain bytes into a golden format, any other file as it is.
 
-    The copy takes no more space than the data of the disk. A fixed VHD does that with holes; where the file system
-    keeps none (`holes`; None: it is tried), the VHD is a dynamic one.
+    The copy takes no more space than the data of the disk. A wrapping behind the bytes of the disk does that with
+    holes; where the file system keeps none (`holes`; None: it is tried), the image is a sparse one.
 
     Returns: how many of the copy's first bytes are those of the source; None: all, 0: they are spread over the copy.
     Raises ImageError when the source was written to meanwhile.
     """
-    if format_name not in PLAIN_FORMATS:
+    if _is_kept(formats, format_name):
         _copy(source, staged, kind, None, progress)
         return None
+    golden = golden_format(formats, format_name)
+    wrapping = _wrapping(formats, golden)
     if holes is None:
         holes = keeps_holes(staged.parent)
-    if holes:
-        formats.create(f"{FIXED_FORMAT}:{staged}", size_bytes, None, (("preallocate", "no"),))
+    if holes and wrapping is not None:
+        formats.create(f"{wrapping}:{staged}", size_bytes, None, (("preallocate", "no"),))
         _copy(source, staged, kind, size_bytes, progress)
         return size_bytes
-    _pack(formats, source, kind, size_bytes, staged, progress)
+    _pack(formats, source, kind, size_bytes, f"{golden}:{staged}", progress)
     return 0
 
 
@@ -135,10 +167,10 @@ class _NoParents:
     search = ()
 
 
-def _pack(formats: Formats, source: Path, kind: int, size_bytes: int, staged: Path, progress: Progress) -> None:
-    """Writes what is not zero in a plain disk to a new dynamic VHD."""
-    formats.create(f"{GOLDEN_FORMAT}:{staged}", size_bytes, None)
-    image: Any = formats.open(f"{GOLDEN_FORMAT}:{staged}", "rw", _NoParents())
+def _pack(formats: Formats, source: Path, kind: int, size_bytes: int, golden: str, progress: Progress) -> None:
+    """Writes what is not zero in a plain disk to a new, sparse image."""
+    formats.create(golden, size_bytes, None)
+    image: Any = formats.open(golden, "rw", _NoParents())
     try:
         from_file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:

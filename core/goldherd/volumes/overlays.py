@@ -15,7 +15,7 @@ from goldherd.files.locks import held
 from goldherd.files.newfile import sync_folder
 from goldherd.limits import OVERLAY_THREADS
 from goldherd.model.images import Formats, VersionRecord
-from goldherd.volumes.store import GOLDEN_FORMAT, Volumes, explained
+from goldherd.volumes.store import Volumes, explained
 
 
 class Listing:
@@ -25,8 +25,9 @@ class Listing:
         self.by_node: dict[str, list[Path]] = {}
         self.by_version: dict[str, list[Path]] = {}
         for path in sorted(volumes.overlays.iterdir()):
-            node, _, version = path.name.removesuffix(f".{GOLDEN_FORMAT}").partition(".")
-            if node and version and path.suffix == f".{GOLDEN_FORMAT}":
+            # The name of a node has no dot, and that of a format has none.
+            node, _, version = path.stem.partition(".")
+            if node and "@" in version and path.suffix:
                 self.by_node.setdefault(node, []).append(path)
                 self.by_version.setdefault(version, []).append(path)
 
@@ -71,7 +72,7 @@ def make_overlays(formats: Formats, paths: Sequence[Path], version: VersionRecor
     def make(path: Path) -> None:
         with explained(path, "make the disk"):
             parent = Place(version.format, str(version.path))
-            formats.create(f"{GOLDEN_FORMAT}:{path}", version.size_bytes, parent)
+            formats.create(f"{version.format}:{path}", version.size_bytes, parent)
 
     with ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay") as pool:
         waiting = [pool.submit(make, path) for path in paths]

@@ -1,7 +1,7 @@
 """The folders of one data folder in which disks and secrets lie, and the name of every file in them.
 
-DATA/images/            sealed golden files, NAME@NUMBER.vhd, mode 0444
-DATA/overlays/          differencing children, NODE.IMAGE@NUMBER.vhd
+DATA/images/            sealed golden files, NAME@NUMBER.FORMAT, mode 0444
+DATA/overlays/          differencing children, NODE.IMAGE@NUMBER.FORMAT
 DATA/secrets/           CHAP secrets, one file per node, mode 0600
 DATA/changes/           intents of running changes (goldherd/files/journal.py) and lock files
 """
@@ -10,14 +10,10 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
 
 from goldherd.errors import About, CatalogError, ErrorKind, PluginError, raise_for_errno
 from goldherd.files.journal import Change as Change
 from goldherd.files.journal import Journal, flocked
-
-GOLDEN_FORMAT: Final = "vhd"
-"""The format that may be a parent of differencing children."""
 
 
 class Volumes:
@@ -47,13 +43,13 @@ class Volumes:
             ) from error
         self.journal = Journal(self.changes, decided)
 
-    def golden(self, image: str, number: int) -> Path:
+    def golden(self, image: str, number: int, format_name: str) -> Path:
         """The file of a version that was copied into the data folder."""
-        return self.images / f"{image}@{number}.{GOLDEN_FORMAT}"
+        return self.images / f"{image}@{number}.{format_name}"
 
-    def overlay(self, node: str, image: str, number: int) -> Path:
+    def overlay(self, node: str, image: str, number: int, format_name: str) -> Path:
         """The file of a node's differencing child; a node's name has no dot, so the name reads back."""
-        return self.overlays / f"{node}.{image}@{number}.{GOLDEN_FORMAT}"
+        return self.overlays / f"{node}.{image}@{number}.{format_name}"
 
     def secret(self, node: str) -> Path:
         """The file of a node's secret."""
