@@ -174,6 +174,17 @@ def shortage_of(number: int) -> str | None:
     return None
 
 
+def raise_for_shortage(failure: BaseException, path: object, doing: str) -> None:
+    """ImageError when the process or the system has run out of something: a file that is there is not to blame then.
+
+    `doing` completes "could not ...", e.g. "open". Any other failure passes.
+    """
+    number = failure.errno if isinstance(failure, OSError) else None
+    shortage = None if number is None else shortage_of(number)
+    if shortage is not None:
+        raise ImageError(f"Could not {doing} {path}: {shortage}.", path=str(path), kind=ErrorKind.LIMIT) from failure
+
+
 @contextmanager
 def shortages_named(doing: str) -> Iterator[None]:
     """Turns what Python raises when memory or threads run out into a sentence: "{doing}: no memory is left"."""

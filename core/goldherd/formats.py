@@ -18,7 +18,7 @@ from goldherd.block.containers import Container, container_of_content, container
 from goldherd.block.format import ANY, Capabilities, Format, NoOptions, Opener
 from goldherd.block.format import Place as Place
 from goldherd.block.image import Image
-from goldherd.errors import ImageError, PluginError
+from goldherd.errors import ImageError, PluginError, raise_for_shortage
 from goldherd.isolation import charged
 from goldherd.limits import FILTERS_MAX, PROBE_BYTES
 from goldherd.model.options import FilterSpec, OptionTexts, read_options
@@ -310,4 +310,5 @@ def ends_of(path: Path) -> tuple[bytes, bytes]:
 
 
 def _unreadable(path: Path, failure: OSError) -> ImageError:
+    raise_for_shortage(failure, path, "read")
     return ImageError(f"Could not read {path}: {failure.strerror}. Check the path and its permissions.", path=str(path))

@@ -16,7 +16,7 @@ from goldherd.block.filter import BorrowedImage
 from goldherd.block.format import Place
 from goldherd.block.golden import GoldenCache, GoldenImage
 from goldherd.block.image import Image
-from goldherd.errors import ImageError
+from goldherd.errors import ImageError, raise_for_shortage
 from goldherd.hooks import Hooks
 from goldherd.model.targets import LunConfig
 
@@ -169,6 +169,7 @@ def file_id(path: Path) -> FileId:
     try:
         found = path.stat()
     except OSError as failure:
+        raise_for_shortage(failure, path, "open")
         raise ImageError(
             f"Could not open {path}: {failure.strerror}. Check that the file is there and may be read.", path=str(path)
         ) from None

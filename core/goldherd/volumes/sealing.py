@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from goldherd.errors import ErrorKind, ImageError
+from goldherd.errors import ErrorKind, ImageError, raise_for_shortage
 from goldherd.files.copying import hash_file
 from goldherd.limits import GUARD_HEAD_BYTES, GUARD_TAIL_BYTES
 from goldherd.model.images import Seal, VersionRecord
@@ -50,6 +50,7 @@ def verify_sealed(version: VersionRecord) -> None:
     try:
         found = seal_of(version.path)
     except OSError as error:
+        raise_for_shortage(error, version.path, "read")
         raise ImageError(
             f"{version.name} can't be used: its file {version.path} can't be read ({error.strerror}); {_ADVICE}",
             path=str(version.path),
@@ -79,6 +80,7 @@ def verify_content(version: VersionRecord, progress: Progress) -> Seal:
         sha256, _ = hash_file(version.path, progress)
         found = seal_of(version.path)
     except OSError as error:
+        raise_for_shortage(error, version.path, "read")
         raise ImageError(
             f"{version.name} can't be verified: {version.path} can't be read ({error.strerror}); {_ADVICE}",
             path=str(version.path),

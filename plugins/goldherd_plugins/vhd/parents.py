@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 from goldherd import Opener
-from goldherd.errors import ImageError
+from goldherd.errors import ImageError, raise_for_shortage
 from goldherd.limits import CHAIN_DEPTH_MAX
 
 from goldherd_plugins.vhd import layout
@@ -181,11 +181,12 @@ def _is_foreign(text: str) -> bool:
 
 
 def look_at(path: Path) -> Candidate:
-    """What a candidate is; never raises for what is wrong with it."""
+    """What a candidate is; what is wrong with it raises nothing, but a lack of descriptors or memory does."""
     try:
         real = path.resolve()
         fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, RuntimeError, ValueError) as error:
+        raise_for_shortage(error, path, "open")
         reason = "missing" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or "unusable"
         return Candidate(path, None, None, 0, reason)
     try:
@@ -198,6 +199,7 @@ def look_at(path: Path) -> Candidate:
         except ImageError:
             return Candidate(real, identity, None, status.st_mtime, "not a sound VHD")
         except OSError as error:
+            raise_for_shortage(error, real, "read")
             return Candidate(real, identity, None, status.st_mtime, error.strerror or "unreadable")
     finally:
         os.close(fd)
