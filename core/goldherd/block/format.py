@@ -34,11 +34,11 @@ class Capabilities:
     sparse: bool = False
     """What was never written takes no space: by holes if the format is `plain`, else by tables of its own."""
     discard: bool = False
-    """Discarded ranges give their space back; without it a LUN offers no UNMAP."""
+    """Discarded ranges give their space back; without it they are zeros that take space."""
     resize: bool = False
     """`resize` changes the size of a disk."""
     snapshot: bool = False
-    """`snapshot` makes a copy of one moment, also while the disk is written."""
+    """`snapshot` makes a copy of one moment."""
 
 
 class Place(NamedTuple):
@@ -141,7 +141,7 @@ class Format:
         raise self.refusal(location, "changes no sizes")
 
     def snapshot(self, location: str, target: str) -> None:  # noqa: ARG002
-        """Makes, at another location, an image with the bytes that the disk has now; the disk may be in use."""
+        """Makes, at another location, an image with the bytes that the disk has now."""
         raise self.refusal(location, "makes no snapshots")
 
     def refusal(self, location: str, what: str) -> ImageError:
