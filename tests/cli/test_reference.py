@@ -9,6 +9,9 @@ from typing import Any, Final
 
 import pytest
 from goldherd.cli.commands import command_line
+from goldherd.cli.hints import HINTS
+from goldherd.errors import ErrorKind
+from goldherd.services.operations import TABLE
 
 DOCUMENT: Final = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 FOR_LONG: Final = {"serve", "export"}
@@ -50,3 +53,24 @@ def test_man_page_has_every_command_and_option() -> None:
         assert f".SS goldherd {' '.join(path)}\n" in page
         for parameter in command.params:
             assert all(name.replace("-", "\\-") in page for name in parameter.opts if name.startswith("--"))
+
+
+def test_every_operation_has_a_command() -> None:
+    commands = {".".join(path) for path in COMMANDS}
+    alone = {path[0]: command for path, command in COMMANDS.items() if len(path) == 1}
+    options = {f"{name}.{parameter.name}" for name, command in alone.items() for parameter in command.params}
+    assert {operation.name for operation in TABLE} <= commands | options
+
+
+@pytest.mark.parametrize(
+    "operation", [operation for operation in TABLE if operation.removes_data], ids=lambda line: line.name
+)
+def test_operation_that_removes_data_asks_and_has_a_dry_run(operation: Any) -> None:
+    words = tuple(operation.name.split("."))
+    command = COMMANDS.get(words) or COMMANDS[words[:1]]
+    names = {name for parameter in command.params for name in parameter.opts}
+    assert {"--yes", "--dry-run", "--json"} <= names
+
+
+def test_hints_are_sentences_for_kinds_that_exist() -> None:
+    assert all(kind in ErrorKind and hint.endswith(".") for (kind, _), hint in HINTS.items())

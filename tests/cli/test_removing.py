@@ -72,12 +72,12 @@ def test_removal_asks_on_a_terminal(run: Any, herd: None, data: Path, answer: by
 @pytest.mark.parametrize(
     ("command", "code", "kind"),
     [
-        (("node", "show", "pc-9"), 1, "catalog"),
-        (("image", "remove", "lab@9", "--yes"), 1, "catalog"),
-        (("image", "activate", "lab@9"), 1, "catalog"),
-        (("image", "retire", "lab@9"), 1, "catalog"),
-        (("node", "reset", "pc-9", "--yes"), 1, "catalog"),
-        (("image", "import", "/nonexistent", "--name", "x"), 1, "image"),
+        (("node", "show", "pc-9"), 1, "not-found"),
+        (("image", "remove", "lab@9", "--yes"), 1, "not-found"),
+        (("image", "activate", "lab@9"), 1, "not-found"),
+        (("image", "retire", "lab@9"), 1, "not-found"),
+        (("node", "reset", "pc-9", "--yes"), 1, "not-found"),
+        (("image", "import", "/nonexistent", "--name", "x"), 1, "refused"),
         (("node", "list", "--nonsense"), 2, "usage"),
     ],
 )
@@ -92,8 +92,8 @@ def test_error_is_one_json_document(run: Any, lab: None, command: tuple[str, ...
 def test_changes_tell_of_themselves_in_json(run: Any, herd: None) -> None:
     assert run("image", "activate", "lab@1", "--json").json == {"name": "lab@1", "changed": True}
     assert run("image", "retire", "lab@1", "--json").json == {"name": "lab@1", "changed": True}
-    assert run("node", "reset", "pc-1", "--yes", "--json").json == {"reset": ["pc-1"], "dry_run": False}
-    assert run("node", "remove", "pc-1", "--yes", "--json").json == {"removed": ["pc-1"], "dry_run": False}
+    assert run("node", "reset", "pc-1", "--yes", "--json").json["reset"] == ["pc-1"]
+    assert run("node", "remove", "pc-1", "--yes", "--json").json["removed"] == ["pc-1"]
 
 
 def test_mac_addresses_are_cleared(run: Any, lab: None) -> None:
@@ -134,3 +134,19 @@ def test_narrow_terminal_does_without_columns_but_cuts_no_name(run: Any, lab: No
     os.close(master)
     assert all(len(line) <= 80 for line in shown)
     assert any(line.startswith(name) and "lab@1" in line and "52:54:00:00:00:01" in line for line in shown)
+
+
+def test_hint_says_what_to_type_next(run: Any, lab: None) -> None:
+    ended = run("node", "show", "pc-9", "--json")
+    assert ended.json["error"]["about"] == [{"type": "node", "name": "pc-9"}]
+    assert "'goldherd node list'" in ended.err
+
+
+def test_lost_catalog_is_made_anew(run: Any, herd: None, data: Path) -> None:
+    (data / "catalog.sqlite").unlink()
+    assert run("doctor").code == 2
+    assert run("doctor", "--rebuild-catalog").code == 2
+    found = run("doctor", "--rebuild-catalog", "--dry-run", "--json").json
+    assert (found["versions"], found["nodes"], found["dry_run"]) == (["lab@1", "lab@2", "spare@1"], ["pc-1"], True)
+    assert run("doctor", "--rebuild-catalog", "--yes").code == 0
+    assert [node["name"] for node in run("node", "list", "--json").json] == ["pc-1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from goldherd.cli.shells import BASH
+from goldherd.cli.completion import BASH
 
 SECONDS_MAX: Final = 60.0
 DONE: Final = b"<end>"

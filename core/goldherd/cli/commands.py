@@ -7,7 +7,6 @@ server are imported inside the functions that use them, and tests/cli/test_start
 import contextlib
 import functools
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,8 +14,9 @@ from typing import Annotated, Any, Final
 import typer
 
 import goldherd
-from goldherd.cli import export, image, logs, node, plugins, serve, shells, status
+from goldherd.cli import completion, doctor, export, image, logs, node, plugins, serve, status
 from goldherd.cli.context import Context
+from goldherd.cli.hints import hint_for
 from goldherd.cli.output import complain, show_error
 from goldherd.environment import check_variables, default_data_folder
 from goldherd.errors import GoldherdError
@@ -38,6 +38,7 @@ app.add_typer(image.app, name="image")
 app.add_typer(node.app, name="node")
 app.command("status")(status.status)
 app.command("plugins")(plugins.plugins)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,7 +83,7 @@ def command_line() -> Any:
         for inner in getattr(command, "commands", {}).values():
             lighten(inner)
 
-    shells.install()
+    completion.install_script()
     command = typer.main.get_command(app)
     lighten(command)
     return command
@@ -115,12 +116,11 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(arguments, "declined", [], "Nothing was done.")
     except GoldherdError as error:
         logs.note_failure(error)
-        about = [path for path in (getattr(error, "path", None),) if path]
-        return _failed(arguments, _kind(error), about, str(error))
+        return _failed(arguments, error.kind, error.about, str(error), hint_for(error))
     except OSError as error:
         logs.note_failure(error)
-        about = [str(error.filename)] if error.filename else []
-        reason = f"The system refused it: {''.join(f'{name}: ' for name in about)}{error.strerror or error}."
+        about = [("file", str(error.filename))] if error.filename else []
+        reason = f"The system refused it: {''.join(f'{name}: ' for _, name in about)}{error.strerror or error}."
         return _failed(arguments, "system", about, reason)
     except Exception as error:
         logs.note_failure(error)
@@ -128,21 +128,19 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(arguments, "internal", [], reason)
 
 
-def _kind(error: GoldherdError) -> str:
-    """A stable word for programs: the class's name in small letters, `storage-full` for StorageFullError."""
-    name = type(error).__name__.removesuffix("Error")
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
-
-
-def _failed(arguments: Sequence[str], kind: str, about: Sequence[str], reason: str) -> int:
+def _failed(
+    arguments: Sequence[str], kind: str, about: Sequence[tuple[str, str]], reason: str, hint: str | None = None
+) -> int:
     """Says why a command failed, in a sentence and, if that was asked for, in JSON; the exit code."""
-    complain(reason)
-    _as_json(arguments, kind, about, reason)
+    complain(f"{reason} {hint}" if hint else reason)
+    _as_json(arguments, kind, about, reason, hint)
     return 1
 
 
-def _as_json(arguments: Sequence[str], kind: str, about: Sequence[str], reason: str) -> None:
+def _as_json(
+    arguments: Sequence[str], kind: str, about: Sequence[tuple[str, str]], reason: str, hint: str | None = None
+) -> None:
     """A program that asked for JSON gets one document whatever happens. Its reader may be what failed."""
     if "--json" in arguments:
         with contextlib.suppress(OSError, typer.Exit):
-            show_error(kind, about, reason)
+            show_error(kind, about, reason, hint)

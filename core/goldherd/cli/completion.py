@@ -1,7 +1,11 @@
-"""What the shell offers when Tab is pressed: names of nodes and images. Never an error, never a new file."""
+"""What the shell offers when Tab is pressed: names of nodes and images. Never an error, never a new file.
+
+The script for bash is our own: Typer's splits `lab@1` and `mac:` where bash does, and finds nothing for them.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import typer
 
@@ -44,3 +48,29 @@ def _beginning(incomplete: str, context: typer.Context, names: Callable[[Path], 
         return sorted(name for name in names(context_of(context).data) if name.startswith(incomplete.lower()))
     except GoldherdError:
         return []  # the command itself will say what is wrong
+
+
+BASH: Final = r"""
+# Readline completes only what stands behind the last of its word breaks ($2), which are @, : and = among others. The
+# word as the user sees it is asked for, and what readline keeps is cut off the answers.
+%(complete_func)s() {
+    local IFS=$'\n' line="${COMP_LINE:0:COMP_POINT}" word kept
+    local -a before
+    word="${line##*[[:space:]]}"
+    kept="${word%%"$2"}"
+    IFS=$' \t' read -r -a before <<< "${line%%"$word"}"
+    COMPREPLY=( $( env COMP_WORDS="$line" COMP_CWORD="${#before[@]}" %(autocomplete_var)s=complete_bash "$1" ) )
+    COMPREPLY=( "${COMPREPLY[@]#"$kept"}" )
+    if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[:@] ]]; then compopt -o nospace; fi
+    return 0
+}
+
+complete -o default -F %(complete_func)s %(prog_name)s
+"""
+
+
+def install_script() -> None:
+    """Puts our script in the place of Typer's, for --show-completion and --install-completion."""
+    from typer import _completion_shared
+
+    _completion_shared._completion_scripts["bash"] = BASH

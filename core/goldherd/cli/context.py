@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from goldherd.errors import SettingsError
 
 if TYPE_CHECKING:
     from goldherd.hooks import Hooks
+    from goldherd.model.progress import Progress
     from goldherd.services.context import Services
 
 
@@ -33,6 +34,14 @@ class Context:
         from goldherd.settings import server_settings
 
         return Services(self.data, lambda: load_hooks().formats, server_settings().target_prefix)
+
+    def ask(self, operation: str, request: object, progress: "Progress | None" = None, *, new: bool = False) -> Any:
+        """Does one operation of services/operations.py and gives its answer: the door that every command may use."""
+        from goldherd.model.progress import silent
+        from goldherd.services import operations
+
+        with self.services(new=new) as services:
+            return operations.run(services, operation, request, progress or silent)
 
     def check(self) -> None:
         """SettingsError when there is no such folder, or when it holds no catalog."""

@@ -194,31 +194,36 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Removes a version, or a whole image with --all-versions, and the disks that nodes kept on it."""
-    from goldherd.model.names import parse_image_ref
-    from goldherd.services import images
+    from goldherd.services.requests import RemoveImage
 
-    ref = parse_image_ref(name)
-    if (ref.number is None) != all_versions:
-        raise typer.BadParameter(
-            f"name one version, such as {ref.image}@1, or give --all-versions with {ref.image} alone."
-        )
-    with context_of(context).services() as services:
-        # What would be refused is refused before any question.
-        done = images.remove(services, ref, all_versions=all_versions, dry_run=True)
-        names = ", ".join(done.names)
-        if not dry_run:
-            confirm(f"Remove {names}, with the disks that nodes kept on it?", yes)
-            done = images.remove(services, ref, all_versions=all_versions)
+    if ("@" in name) == all_versions:
+        image = name.partition("@")[0]
+        raise typer.BadParameter(f"name one version, such as {image}@1, or give --all-versions with {image} alone.")
+    ask = context_of(context).ask
+    done = ask("image.remove", RemoveImage(name, all_versions, dry_run=True))
+    names, disks = ", ".join(done.names), count_text(done.disks, "node disk")
+    if not dry_run:
+        confirm(f"Remove {names} with {disks}?", yes)
+        done = ask("image.remove", RemoveImage(name, all_versions))
+        names, disks = ", ".join(done.names), count_text(done.disks, "node disk")
     if as_json:
-        removed, kept = list(done.names), list(done.kept)
-        show_json({"removed": removed, "node_disks": done.disks, "kept": kept, "dry_run": dry_run})
+        show_json(
+            {
+                "removed": list(done.names),
+                "node_disks": done.disks,
+                "files": list(done.files),
+                "kept": list(done.kept),
+                "dry_run": dry_run,
+            }
+        )
         return
     left = f" Kept where they were adopted, still read-only: {', '.join(done.kept)}." if done.kept else ""
     if dry_run:
-        disks = count_text(done.disks, "node disk")
-        say(f"{names} would be removed, with {disks} that nodes kept on it. Nothing was removed.{left}")
+        for file in done.files:
+            say(f"would go: {file}")
+        say(f"{names} would be removed, with {disks}. Nothing was removed.{left}")
     else:
-        say(f"{names} removed, with {count_text(done.disks, 'node disk')}.{left}")
+        say(f"{names} removed, with {disks}.{left}")
 
 
 def _numbered(name: str) -> "ImageRef":

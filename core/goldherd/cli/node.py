@@ -215,17 +215,14 @@ def remove(
     context: typer.Context, names: Nodes, yes: Yes = False, dry_run: DryRun = False, as_json: Json = False
 ) -> None:
     """Removes nodes with their disks and secrets."""
-    from goldherd.model.names import expand_nodes
-    from goldherd.services import nodes
+    from goldherd.services.requests import ClearNodes
 
-    expanded = expand_nodes(names)
-    with context_of(context).services() as services:
-        found = nodes.list_nodes(services, expanded)
-        nodes.remove(services, expanded, dry_run=True)  # what would be refused is refused before any question
-        if not dry_run:
-            confirm(f"Remove {count_text(len(expanded), 'node')} with their disks and secrets?", yes)
-            nodes.remove(services, expanded)
-    _tell("removed", found, dry_run, as_json)
+    ask = context_of(context).ask
+    done = ask("node.remove", ClearNodes(tuple(names), dry_run=True))
+    if not dry_run:
+        confirm(f"Remove {count_text(len(done.names), 'node')} with {count_text(done.disks, 'disk')}?", yes)
+        done = ask("node.remove", ClearNodes(tuple(names)))
+    _tell("removed", done.names, done.files, dry_run, as_json)
 
 
 @app.command()
@@ -233,28 +230,24 @@ def reset(
     context: typer.Context, names: Nodes, yes: Yes = False, dry_run: DryRun = False, as_json: Json = False
 ) -> None:
     """Gives nodes a fresh disk on their present version; everything they wrote is thrown away."""
-    from goldherd.model.names import expand_nodes
-    from goldherd.services import nodes
+    from goldherd.services.requests import ClearNodes
 
-    expanded = expand_nodes(names)
-    with context_of(context).services() as services:
-        found = nodes.list_nodes(services, expanded)
-        nodes.reset(services, expanded, dry_run=True)
-        if not dry_run:
-            confirm(f"Throw away everything that {count_text(len(expanded), 'node')} wrote?", yes)
-            nodes.reset(services, expanded)
-    _tell("reset", found, dry_run, as_json)
+    ask = context_of(context).ask
+    done = ask("node.reset", ClearNodes(tuple(names), dry_run=True))
+    if not dry_run:
+        confirm(f"Throw away everything that {count_text(len(done.nodes), 'node')} wrote?", yes)
+        done = ask("node.reset", ClearNodes(tuple(names)))
+    _tell("reset", done.nodes, done.files, dry_run, as_json)
 
 
-def _tell(done: str, nodes: "Sequence[NodeRecord]", dry_run: bool, as_json: bool) -> None:
+def _tell(done: str, names: "Sequence[str]", files: "Sequence[str]", dry_run: bool, as_json: bool) -> None:
     """What was removed or reset, or would be."""
-    names = [node.name for node in nodes]
     if as_json:
-        show_json({done: names, "dry_run": dry_run})
+        show_json({done: list(names), "files": list(files), "dry_run": dry_run})
     elif dry_run:
-        for node in nodes:
-            say(f"{node.name} would be {done}: {node.overlay or 'no disk'}")
-        say(f"{count_text(len(names), 'node')} would be {done}. Nothing was {done}.")
+        for file in files:
+            say(f"would go: {file}")
+        say(f"{count_text(len(names), 'node')} would be {done}: {', '.join(names)}. Nothing was {done}.")
     else:
         say(f"{count_text(len(names), 'node')} {done}.")
 

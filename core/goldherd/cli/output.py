@@ -46,9 +46,10 @@ def show_json(value: Any) -> None:
     say(json.dumps(value, indent=2))
 
 
-def show_error(kind: str, about: Sequence[str], reason: str, hint: str | None = None) -> None:
+def show_error(kind: str, about: Sequence[tuple[str, str]], reason: str, hint: str | None) -> None:
     """A failure as JSON on stdout, in the place of the result (docs/cli.md)."""
-    show_json({"error": {"kind": kind, "about": list(about), "reason": " ".join(reason.split()), "hint": hint}})
+    things = [{"type": type_, "name": name} for type_, name in about]
+    show_json({"error": {"kind": str(kind), "about": things, "reason": " ".join(reason.split()), "hint": hint}})
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], dispensable: Sequence[str] = ()) -> None:
