@@ -5,6 +5,7 @@ settings.py; a test keeps the list here equal to its fields.
 """
 
 import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -70,3 +71,40 @@ def check_variables(environment: Mapping[str, str]) -> list[str]:
 
 
 _SUFFIXES: Final = sorted(name.removeprefix(PREFIX) for name in VARIABLES)
+
+
+_CAPABILITY_VERSION = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3 of capget(2): two sets of 32 bits each for effective, permitted and inheritable."""
+
+
+def act_as_owner_of(folder: Path) -> None:
+    """Lets root go on with the user and group of a folder that another user owns, and keep its rights.
+
+    Every other user goes on unchanged, and so does root where the folder does not exist yet. To be called before the
+    first thread starts: capabilities belong to a thread.
+
+    The daemon runs as a user of its own (deploy/goldherd.service). A disk or a lock that root's `node add` left behind
+    as root's would be closed to the daemon.
+
+    Raises OSError when the kernel refuses it.
+    """
+    if os.geteuid() != 0 or not folder.is_dir():
+        return
+    owner = folder.stat()
+    if owner.st_uid == 0:
+        return
+    import ctypes  # only here: a command must start fast
+
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    # The kernel takes the effective capabilities away with user 0 and leaves the permitted ones (capabilities(7)).
+    # Root's command may still read an image that only root may read, and adopt it where it lies.
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION, 0))
+    sets = ctypes.create_string_buffer(24)
+    if libc.capget(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "the capabilities of this process could not be read")
+    _, low, inherited_low, _, high, inherited_high = struct.unpack("=6I", sets.raw[:24])
+    sets.raw = struct.pack("=6I", low, low, inherited_low, high, high, inherited_high)
+    if libc.capset(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "the capabilities of this process could not be kept")

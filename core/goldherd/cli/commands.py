@@ -18,7 +18,7 @@ from goldherd.cli import completion, doctor, export, image, logs, node, plugins,
 from goldherd.cli.context import Context
 from goldherd.cli.hints import hint_for
 from goldherd.cli.output import complain, show_error
-from goldherd.environment import check_variables, default_data_folder
+from goldherd.environment import act_as_owner_of, check_variables, default_data_folder
 from goldherd.errors import GoldherdError
 
 NAME: Final = "goldherd"
@@ -66,6 +66,7 @@ def root(
     for name in check_variables(os.environ):
         complain(f"Warning: the environment variable {name} means nothing to goldherd.")
     folder = Path(data).expanduser() if data is not None else default_data_folder()
+    act_as_owner_of(folder)
     context.obj = Context(folder)
     logs.choose_folder(folder)
 
