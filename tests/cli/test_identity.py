@@ -25,7 +25,7 @@ def test_files_of_roots_commands_belong_to_the_owner_of_the_data_folder(tmp_path
         path.chmod(0o600)  # root may read them, and the owner of the data folder may not
     herd.do("image", "import", golden, "--name", "lab")
     herd.do("node", "add", "pc-[1-2]", "--image", "lab", "--chap-user", "u", "--chap-secret-file", secret)
-    herd.do("node", "reset", "pc-1")
+    herd.do("node", "reset", "pc-1", "--yes")
     assert not strangers(herd.data)
 
 
