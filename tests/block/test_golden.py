@@ -1,6 +1,7 @@
 """Sealed parents in memory: once, fetched once, within a budget, and never wrong."""
 
 import ctypes
+import gc
 import mmap
 import os
 import random
@@ -277,3 +278,16 @@ def test_the_view_tells_what_the_sealed_image_tells() -> None:
     assert golden.identity == "sealed"
     with pytest.raises(AttributeError):
         _ = golden.nothing_of_the_sort
+
+
+def test_image_in_a_circle_gives_its_memory_back_when_it_is_collected() -> None:
+    cache = GoldenCache(8 * GRANULE_BYTES)
+    image = GoldenImage.__new__(GoldenImage)  # older than its source, so that the collector takes it apart first
+    source = Source()
+    image.__init__(cache, source)  # type: ignore[misc]
+    warm(image, 0)
+    assert cache.resident_bytes == GRANULE_BYTES
+    source.below = image  # type: ignore[attr-defined]
+    del image, source
+    gc.collect()
+    assert cache.resident_bytes == 0

@@ -8,6 +8,7 @@ copy of the file is dropped as the fetches go on, so that the golden image does 
 import os
 import weakref
 
+cimport cython
 from libc.errno cimport EROFS
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -174,6 +175,7 @@ cdef void run_fetch(Job* job) noexcept nogil:
     add_int(&(<GoldenImage>image).in_flight, -1, __ATOMIC_SEQ_CST)
 
 
+@cython.no_gc_clear     # its end needs the cache, which a collector that finds both in a circle would take away first
 cdef class GoldenImage(NativeImage):
     """A sealed image whose sectors are read from the golden cache."""
 
