@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Final
 
+from goldherd.limits import SENSE_BYTES_MAX
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import ClosedEvent, CommandEvent, EventQueue, FailedEvent, RequestEvent
 from goldherd.reactor.inmemory import InMemoryReactor
@@ -31,7 +32,7 @@ PDUS_MAX: Final = 300
 SENT_BYTES_MAX: Final = 600_000
 """What one program may do, so that none takes long; enough to fill the command window and its immediate places."""
 REPLIES: Final = tuple(
-    product((0, 2, 8, 0x28), (b"", bytes(18), bytes(252)), (0, 36, 5000, 300000), (None, 0, 512, 1 << 40))
+    product((0, 2, 8, 0x28), (b"", bytes(18), bytes(SENSE_BYTES_MAX)), (0, 36, 5000, 300000), (None, 0, 512, 1 << 40))
 )
 """Status, sense, bytes of data, bytes the command block asked for."""
 ANSWERS: Final = {
