@@ -69,6 +69,14 @@ def test_unknown_image_or_version_is_refused(services: Services, seal: Sealer, r
         images.get_version(services, ref)
 
 
+def test_nodes_of_a_version_are_named_in_natural_order(services: Services, seal: Sealer) -> None:
+    seal()
+    for name in ("pc-11", "pc-2", "pc-1"):
+        add_node(services, name, ImageRef("lab", None))
+    with pytest.raises(CatalogError, match="it is the disk of pc-1, pc-2, pc-11"):
+        images.remove(services, ImageRef("lab", 1))
+
+
 def test_version_with_nodes_is_neither_retired_nor_removed(services: Services, seal: Sealer) -> None:
     seal()
     seal()

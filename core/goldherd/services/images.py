@@ -221,7 +221,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _refuse_if_used(connection: Connection, version: VersionRecord, doing: str) -> None:
-    names = records.users_of(connection, version)
+    names = sorted(records.users_of(connection, version), key=natural_key)
     if names:
         raise CatalogError(
             f"{version.name} is not {doing}: it is the disk of {_named(names)}; activate another version, or "
