@@ -23,7 +23,7 @@ def free_descriptors(count: int) -> Iterator[None]:
         first = os.open("/dev/null", os.O_RDONLY)
         kept.append(first)
         resource.setrlimit(
-            resource.RLIMIT_NOFILE, (max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1, hard)
+            resource.RLIMIT_NOFILE, (max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1 + count, hard)
         )
         while True:
             try:
