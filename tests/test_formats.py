@@ -105,7 +105,9 @@ def test_option_that_does_not_fit_is_refused(options: tuple[tuple[str, str], ...
 
 
 def test_format_that_can_not_be_written_is_opened_for_reading() -> None:
-    with pytest.raises(PluginError, match="plugin0 answered open with NoneType instead of Image"):
+    with pytest.raises(
+        PluginError, match=r"plugin0 failed in open of the format \w+ \(it answered with NoneType instead of an Image"
+    ):
         formats_with(CheeseFormat()).formats.open("cheese:x", "rw", OPENER)
 
 

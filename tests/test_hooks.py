@@ -254,7 +254,7 @@ def test_open_image():
         formats.open("mem:x", "w", Opener())
     with pytest.raises(SettingsError, match="The format mem has no options"):
         formats.open("mem:x", "r", Opener(), (("fast", ""),))
-    with pytest.raises(PluginError, match="instead of Image"):
+    with pytest.raises(PluginError, match="instead of an Image"):
         hooks_with(hook("open_image", lambda: b"disk")).formats.open("mem:x", "r", Opener())
 
 
@@ -274,7 +274,7 @@ def test_wrap_image():
     assert (wrapped.read(0, 3), image.read(0, 3)) == (b"!bc", b"abc")
     with pytest.raises(ImageError, match="no plugin has the filter quiet"):
         formats.wrap(image, (FilterSpec("quiet"),))
-    with pytest.raises(PluginError, match="instead of Image"):
+    with pytest.raises(PluginError, match="instead of an Image"):
         hooks_with(hook("wrap_image", lambda: 7)).formats.wrap(image, (FilterSpec("seven"),))
 
 

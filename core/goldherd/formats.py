@@ -3,7 +3,7 @@
 A URL is "format:location". The location reaches the format unchanged. A plugin that has no Format and answers the
 hook `open_image` brings a format that can be opened, and nothing else (the short door).
 
-Whatever a format raises besides a GoldherdError becomes a PluginError that names the plugin. Start reading at
+Each exception of a format besides a GoldherdError is charged to its plugin (faults.py). Start reading at
 block/format.py for the contract.
 """
 
@@ -18,8 +18,7 @@ from goldherd.block.containers import Container, container_of_content, container
 from goldherd.block.format import ANY, Capabilities, Format, NoOptions, Opener
 from goldherd.block.format import Place as Place
 from goldherd.block.image import Image
-from goldherd.errors import ImageError, PluginError, raise_for_shortage
-from goldherd.isolation import charged
+from goldherd.errors import GoldherdError, ImageError, PluginError, raise_for_shortage
 from goldherd.limits import FILTERS_MAX, PROBE_BYTES
 from goldherd.model.options import FilterSpec, OptionTexts, read_options
 
@@ -58,6 +57,10 @@ class Plugins(Protocol):
 
     def decline_format(self, plugin: str, reason: str) -> None:
         """Notes that a format is not used, and why."""
+        ...
+
+    def charge(self, plugin: str, what: str, failure: BaseException) -> GoldherdError:
+        """The error for what a plugin raised or answered: logged, and counted as its fault."""
         ...
 
 
@@ -171,11 +174,14 @@ class Formats:
             answer = self._plugins.open_image(url, mode, opener)
             if answer is None:
                 raise _unknown(url, "open")
-            return _typed(answer, Image, name, "open_image")
+            return _unwrapped(answer, "open_image")
         typed = read_options(form.options, options, f"The format {name}")
         mode = mode if form.capabilities.write else "r"
         image = self._call(name, "open", form.open, location, mode, opener, typed)
-        return _typed(image, Image, self._owners[name], "open")
+        if not isinstance(image, Image):
+            wrong = PluginError(f"it answered with {type(image).__name__} instead of an Image")
+            raise self._plugins.charge(self._owners[name], f"open of the format {name}", wrong)
+        return image
 
     def create(self, url: str, size_bytes: int, parent: Place | None = None, options: OptionTexts = ()) -> None:
         """Makes a new, empty image at "format:location"; ImageError when it can't."""
@@ -232,7 +238,7 @@ class Formats:
                     "leave the filter out.",
                     path=image.path,
                 )
-            image = _typed(answer, Image, wanted.name, "wrap_image")
+            image = _unwrapped(answer, "wrap_image")
         return image
 
     # --- calling ---
@@ -244,11 +250,11 @@ class Formats:
         return form
 
     def _call(self, name: str, what: str, function: Callable[..., T], *arguments: Any) -> T:
-        """Calls a format's method; its surprises become a PluginError that names the plugin."""
+        """Calls a format's method; its surprises are charged to the plugin."""
         try:
             return function(*arguments)
         except (Exception, SystemExit) as failure:
-            raise charged(self._owners[name], f"{what} of the format {name}", failure) from failure
+            raise self._plugins.charge(self._owners[name], f"{what} of the format {name}", failure) from failure
 
 
 def _unusable(answer: object) -> str | None:
@@ -263,13 +269,10 @@ def _unusable(answer: object) -> str | None:
     return None
 
 
-def _typed(answer: object, kind: type[T], plugin: str, what: str) -> T:
-    """The answer, if it is what the contract promises."""
-    if not isinstance(answer, kind):
-        raise PluginError(
-            f"The plugin {plugin} answered {what} with {type(answer).__name__} instead of {kind.__name__}. Update or "
-            "remove it."
-        )
+def _unwrapped(answer: object, hook: str) -> Image:
+    """The answer of a hook whose plugins are checked already; its wrappers are not."""
+    if not isinstance(answer, Image):
+        raise PluginError(f"A wrapper of {hook} answered with {type(answer).__name__} instead of an Image. Remove it.")
     return answer
 
 

@@ -28,9 +28,10 @@ from goldherd import hookspecs, limits
 from goldherd.block.format import Opener
 from goldherd.block.image import ABI, Image
 from goldherd.errors import GoldherdError, LoginStatus, PluginError, ProtocolError, shown
+from goldherd.faults import ChargedError, Faults
 from goldherd.formats import Formats
 from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Redirect, SessionRecord, TargetRecord
-from goldherd.isolation import Isolated, Take, charged
+from goldherd.isolation import Isolated, Take
 from goldherd.model.options import FilterSpec
 
 BUILTIN: Final[dict[str, str]] = {
@@ -50,6 +51,9 @@ NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_boot
 
 ASKED_APART: Final = NOTIFICATIONS | {"list_targets", "redirect_login", "start_login"}
 """Hooks that may sleep or be coroutines: called one by one, beside the event loop."""
+
+_ANSWERS: Final = {"open_image": Image, "wrap_image": Image}
+"""What a hook is answered with, where nothing else checks that; None is an answer always."""
 
 _TARGET_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\],]{1,253}):(?P<port>\d{1,5})(?:,\d{1,5})?")
 
@@ -75,6 +79,8 @@ class Hooks:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self.declined: list[Declined] = []
+        self.faults = Faults()
+        """What the plugins in use did wrong since they were registered."""
         self._isolated: dict[str, Isolated] = {}
         """Strangers' plugins by name; ours are called directly."""
         for name, module in installed() if sources is None else sources:
@@ -120,10 +126,10 @@ class Hooks:
                 # A compiled backend would silently call the wrong method of another Image.
                 self._decline(name, f"it was built for image ABI {abi}, this goldherd has {ABI}. Rebuild the plugin.")
                 return False
-            self._manager.register(_Guarded(plugin, name), name)
+            self._manager.register(_Guarded(plugin, name, self.faults), name)
             self._manager.check_pending()
             if not ours:
-                self._isolated[name] = Isolated(name)
+                self._isolated[name] = Isolated(name, self.faults)
         except Exception as failure:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -211,8 +217,8 @@ class Hooks:
             return await isolated.call(hook, function, arguments, take)
         try:
             return take(function(*arguments))
-        except Exception as failure:
-            raise charged(name, hook, failure) from failure
+        except (Exception, SystemExit) as failure:
+            raise self.faults.charge(name, hook, failure) from failure
 
     # --- formats and filters: goldherd/formats.py asks these, everything else asks `formats` ---
 
@@ -225,9 +231,13 @@ class Hooks:
         """(plugin, answer) of every plugin that has formats, in the order of registration; declines one that fails."""
         for implementation in self._manager.hook.image_formats.get_hookimpls():
             try:
-                yield implementation.plugin_name, implementation.function()
+                answer = implementation.function()
+            except ChargedError as failure:
+                self._decline_format(implementation.plugin_name, str(failure))
             except GoldherdError as failure:
                 self.decline_format(implementation.plugin_name, str(failure))
+            else:
+                yield implementation.plugin_name, answer
 
     def open_image(self, url: str, mode: str, opener: Opener) -> object:
         """The image of a plugin that has no Format; None when none answers."""
@@ -238,10 +248,18 @@ class Hooks:
         return self._manager.hook.wrap_image(image=image, options=options)
 
     def decline_format(self, plugin: str, reason: str) -> None:
-        """Notes that a format of a plugin is not used."""
+        """Notes that a format of a plugin is not used, which is a fault of the plugin."""
+        self.faults.count(plugin, self._decline_format(plugin, reason))
+
+    def _decline_format(self, plugin: str, reason: str) -> str:
         declined = Declined(plugin, f"A format of the plugin {plugin} is not used: {reason}")
         self.declined.append(declined)
         log.error("a format was declined", plugin=plugin, reason=declined.reason)
+        return declined.reason
+
+    def charge(self, plugin: str, what: str, failure: BaseException) -> GoldherdError:
+        """The error for what a format or filter of a plugin raised or answered, which is logged and counted."""
+        return self.faults.charge(plugin, what, failure)
 
     # --- the notifications ---
 
@@ -264,7 +282,10 @@ class Hooks:
             arguments = tuple(known[name] for name in implementation.argnames)
             isolated = self._isolated.get(implementation.plugin_name)
             if isolated is None:
-                implementation.function(*arguments)
+                try:
+                    implementation.function(*arguments)
+                except Exception as failure:
+                    self.faults.charge(implementation.plugin_name, hook, failure)
             else:
                 told = tuple(snapshot if argument is session else argument for argument in arguments)
                 isolated.notify(hook, implementation.function, told)
@@ -336,7 +357,7 @@ def _imported(module: str) -> object:
 class _Guarded:
     """What pluggy gets to see of a plugin: its hook functions under their own names, each guarded."""
 
-    def __init__(self, plugin: object, name: str) -> None:
+    def __init__(self, plugin: object, name: str, faults: Faults) -> None:
         for attribute in dir(plugin):
             function = getattr(plugin, attribute, None)
             options = getattr(function, f"{PROJECT}_impl", None)
@@ -347,17 +368,21 @@ class _Guarded:
             hook = options.get("specname") or attribute
             if wraps and hook in ASKED_APART:
                 raise PluginError(f"{hook} can't be wrapped, because its plugins are asked one after the other")
-            setattr(self, attribute, function if wraps or hook in ASKED_APART else _guard(function, name, hook))
+            setattr(self, attribute, function if wraps or hook in ASKED_APART else _guard(function, name, hook, faults))
 
 
-def _guard(function: Callable[..., object], plugin: str, hook: str) -> Callable[..., object]:
-    """The function, its surprises turned into a PluginError that names the plugin."""
+def _guard(function: Callable[..., object], plugin: str, hook: str, faults: Faults) -> Callable[..., object]:
+    """The function; what it raises, and an answer of another type than the hook's, is charged to the plugin."""
+    kind = _ANSWERS.get(hook)
 
     @functools.wraps(function)
     def guarded(*arguments: object) -> object:
         try:
-            return function(*arguments)
+            answer = function(*arguments)
+            if kind is not None and not isinstance(answer, kind | None):
+                raise PluginError(f"it answered with {type(answer).__name__} instead of an {kind.__name__}")
+            return answer
         except (Exception, SystemExit) as failure:
-            raise charged(plugin, hook, failure) from failure
+            raise faults.charge(plugin, hook, failure) from failure
 
     return guarded

@@ -4,8 +4,8 @@ Plain functions run on threads of their plugin, coroutines on an event loop of t
 thread can't be ended, so each plugin has a few, and its calls are refused while all of them are stuck. The threads are
 daemonic: the process ends without them. Notifications have a thread of their own and are delivered in order.
 
-Knows no hook. Everything that a plugin raises, SystemExit included, is a PluginError that names it, but for the errors
-of goldherd itself.
+Knows no hook. Everything that a plugin raises, SystemExit included, is charged to the plugin (faults.py), but for the
+errors of goldherd itself.
 """
 
 import asyncio
@@ -16,30 +16,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
-import structlog
-
 from goldherd import limits
 from goldherd.errors import GoldherdError, PluginError
-
-log = structlog.get_logger("goldherd.hooks")
+from goldherd.faults import Faults
 
 Take = Callable[[Any], Any]
 """Reads and checks an answer of a plugin: runs where the plugin runs, because reading may run its code."""
-
-
-class ChargedError(PluginError):
-    """What a plugin did wrong, named and logged already."""
-
-
-def charged(plugin: str, hook: str, failure: BaseException) -> GoldherdError:
-    """The error for what a plugin raised, after one line in the log; an error of goldherd passes as it is."""
-    if isinstance(failure, ChargedError) or (
-        isinstance(failure, GoldherdError) and not isinstance(failure, PluginError)
-    ):
-        return failure
-    what = str(failure) if isinstance(failure, PluginError) else f"{type(failure).__name__}: {failure}"
-    log.error("a plugin failed", plugin=plugin, hook=hook, why=what)
-    return ChargedError(f"The plugin {plugin} failed in {hook} ({what.rstrip('.')}). Update or remove it.")
 
 
 class DaemonThreads:
@@ -87,10 +69,12 @@ class Isolated:
 
     Args:
         name: the plugin's.
+        faults: counts what the plugin does wrong.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, faults: Faults) -> None:
         self._name = name
+        self._faults = faults
         self._threads = DaemonThreads(f"plugin {name}", limits.HOOK_THREADS, limits.HOOK_CALLS_WAITING_MAX)
         self._notices = DaemonThreads(f"told {name}", 1, limits.NOTIFICATIONS_WAITING_MAX)
         self._starting = threading.Lock()
@@ -99,12 +83,13 @@ class Isolated:
     async def call(self, hook: str, function: Callable[..., Any], arguments: tuple[object, ...], take: Take) -> Any:
         """What `take` makes of the answer of a function or coroutine function; PluginError when it fails or is late."""
         seconds = limits.HOOK_SECONDS
+        late = threading.Event()
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(self._start(hook, function, arguments, take))
+                return await asyncio.wrap_future(self._start(hook, function, arguments, take, late))
         except TimeoutError:
-            late = PluginError(f"no answer within {seconds:g} s")
-            raise charged(self._name, hook, late) from None
+            late.set()
+            raise self._charge(hook, PluginError(f"no answer within {seconds:g} s")) from None
 
     def notify(self, hook: str, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:
         """Calls a function some time soon, after the earlier notifications of the plugin."""
@@ -115,26 +100,27 @@ class Isolated:
                 if inspect.isawaitable(answer):
                     asyncio.run_coroutine_threadsafe(_awaited(answer), self._loop()).result(limits.HOOK_SECONDS)
             except BaseException as failure:
-                log.error("a plugin failed", plugin=self._name, hook=hook, why=f"{type(failure).__name__}: {failure}")
+                self._charge(hook, _surprise(failure))
 
         if not self._notices.submit(tell):
-            log.error(
-                "a plugin failed", plugin=self._name, hook=hook, why="it is too slow: the notification is dropped"
-            )
+            self._charge(hook, PluginError("it is too slow: the notification is dropped"))
 
     def settle(self, seconds: float) -> None:
         """Waits for its notifications, so long at most."""
         if not self._notices.settle(seconds):
-            log.error("a plugin failed", plugin=self._name, hook="a notification", why="it does not return")
+            self._charge("a notification", PluginError("it does not return"))
+
+    def _charge(self, hook: str, failure: BaseException) -> GoldherdError:
+        return self._faults.charge(self._name, hook, failure)
 
     def _start(
-        self, hook: str, function: Callable[..., Any], arguments: tuple[object, ...], take: Take
+        self, hook: str, function: Callable[..., Any], arguments: tuple[object, ...], take: Take, late: threading.Event
     ) -> "Future[Any]":
         async def await_it(answer: Awaitable[Any]) -> Any:
             try:
                 return take(await answer)
             except (Exception, SystemExit) as failure:
-                raise charged(self._name, hook, failure) from failure
+                raise self._charge(hook, failure) from failure
 
         if inspect.iscoroutinefunction(function):
             return asyncio.run_coroutine_threadsafe(await_it(function(*arguments)), self._loop())
@@ -151,10 +137,11 @@ class Isolated:
                 else:
                     future.set_result(take(answer))
             except BaseException as failure:
-                future.set_exception(charged(self._name, hook, failure))
+                # A call that is late is charged already: once is enough.
+                future.set_exception(failure if late.is_set() else self._charge(hook, failure))
 
         if not self._threads.submit(work):
-            raise charged(self._name, hook, PluginError("it hangs in earlier calls"))
+            raise self._charge(hook, PluginError("it hangs in earlier calls"))
         return future
 
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -164,6 +151,11 @@ class Isolated:
                 self._own_loop = asyncio.new_event_loop()
                 threading.Thread(target=self._own_loop.run_forever, name=f"loop of {self._name}", daemon=True).start()
             return self._own_loop
+
+
+def _surprise(failure: BaseException) -> BaseException:
+    """What a notification raised: no error of goldherd is expected there, so each is the plugin's fault."""
+    return PluginError(f"{type(failure).__name__}: {failure}") if isinstance(failure, GoldherdError) else failure
 
 
 async def _awaited(answer: Awaitable[Any]) -> Any:

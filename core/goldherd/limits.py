@@ -241,6 +241,8 @@ HOOK_CALLS_WAITING_MAX: Final = 1024
 """Calls of one plugin that wait for its threads."""
 NOTIFICATIONS_WAITING_MAX: Final = 4096
 """Notifications that a plugin has not taken yet; a whole site boots at once."""
+FAULT_SENTENCE_CHARACTERS_MAX: Final = 500
+"""What is kept of the last fault of a plugin: its exceptions may be of any length."""
 HOOKS_SETTLE_SECONDS: Final = 2.0
 """How long a server that stops waits for plugins to take their last notifications."""
 DNS_SECONDS: Final = 5.0

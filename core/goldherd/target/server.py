@@ -386,6 +386,7 @@ class Server:
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],
             "counters": totals,
+            "plugins": [{"name": name, **self.hooks.faults.of(name)._asdict()} for name in self.hooks.names],
         }
 
 
