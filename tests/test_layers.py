@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "session": {"scsi", "block", "wire", "native"},
     "reactor": {"session", "scsi", "block", "wire", "native", "model"},
     "negotiation": {"wire", "model"},
-    "target": {"reactor", "session", "scsi", "block", "negotiation", "wire", "model"},
+    "target": {"reactor", "session", "scsi", "block", "negotiation", "wire", "model", "files"},
     "catalog": {"model"},
     "volumes": {"files", "model"},
     "services": {"catalog", "volumes", "model"},

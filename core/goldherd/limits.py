@@ -22,6 +22,8 @@ PYTHON_THREADS: Final = 4
 only."""
 FILTERS_MAX: Final = 16
 """Filters over one image: each costs a call per read and write."""
+DELAY_MILLISECONDS_MAX: Final = 60_000
+"""The longest delay of the filter `delay`: no initiator waits longer."""
 PROBE_BYTES: Final = 4096
 """What a format is guessed from at each end of a file: VHD needs 512 at the end, VHDX and others 4096 at
 most."""
@@ -109,8 +111,9 @@ WRITE_INLINE_BYTES_MAX: Final = 131072
 """Longest write a reactor hands to the page cache itself; longer ones would delay its other sessions."""
 WRITE_BUFFER_BYTES_MAX: Final = 67108864
 """Write buffers of one reactor; when they are taken, R2Ts wait and unsolicited writes get TASK SET FULL."""
-PARAMETER_BYTES_MAX: Final = 8388608
-"""Data-Out of a command that Python carries out (VERIFY, COMPARE AND WRITE, parameter lists...)."""
+PARAMETER_BYTES_MAX: Final = 33554432
+"""Data-Out of a command that Python carries out (VERIFY, ORWRITE, parameter lists...), the longest of VPD B0 included.
+It is collected whole, in one write buffer."""
 COLD_PLANS_MAX: Final = 3
 """Times a read is planned again after a fetch before it is read by the pool (a cache smaller than its work)."""
 TASKS_MAX: Final = 1048576
@@ -157,6 +160,8 @@ UNMAP_DESCRIPTORS_MAX: Final = 256
 """MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT: bounds the parameter list to about 4 KiB."""
 LBA_STATUS_DESCRIPTORS_MAX: Final = 256
 """Descriptors in one GET LBA STATUS answer; a client asks again from where it ended."""
+LBA_STATUS_LOOKUPS_MAX: Final = 4096
+"""Extents looked at for one such answer; runs of one state become one descriptor, so there may be more of them."""
 PARAMETER_LIST_BYTES_MAX: Final = 65536
 """The longest parameter list of any command that carries one."""
 REGISTRATIONS_MAX: Final = 1024
@@ -172,6 +177,12 @@ COPY_SEGMENT_BYTES_MAX: Final = 256 << 20
 """MAXIMUM SEGMENT LENGTH of RECEIVE COPY RESULTS."""
 COPY_RESULTS_MAX: Final = 16
 """Finished EXTENDED COPY commands whose status is held per nexus."""
+COPY_UPDATE_MILLISECONDS: Final = 100
+"""ESTIMATED STATUS UPDATE DELAY of a copy under way: by then it is a few steps further."""
+COPY_ABORT_LOOK_SECONDS: Final = 0.1
+"""How often a COPY OPERATION ABORT that waits for its copy asks whether it was aborted itself."""
+TRANSPORT_ID_NAME_BYTES_MAX: Final = 244
+"""Name in an iSCSI TransportID: an iSCSI name, ",i,0x", an ISID in 12 digits, NUL, and padding to four bytes."""
 
 ROD_TOKENS_MAX: Final = 128
 """ROD tokens a target knows at once, with at most 64 ranges each: Windows uses each within a second."""
@@ -211,6 +222,10 @@ CHAP_SECRET_BYTES_MAX: Final = 255
 """Room for any pass phrase, and a secret file that is the wrong file is noticed."""
 CATALOG_BUSY_MILLISECONDS: Final = 10_000
 """How long a change waits for another process that is writing the catalog."""
+SPARE_DESCRIPTORS: Final = 64
+"""Files that a change opens besides those that it holds: the database, its journal, folders."""
+HOLE_TRIAL_BYTES: Final = 4 << 20
+"""The length of the file by which a file system shows whether it keeps holes."""
 OVERLAY_THREADS: Final = 8
 """Differencing children made at the same time: they wait for the disk, not for the CPU."""
 GUARD_HEAD_BYTES: Final = 1 << 20
@@ -225,6 +240,8 @@ CONTROL_REPLY_BYTES_MAX: Final = 64 << 20
 """What a daemon may answer to `status`: 10,000 sessions fit ten times over."""
 CONTROL_REQUEST_BYTES_MAX: Final = 4096
 """One line of JSON from the command line."""
+PROGRESS_AFTER_SECONDS: Final = 1.0
+"""How long an operation runs before the command line shows its progress."""
 CONTROL_SECONDS_MAX: Final = 10
 """How long `status` waits for a daemon that took the connection."""
 
@@ -268,6 +285,8 @@ NETLINK_ANSWER_BYTES: Final = 1 << 18
 """One message of the kernel's answer about neighbours; it sends at most 32 KiB at a time."""
 ADDRESSES_READ_MAX: Final = 4096
 """Addresses of peers that are remembered as read: a machine logs in again and again."""
+LOGIN_OPENINGS_MAX: Final = 3
+"""How often a login opens disks that another program changes in the same moment."""
 LOGIN_FAILURES_FREE: Final = 50
 """Refused logins of one address before it is delayed: a rack with a wrong secret that tries again."""
 LOGIN_FAILURES_FORGIVEN_PER_SECOND: Final = 1.0
@@ -333,8 +352,21 @@ RELATIONS: Final = (
     ("a ping is answered before silence counts", PING_SECONDS < SILENCE_SECONDS),
     ("a tick is a second at most", TICK_MILLISECONDS <= 1000),
     ("a parameter list is Data-Out of the slow path", PARAMETER_LIST_BYTES_MAX <= PARAMETER_BYTES_MAX),
+    (
+        "the longest transfer that VPD B0 promises is Data-Out of the slow path",
+        TRANSFER_BYTES_MAX <= PARAMETER_BYTES_MAX,
+    ),
+    (
+        "what a session takes for its longest command it leaves to others",
+        2 * PARAMETER_BYTES_MAX <= WRITE_BUFFER_BYTES_MAX,
+    ),
     ("an atomic write is Data-Out of the slow path", ATOMIC_BYTES_MAX <= PARAMETER_BYTES_MAX),
     ("COMPARE AND WRITE is, with blocks of 4096 bytes", 2 * COMPARE_AND_WRITE_BLOCKS_MAX * 4096 <= PARAMETER_BYTES_MAX),
+    (
+        "the name of an initiator port fits into a TransportID",
+        ISCSI_NAME_BYTES_MAX + 18 + 3 <= TRANSPORT_ID_NAME_BYTES_MAX,
+    ),
+    ("an answer of many descriptors needs as many looks", LBA_STATUS_DESCRIPTORS_MAX <= LBA_STATUS_LOOKUPS_MAX),
     ("the descriptors of UNMAP fit into its list", 8 + 16 * UNMAP_DESCRIPTORS_MAX <= PARAMETER_LIST_BYTES_MAX),
     ("an optimal copy is one that is allowed", ROD_BYTES_OPTIMAL <= ROD_BYTES_MAX),
     ("a token's times rise", ROD_INACTIVITY_SECONDS <= ROD_INACTIVITY_SECONDS_MAX <= ROD_LIFETIME_SECONDS_MAX),

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from goldherd import FilterImage, FilterSpec, Image, hookimpl
 from goldherd.errors import SettingsError
-
-MILLISECONDS_MAX = 60_000
-"""Longer than any initiator waits."""
+from goldherd.limits import DELAY_MILLISECONDS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,8 @@ class DelayOptions:
     def seconds(self, own: int | None) -> float:
         """What a kind with such an option waits; SettingsError out of bounds."""
         milliseconds = self.ms if own is None else own
-        if not 0 <= milliseconds <= MILLISECONDS_MAX:
-            raise SettingsError(f"The filter delay waits from 0 to {MILLISECONDS_MAX} ms, not {milliseconds}.")
+        if not 0 <= milliseconds <= DELAY_MILLISECONDS_MAX:
+            raise SettingsError(f"The filter delay waits from 0 to {DELAY_MILLISECONDS_MAX} ms, not {milliseconds}.")
         return milliseconds / 1000
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from goldherd import limits
 from goldherd.block.memory import MemoryImage
+from goldherd.files.whole import WholeFile
 from goldherd.scsi.call import Reply
 from goldherd.scsi.execute import execute
 from goldherd.scsi.sam import Status
@@ -111,7 +112,9 @@ def image() -> CountingImage:
 
 @pytest.fixture
 def unit(target: Target, image: CountingImage, tmp_path: Path) -> LogicalUnit:
-    return LogicalUnit(image, lun=0, target=target, identity="node-001", persist_path=tmp_path / "reservations.json")
+    return LogicalUnit(
+        image, lun=0, target=target, identity="node-001", reservation_store=WholeFile(tmp_path / "reservations.json")
+    )
 
 
 @pytest.fixture

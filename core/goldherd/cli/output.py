@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from goldherd.cli.main import READER_GONE
+from goldherd.limits import PROGRESS_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from goldherd.model.progress import Progress
 
-PROGRESS_AFTER_SECONDS: Final = 1.0
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _STAGES: Final = {"copy": "Copying", "hash": "Hashing"}
 

@@ -15,12 +15,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from goldherd.errors import FULL_ERRNOS, ErrorKind, ImageError, StorageFullError, shortage_of
+from goldherd.limits import SPARE_DESCRIPTORS
 
 # struct flock: type, whence, start, length (0: the whole file), pid (must be 0 for F_OFD_SETLK).
 _FLOCK = struct.Struct("hhqqi4x")
 _BUSY = (errno.EAGAIN, errno.EACCES)
-_SPARE_DESCRIPTORS = 64
-"""What a change needs besides the files that it holds: the database, its journal, folders."""
 
 
 def refusal(error: OSError, path: str | Path, doing: str) -> ImageError:
@@ -99,7 +98,7 @@ def held(paths: Iterable[Path]) -> Iterator[None]:
 def _make_room_for(files: int) -> None:
     """Raises the soft limit of open files as far as the hard one lets: each held file is an open one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = len(list(Path("/proc/self/fd").iterdir())) + files + _SPARE_DESCRIPTORS
+    needed = len(list(Path("/proc/self/fd").iterdir())) + files + SPARE_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and needed > soft:
         allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))

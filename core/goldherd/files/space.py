@@ -6,8 +6,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-_TRIAL_BYTES: Final = 4 << 20
-"""The length of the file by which a file system shows whether it keeps holes."""
+from goldherd.limits import HOLE_TRIAL_BYTES
+
 _BLOCK_BYTES: Final = 512
 """The unit of st_blocks (stat(2))."""
 _CAN_NOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL)
@@ -32,9 +32,9 @@ def keeps_holes(folder: Path) -> bool:
     descriptor = os.open(trial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         trial.unlink()  # nothing stays, even if the process is killed now
-        os.ftruncate(descriptor, _TRIAL_BYTES)
-        os.pwrite(descriptor, b"\0", _TRIAL_BYTES - 1)
+        os.ftruncate(descriptor, HOLE_TRIAL_BYTES)
+        os.pwrite(descriptor, b"\0", HOLE_TRIAL_BYTES - 1)
         os.fsync(descriptor)
-        return os.fstat(descriptor).st_blocks * _BLOCK_BYTES < _TRIAL_BYTES // 2
+        return os.fstat(descriptor).st_blocks * _BLOCK_BYTES < HOLE_TRIAL_BYTES // 2
     finally:
         os.close(descriptor)

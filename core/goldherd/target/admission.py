@@ -9,7 +9,6 @@ refused and its initiator tries again; only reads may be left behind, since they
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import structlog
 
@@ -32,9 +31,6 @@ from goldherd.target.resolver import LastKnownFacts, Resolver
 from goldherd.target.sessions import LOADER_ISID, Connection, LunNexus, OpenTarget, Session, Sessions
 
 log = structlog.get_logger("goldherd.target")
-
-_OPENINGS_MAX: Final = 3
-"""How often a login opens disks that somebody changes in the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Admission:
         Whoever removes or changes a node refuses one whose disks are open. So what this login found is certain only
         when it has opened them: then it asks again, and opens what there is now.
         """
-        for _ in range(_OPENINGS_MAX):
+        for _ in range(limits.LOGIN_OPENINGS_MAX):
             before = self.targets.get(config.name)
             open_target = await self.targets.open(config)
             if open_target is before:

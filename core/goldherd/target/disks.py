@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -57,38 +58,49 @@ class Disks:
         self._seals = seals
         self._lock = threading.Lock()
         self._goldens: dict[FileId, GoldenImage] = {}
+        self._discarding: WeakValueDictionary[int, Image] = WeakValueDictionary()
+        """By id(), because a plugin's image need not have a hash."""
 
     def open(self, config: LunConfig) -> Image:
         """The disk of a LUN under its filters; ImageError with one sentence when it can't be had."""
-        image = self._open(config)
-        if not config.filters:
-            return image
-        try:
-            # A filter owns what is below it, and a sealed image belongs to all its readers.
-            return self._formats.wrap(BorrowedImage(image) if self.is_shared(image) else image, config.filters)
-        except BaseException:
-            if not self.is_shared(image):
-                image.close()
-            raise
+        form, image = self._open(config)
+        if config.filters:
+            try:
+                # A filter owns what is below it, and a sealed image belongs to all its readers.
+                below = BorrowedImage(image) if self.is_shared(image) else image
+                image = self._formats.wrap(below, config.filters)
+            except BaseException:
+                if not self.is_shared(image):
+                    image.close()
+                raise
+        if self._formats.capabilities(form).discard:
+            self._discarding[id(image)] = image
+        return image
 
-    def _open(self, config: LunConfig) -> Image:
+    def discards(self, image: Image) -> bool:
+        """Whether the format of an open disk gives discarded space back; only such a unit may promise to."""
+        return self._discarding.get(id(image)) is image
+
+    def _open(self, config: LunConfig) -> tuple[str, Image]:
+        """The format of a disk, and the disk without its filters."""
         if config.parent is not None:
             return self._open_child(config, config.parent)
-        if config.sealed:
-            return self.golden(config.path, config.format)
         form = config.format or self._formats.probe(config.path)
+        if config.sealed:
+            return form, self.golden(config.path, form)
         url = f"{form}:{config.location}"
-        return self._formats.open(url, "r" if config.read_only else "rw", Opening(self), config.options)
+        return form, self._formats.open(url, "r" if config.read_only else "rw", Opening(self), config.options)
 
-    def _open_child(self, config: LunConfig, parent: Path) -> Image:
+    def _open_child(self, config: LunConfig, parent: Path) -> tuple[str, Image]:
         above = config.parent_format or self._formats.probe(parent)
         golden = self.golden(parent, above)
-        url = f"{config.format or self._child_format(parent, above)}:{config.location}"
+        form = config.format or self._child_format(parent, above)
+        url = f"{form}:{config.location}"
         if config.create and not config.path.exists():
             self._formats.create(url, golden.size_bytes, Place(above, str(parent)), config.options)
             log.info("a new disk was made", path=config.location, parent=str(parent))
         opening = Opening(self, parent, (file_id(config.path),))
-        return self._formats.open(url, "r" if config.read_only else "rw", opening, config.options)
+        return form, self._formats.open(url, "r" if config.read_only else "rw", opening, config.options)
 
     def _child_format(self, parent: Path, above: str) -> str:
         """The format of children over a parent; ImageError when there is none."""

@@ -17,6 +17,7 @@ import structlog
 
 from goldherd.block.image import Image
 from goldherd.errors import ProtocolError
+from goldherd.files.whole import WholeFile
 from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.negotiation.states import Status
 from goldherd.scsi.fastpath.unit import HotUnit
@@ -168,11 +169,11 @@ class OpenTargets:
                 target=target,
                 block_size=lun.block_size,
                 physical_block_size=lun.physical_block_size,
-                thin=lun.thin,
+                thin=lun.thin and self._disks.discards(image),
                 read_only=lun.read_only or (lun.sealed and lun.parent is None),
                 removable=lun.removable,
                 identity=lun.identity or f"{config.name},{lun.lun}",
-                persist_path=self._state / f"{config.name},{lun.lun}.json" if self._state is not None else None,
+                reservation_store=self._reservation_store(config.name, lun.lun),
             )
             before = self._remembered.get((config.name, lun.lun))
             if before is not None:
@@ -183,6 +184,10 @@ class OpenTargets:
             each.unit.on_change = each.publish
             each.unit.medium.on_watch = each.hot.watch
         return OpenTarget(config, target, images, units)
+
+    def _reservation_store(self, target: str, lun: int) -> WholeFile | None:
+        """The file of a unit's persistent reservations; None: they end with the server."""
+        return None if self._state is None else WholeFile(self._state / f"{target},{lun}.json")
 
     def release(self, target: OpenTarget) -> None:
         """A session of the target has gone; without others it is closed after a while."""

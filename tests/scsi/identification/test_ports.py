@@ -157,8 +157,8 @@ def test_a_reservation_moves_to_no_port_that_is_not_there(unit: LogicalUnit, por
 def test_ports_survive_power_loss(unit: LogicalUnit, tmp_path: Path) -> None:
     one = through(unit, 0x1234)
     one.good(*out(REGISTER, 0, 7, flags=APTPL))
-    assert unit.persist_path is not None
-    assert list(aptpl.load(unit.persist_path).registrations) == [one.nexus.port]
+    assert unit.reservation_store is not None
+    assert list(aptpl.load(unit.reservation_store).registrations) == [one.nexus.port]
 
 
 def test_same_isid_through_two_ports_is_two_nexuses(unit: LogicalUnit) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from goldherd.errors import SettingsError
+from goldherd.files.whole import WholeFile
 from goldherd.scsi.state import aptpl
 from goldherd.scsi.state.device import LogicalUnit, Target
 
@@ -13,7 +14,14 @@ from tests.scsi.reservations.test_persistent import APTPL, IGNORE, REGISTER, RES
 
 def restarted(unit: LogicalUnit) -> LogicalUnit:
     """The same unit after power on."""
-    return LogicalUnit(CountingImage(4096), lun=0, target=Target(TARGET), identity="x", persist_path=unit.persist_path)
+    store = unit.reservation_store
+    return LogicalUnit(CountingImage(4096), lun=0, target=Target(TARGET), identity="x", reservation_store=store)
+
+
+def record(unit: LogicalUnit) -> bytes | None:
+    """What lies on stable storage."""
+    assert unit.reservation_store is not None
+    return unit.reservation_store.load()
 
 
 def test_survives_a_restart(unit, a) -> None:
@@ -28,15 +36,15 @@ def test_survives_a_restart(unit, a) -> None:
 def test_without_aptpl_nothing_survives(unit, a) -> None:
     a.good(*out(REGISTER, 0, 1))
     a.good(*out(RESERVE, 1, 0, WE))
-    assert not unit.persist_path.exists()
+    assert record(unit) is None
     assert keys(Initiator(restarted(unit), "a").login()) == (0, [])
 
 
 def test_aptpl_turned_off_removes_the_file(unit, a) -> None:
     a.good(*out(REGISTER, 0, 1, flags=APTPL))
-    assert unit.persist_path.exists()
+    assert record(unit) is not None
     a.good(*out(IGNORE, 0, 1))
-    assert not unit.persist_path.exists()
+    assert record(unit) is None
 
 
 def test_refused_where_there_is_no_place_for_it(make_unit, initiator_on) -> None:
@@ -45,7 +53,7 @@ def test_refused_where_there_is_no_place_for_it(make_unit, initiator_on) -> None
 
 def test_a_failure_to_keep_them_leaves_the_old_state(unit, a, monkeypatch: pytest.MonkeyPatch) -> None:
     a.good(*out(REGISTER, 0, 1, flags=APTPL))
-    before = unit.persist_path.read_text()
+    before = record(unit)
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -53,13 +61,13 @@ def test_a_failure_to_keep_them_leaves_the_old_state(unit, a, monkeypatch: pytes
     monkeypatch.setattr("os.fsync", fail)
     assert a.sense(*out(RESERVE, 1, 0, WE)) == "05/55/04"
     assert reservation(a) is None
-    assert unit.persist_path.read_text() == before
+    assert record(unit) == before
 
 
 def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path, unit, a) -> None:
-    unit.persist_path = tmp_path / "new" / "folder" / "file.json"
+    unit.reservation_store = WholeFile(tmp_path / "new" / "folder" / "file.json")
     a.good(*out(REGISTER, 0, 1, flags=APTPL))
-    assert aptpl.load(unit.persist_path).registrations == {a.nexus.port: 1}
+    assert aptpl.load(unit.reservation_store).registrations == {a.nexus.port: 1}
 
 
 @pytest.mark.parametrize(
@@ -78,4 +86,4 @@ def test_a_damaged_file_stops_the_start(tmp_path: Path, text: str) -> None:
     path = tmp_path / "file.json"
     path.write_text(text)
     with pytest.raises(SettingsError, match=r"persistent reservations in .* can't be read"):
-        aptpl.load(path)
+        aptpl.load(WholeFile(path))

@@ -18,10 +18,7 @@ _GRANULARITY_EXPONENT = 9
 _SENSE_AT = 60
 _LIST_IDENTIFIER_AT = 2
 _DESTINATION_BLOCKS: Final = 0xF1
-_UPDATE_MILLISECONDS: Final = 100
-"""How soon a running copy may be asked about again: a few steps later."""
 _NO_MORE_UPDATES: Final = 0xFFFFFFFE
-_ABORT_LOOKS_SECONDS: Final = 0.1
 
 
 def _result(call: Call) -> CopyResult:
@@ -115,7 +112,7 @@ def _status_header(call: Call, operation: CopyOperation) -> bytes:
     return (
         bytes([operation.action, progress])
         + (operation.steps & 0xFFFF).to_bytes(2)
-        + (_UPDATE_MILLISECONDS if running else _NO_MORE_UPDATES).to_bytes(4)
+        + (limits.COPY_UPDATE_MILLISECONDS if running else _NO_MORE_UPDATES).to_bytes(4)
         + bytes([status, len(padded), len(sense), _DESTINATION_BLOCKS])
         + operation.transferred_blocks.to_bytes(8)
         + bytes(8)  # no segments
@@ -129,6 +126,6 @@ def copy_operation_abort(call: Call) -> None:
     if not operation.running:
         raise invalid_field(_LIST_IDENTIFIER_AT, "That copy is not under way.")
     operation.cancel()
-    while not operation.over.wait(_ABORT_LOOKS_SECONDS):
+    while not operation.over.wait(limits.COPY_ABORT_LOOK_SECONDS):
         if call.aborted():
             raise TaskAbortedError

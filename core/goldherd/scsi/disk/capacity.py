@@ -1,15 +1,11 @@
 """READ CAPACITY and GET LBA STATUS: how large the unit is, what takes space (SBC-3 5.4, 5.15, 5.16)."""
 
-from typing import Final
-
 from goldherd import limits
 from goldherd.scsi.call import Call
 from goldherd.scsi.disk.extent import check_span
 from goldherd.scsi.sense import invalid_field
 
 _MAPPED, _DEALLOCATED = 0, 1
-_LOOKUPS_MAX: Final = 16 * limits.LBA_STATUS_DESCRIPTORS_MAX
-"""Extents looked at for one answer; runs of one state become one descriptor, so there may be more of them."""
 
 
 def read_capacity_10(call: Call) -> bytes:
@@ -47,7 +43,7 @@ def _runs(call: Call, lba: int, runs_max: int) -> list[tuple[int, int, int]]:
     """(LBA, blocks, state); neighbours of one state joined, none longer than 32 bits can say."""
     unit = call.unit
     runs: list[tuple[int, int, int]] = []
-    for _ in range(_LOOKUPS_MAX):
+    for _ in range(limits.LBA_STATUS_LOOKUPS_MAX):
         if lba >= unit.block_count:
             break
         count, state = _run_at(call, lba)

@@ -27,7 +27,7 @@ def read_reservation(call: Call) -> bytes:
 
 def report_capabilities(call: Call) -> bytes:
     """REPORT CAPABILITIES: every type; persistence through power loss where there is a place for it."""
-    persists = call.unit.persist_path is not None
+    persists = call.unit.reservation_store is not None
     can = _SHORT | _SPEC_I_PT | _ALL_TG_PT | (_PERSISTS if persists else 0)
     does = 0x80 | (_PERSISTS if call.unit.reservations.aptpl else 0)  # TMV, PTPL_A
     return bytes([0x00, 0x08, can, does, 0xEA, 0x01, 0x00, 0x00])

@@ -112,12 +112,12 @@ def _commit(change: Change) -> Reply:
     unit = change.call.unit
     if change.state == unit.reservations:
         return Reply()
-    if unit.persist_path is not None and (change.state.aptpl or unit.reservations.aptpl):
+    if unit.reservation_store is not None and (change.state.aptpl or unit.reservations.aptpl):
         try:
-            aptpl.save(unit.persist_path, change.state)
+            aptpl.save(unit.reservation_store, change.state)
         except OSError as error:
             structlog.get_logger("goldherd.scsi").error(
-                "could not keep persistent reservations", path=str(unit.persist_path), reason=str(error)
+                "could not keep persistent reservations", path=str(unit.reservation_store), reason=str(error)
             )
             raise CommandError(
                 "The reservation could not be put on stable storage.",
@@ -188,7 +188,7 @@ def _on_all_target_ports(change: Change, ports: Iterable[Port]) -> list[Port]:
 
 
 def _set_aptpl(change: Change, wanted: bool, at: int) -> None:
-    if wanted and change.call.unit.persist_path is None:
+    if wanted and change.call.unit.reservation_store is None:
         raise invalid_parameter(at, "This unit can't keep reservations through power loss.", bit=0)
     change.state.aptpl = wanted
 

@@ -2,12 +2,12 @@
 
 import re
 
+from goldherd.limits import TRANSPORT_ID_NAME_BYTES_MAX
 from goldherd.scsi.sense import invalid_parameter
 
 _PROTOCOL_ISCSI = 0x05
 _WITH_ISID = 0x40
 _HEADER_BYTES = 4
-_NAME_BYTES_MAX = 244  # ADDITIONAL LENGTH: at most 223 bytes of name, separator, ISID, NUL and padding
 _PORT = re.compile(r"(?P<name>.+),i,0x(?P<isid>[0-9a-fA-F]{1,12})")
 
 
@@ -28,7 +28,7 @@ def decode(data: bytes, at: int) -> tuple[str, bool, int]:
         raise invalid_parameter(at, "That is no TransportID of iSCSI.")
     length = int.from_bytes(data[at + 2 : at + 4])
     end = at + _HEADER_BYTES + length
-    if not 0 < length <= _NAME_BYTES_MAX or length % 4 or len(data) < end or data[end - 1]:
+    if not 0 < length <= TRANSPORT_ID_NAME_BYTES_MAX or length % 4 or len(data) < end or data[end - 1]:
         raise invalid_parameter(at + 2, "The TransportID has a wrong length.")
     try:
         name = data[at + _HEADER_BYTES : end].rstrip(b"\x00").decode()

@@ -8,7 +8,6 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from goldherd import limits
@@ -85,7 +84,7 @@ class LogicalUnit:
         read_only: writes are refused; so they are when the image is read-only.
         removable: whether the medium can be ejected.
         identity: what serial number and designators are made from, the same over restarts and on all paths.
-        persist_path: where persistent reservations with APTPL are kept; None: APTPL is refused.
+        reservation_store: where persistent reservations with APTPL are kept; None: APTPL is refused.
 
     Raises: SettingsError for sizes that don't fit.
     """
@@ -105,7 +104,7 @@ class LogicalUnit:
         vendor: str = "GOLDHERD",
         product: str = "VIRTUAL DISK",
         revision: str = "0001",
-        persist_path: Path | None = None,
+        reservation_store: aptpl.Store | None = None,
     ) -> None:
         physical_block_size = max(physical_block_size, block_size)
         _check_sizes(image, block_size, physical_block_size)
@@ -118,7 +117,7 @@ class LogicalUnit:
         self.read_only = read_only
         self.removable = removable
         self.vendor, self.product, self.revision = vendor, product, revision
-        self.persist_path = persist_path
+        self.reservation_store = reservation_store
 
         digest = hashlib.sha256(b"goldherd logical unit " + identity.encode()).digest()
         bits = int.from_bytes(digest)
@@ -132,7 +131,7 @@ class LogicalUnit:
         self.nexuses: list[Nexus] = []
         self.reserved_by: Nexus | None = None
         """Who holds the whole unit by RESERVE (SPC-2 7.21)."""
-        self.reservations: Reservations = aptpl.load(persist_path) if persist_path else Reservations()
+        self.reservations: Reservations = aptpl.load(reservation_store)
         self.clock_shift: int | None = None
         """Milliseconds between the unit's clock and the server's, once an initiator has set it."""
         self.on_change: Callable[[], None] | None = None
