@@ -96,7 +96,7 @@ def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
     from goldherd.api.control import Control
     from goldherd.hooks import Hooks
     from goldherd.services.directory import CatalogDirectory
-    from goldherd.services.installation import refuse_lost_records
+    from goldherd.services.installation import note_disks_that_lie_here, refuse_lost_records
     from goldherd.target.server import Server
 
     with (
@@ -104,7 +104,10 @@ def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
         Control(settings.control_socket) as control,
     ):
         services.volumes.journal.sweep()
+        services.check_volumes()
         refuse_lost_records(services)
+        services.claim_volumes()
+        note_disks_that_lie_here(services)
         directory = CatalogDirectory(services)
         state = settings.data / "reservations"
         state.mkdir(mode=0o700, exist_ok=True)

@@ -36,6 +36,8 @@ class ErrorKind(StrEnum):
     BUSY = "busy"
     """Another program is writing; trying again helps."""
     NOT_PERMITTED = "not-permitted"
+    ABSENT = "absent"
+    """A disk or a volume that was there before is not there now."""
     RECORDS_LOST = "records-lost"
     """Images or disks lie in a data folder whose catalog does not know them."""
     UNCONFIRMED = "unconfirmed"

@@ -12,6 +12,7 @@ from goldherd.hooks import Hooks
 from goldherd.model.images import VersionRecord
 from goldherd.services.context import Services
 from goldherd.services.importing import import_image
+from goldherd.volumes.marks import MARK
 
 PREFIX = "iqn.2026-11.io.test"
 
@@ -74,3 +75,8 @@ def seal(services: Services, make_raw: Callable[..., Path]) -> Callable[..., Ver
         return import_image(services, source or make_raw(), name, progress=quiet, **options)
 
     return do
+
+
+def lying(folder: Path) -> list[Path]:
+    """What lies in a folder of disks, half-made files included, beside the mark of the volume."""
+    return [path for path in folder.iterdir() if path.name != MARK]

@@ -19,6 +19,7 @@ from goldherd.services import nodes
 from goldherd.services.context import Services
 from goldherd.services.images import list_versions
 from goldherd.services.importing import SealedOpener, import_image
+from goldherd.volumes.marks import MARK
 
 Make = Callable[..., Path]
 Sealer = Callable[..., VersionRecord]
@@ -30,7 +31,9 @@ def sha256(path: Path) -> str:
 
 def everything(folder: Path) -> list[str]:
     """All files below a data folder but the database and the locks."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("catalog.sqlite"))
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(("catalog.sqlite", MARK))
+    )
     return sorted(str(path.relative_to(folder)) for path in files if path.suffix != ".lock")
 
 

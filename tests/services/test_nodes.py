@@ -19,6 +19,8 @@ from goldherd.services import images, nodes
 from goldherd.services.context import Services
 from goldherd.services.importing import SealedOpener
 
+from tests.services.conftest import lying
+
 Sealer = Callable[..., VersionRecord]
 LAB = NodeSpec(image=ImageRef("lab", None))
 
@@ -33,7 +35,7 @@ def add(services: Services, names: list[str], **fields: Any) -> Outcome:
 
 
 def overlays(services: Services) -> list[str]:
-    return sorted(path.name for path in services.volumes.overlays.iterdir())
+    return sorted(path.name for path in lying(services.volumes.overlays))
 
 
 def test_node_gets_a_disk_and_an_access_rule(services: Services, seal: Sealer) -> None:
@@ -54,10 +56,10 @@ def test_node_gets_a_disk_and_an_access_rule(services: Services, seal: Sealer) -
 def test_second_run_changes_nothing(services: Services, seal: Sealer) -> None:
     seal()
     add(services, ["pc-1", "pc-2"], policy="reset")
-    before = {path: path.stat().st_mtime_ns for path in services.volumes.overlays.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in lying(services.volumes.overlays)}
     outcome = add(services, ["pc-1", "pc-2"], policy="reset")
     assert (outcome.changed, outcome.unchanged) == ([], ["pc-1", "pc-2"])
-    assert before == {path: path.stat().st_mtime_ns for path in services.volumes.overlays.iterdir()}
+    assert before == {path: path.stat().st_mtime_ns for path in lying(services.volumes.overlays)}
 
 
 def test_only_the_missing_nodes_are_added(services: Services, seal: Sealer) -> None:
@@ -218,7 +220,7 @@ def test_killed_change_is_done_whole_or_not_at_all(
     seal("other")
     names = [f"pc-{number}" for number in range(10)]
     add(services, names, chap_user="u", chap_secret=b"secret-secret")
-    for path in services.volumes.overlays.iterdir():
+    for path in lying(services.volumes.overlays):
         with path.open("ab") as file:
             file.write(b"what the guest wrote")
     arguments = [str(services.data), operation, moment]
@@ -334,7 +336,7 @@ def test_set_pins_a_following_node_to_the_version_it_has(services: Services, sea
 def test_reset_replaces_the_disk_by_a_fresh_one(services: Services, seal: Sealer) -> None:
     seal()
     add(services, ["pc-1"])
-    (disk,) = services.volumes.overlays.iterdir()
+    (disk,) = lying(services.volumes.overlays)
     with disk.open("ab") as file:
         file.write(b"what the guest wrote")
     assert nodes.reset(services, ["pc-1"]).files == (str(disk),)

@@ -37,5 +37,5 @@ def test_version_is_removed_once_its_last_machine_has_gone(herd: Herd, tmp_path:
         assert system.write(8, PATTERN).status == 0
         another_version(herd, tmp_path)
     assert herd.do("image", "remove", "lab@1", "--yes").startswith("lab@1 removed")
-    assert [path.name for path in (herd.data / "images").iterdir()] == ["lab@2.vhd"]
+    assert [path.name for path in (herd.data / "images").glob("*.vhd")] == ["lab@2.vhd"]
     assert not list((herd.data / "overlays").glob("*.lab@1.vhd"))

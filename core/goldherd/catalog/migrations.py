@@ -89,6 +89,22 @@ STEPS: Final[tuple[Step, ...]] = (
         "which changes of files were decided (changes.py)",
         ("CREATE TABLE changes (id TEXT PRIMARY KEY) WITHOUT ROWID",),
     ),
+    Step(
+        "which installation this is, and which disks its nodes have had",
+        (
+            """CREATE TABLE installation (
+                 id TEXT PRIMARY KEY,
+                 names_disks INTEGER NOT NULL CHECK (names_disks IN (0, 1)),
+                 marked INTEGER NOT NULL CHECK (marked IN (0, 1))) WITHOUT ROWID""",
+            # Machines that run already know their disks by names without the id: those stay.
+            "INSERT INTO installation SELECT lower(hex(randomblob(16))), NOT EXISTS (SELECT 1 FROM nodes), 0",
+            """CREATE TABLE disks (
+                 node_id INTEGER NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+                 version_id INTEGER NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+                 PRIMARY KEY (node_id, version_id)) WITHOUT ROWID""",
+            "CREATE INDEX disks_version ON disks (version_id)",
+        ),
+    ),
 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Column, Integer, MetaData, RowMapping, Select, String, Table, and_, func, select
+from sqlalchemy import Column, Integer, MetaData, RowMapping, Select, String, Table, and_, exists, func, select
 
 from goldherd.model.images import Seal, VersionRecord
 from goldherd.model.nodes import Policy
@@ -72,6 +72,10 @@ rules: Final = Table(
     Column("value", String, primary_key=True),
 )
 changes: Final = Table("changes", metadata, Column("id", String, primary_key=True))
+installation: Final = Table(
+    "installation", metadata, Column("id", String, primary_key=True), _number("names_disks"), _number("marked")
+)
+disks: Final = Table("disks", metadata, _number("node_id", primary_key=True), _number("version_id", primary_key=True))
 
 _parents = versions.alias("parents")
 _parent_images = images.alias("parent_images")
@@ -122,9 +126,11 @@ def select_nodes() -> Select[Any]:
     active = (
         select(others.c.id).where(and_(others.c.image_id == nodes.c.image_id, others.c.state == "active"))
     ).scalar_subquery()
+    had_disk = exists().where(disks.c.node_id == nodes.c.id, disks.c.version_id == versions.c.id)
     return (
         select(
             nodes,
+            had_disk.label("had_disk"),
             images.c.name.label("image"),
             versions.c.number.label("number"),
             versions.c.path.label("golden_path"),
@@ -152,6 +158,8 @@ class StoredNode:
     golden_format: str | None
     pinned: bool
     policy: Policy
+    had_disk: bool
+    """Whether it has had a disk on that version."""
     chap_user: str | None
     created_at: str
     seen_at: str | None
@@ -170,6 +178,7 @@ def to_node(row: RowMapping, data: Path) -> StoredNode:
         golden_format=row["golden_format"],
         pinned=row["version_id"] is not None,
         policy=row["policy"],
+        had_disk=bool(row["had_disk"]),
         chap_user=row["chap_user"],
         created_at=row["created_at"],
         seen_at=row["seen_at"],

@@ -17,16 +17,26 @@ def doctor(
             "--rebuild-catalog", help="Make the catalog anew from the images and disks that lie in the data folder."
         ),
     ] = False,
+    mark_volumes: Annotated[
+        bool,
+        typer.Option(
+            "--mark-volumes", help="Mark the folders of images and disks, as they are now, as those of this catalog."
+        ),
+    ] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Makes a lost catalog anew from the files that it spoke of; the old one is moved aside."""
-    from goldherd.services.requests import RebuildCatalog
+    """Mends what an accident has done: a lost catalog is made anew, folders that were restored are marked."""
+    from goldherd.services.requests import Nothing, RebuildCatalog
 
-    if not rebuild_catalog:
-        raise typer.BadParameter("say what to mend: --rebuild-catalog.")
+    if rebuild_catalog == mark_volumes:
+        raise typer.BadParameter("say what to mend: --rebuild-catalog or --mark-volumes.")
     found = context_of(context)
+    if mark_volumes:
+        folders = list(found.ask("doctor.mark_volumes", Nothing()).folders)
+        show_json({"folders": folders}) if as_json else say(f"Marked {' and '.join(folders)}.")
+        return
     if not found.data.exists():
         found.check()
     if not dry_run:

@@ -15,6 +15,8 @@ HINTS: Final[dict[tuple[ErrorKind, str], str]] = {
     (ErrorKind.EXISTS, "node"): "'goldherd node set' changes it.",
     (ErrorKind.NO_ACTIVE_VERSION, ANYTHING): "'goldherd image activate NAME@NUMBER' chooses one.",
     (ErrorKind.CHANGED, "version"): "'goldherd image verify' reads every byte of it.",
+    (ErrorKind.ABSENT, "folder"): "'goldherd doctor --mark-volumes' marks it.",
+    (ErrorKind.ABSENT, "node"): "'goldherd node reset NODE' gives it a fresh disk.",
     (ErrorKind.RECORDS_LOST, ANYTHING): "'goldherd doctor --rebuild-catalog' does that.",
 }
 """By the error's kind and the type of the first thing it is about."""

@@ -41,7 +41,8 @@ class LunConfig:
     """Filters over the disk, the first nearest to it."""
     parent: Path | None = None
     parent_format: str | None = None
-    create: bool = False
+    create: bool = field(default=False, compare=False)
+    """Whether an absent disk is made; a disk that is open stays the same whatever this says."""
     sealed: bool = False
     read_only: bool = False
     removable: bool = False
@@ -49,7 +50,7 @@ class LunConfig:
     block_size: int = 512
     physical_block_size: int = 512
     identity: str = ""
-    """What serial number and NAA id are made from; stable over restarts. Empty: target name and LUN."""
+    """What serial number and NAA id are made from; stable over restarts. Empty: what is kept with the file."""
 
     @property
     def path(self) -> Path:

@@ -102,5 +102,12 @@ class Rebuilt:
     dry_run: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The folders that are marked as those of this installation now."""
+
+    folders: tuple[str, ...]
+
+
 NodeRecords = tuple[NodeRecord, ...]
 VersionRecords = tuple[VersionRecord, ...]

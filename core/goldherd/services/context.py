@@ -10,10 +10,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from goldherd.catalog import changes
+from goldherd.catalog import installation as installations
 from goldherd.catalog.store import Catalog
 from goldherd.errors import About, ErrorKind, SettingsError
 from goldherd.model.images import Formats
-from goldherd.volumes.store import Volumes
+from goldherd.model.installation import Installation
+from goldherd.volumes import marks
+from goldherd.volumes.store import Change, Volumes, explained
 
 Audit = Callable[[str, Any], None]
 
@@ -51,6 +54,47 @@ class Services:
     def formats(self) -> Formats:
         """The image formats."""
         return self._find_formats()
+
+    @cached_property
+    def installation(self) -> Installation:
+        """Which installation this is."""
+        with self.catalog.read() as connection:
+            return installations.find(connection)
+
+    def check_volumes(self) -> None:
+        """Raises CatalogError (kind absent) when a folder is not the one in which the disks of this catalog lie."""
+        if self._is_marked():
+            for folder in self.volumes.marked:
+                marks.check(folder, self.installation)
+
+    def claim_volumes(self) -> None:
+        """Like check_volumes; folders that were never marked, as by an older goldherd, are marked."""
+        self.check_volumes()
+        if self._is_marked():
+            return
+        for folder in self.volumes.marked:
+            if marks.installation_of(folder) is not None and not marks.is_bare(folder):
+                marks.check(folder, self.installation)
+        self.mark_volumes()
+
+    def _is_marked(self) -> bool:
+        with self.catalog.read() as connection:
+            return installations.is_marked(connection)
+
+    def mark_volumes(self) -> None:
+        """Makes the folders, as they are now, those in which the disks of this catalog lie."""
+        for folder in self.volumes.marked:
+            with explained(folder, "mark the folder"):
+                marks.mark(folder, self.installation)
+        with self.catalog.write() as connection:
+            installations.set_marked(connection)
+
+    @contextmanager
+    def changing(self) -> Iterator[Change]:
+        """A change of files, in folders that were found to be the right ones; decide it by `deciding`."""
+        self.claim_volumes()
+        with self.volumes.journal.change() as change:
+            yield change
 
     def target_name(self, node: str) -> str:
         """The iSCSI name of a node's target."""

@@ -2,8 +2,8 @@
 
 Nothing is kept in memory, so that a node added by a command is served at once. Queries run on threads of the
 directory, one for logins and one for discovery, so that the event loop waits for no disk and a login for no long
-list. The one thing the server writes, when a node was last seen, is written by a third thread: a login never waits
-for somebody else's change.
+list. What the server writes (when a node was last seen, which disks it has) is written by a third thread: a login never
+waits for somebody else's change.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from queue import SimpleQueue
 
 import structlog
 
+from goldherd.catalog import disks
 from goldherd.catalog import nodes as records
 from goldherd.catalog.store import now
 from goldherd.catalog.tables import StoredNode
@@ -26,6 +27,7 @@ from goldherd.model.nodes import ANYBODY
 from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
 from goldherd.services.context import Services
 from goldherd.services.images import get_version, sealed_version_at
+from goldherd.volumes import marks
 from goldherd.volumes.overlays import remove_overlays
 from goldherd.volumes.secrets import load_secret
 
@@ -58,6 +60,15 @@ class _Seen:
     at: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A disk that a node has and the records don't know yet."""
+
+    node: str
+    image: str
+    number: int
+
+
 class CatalogDirectory:
     """Finds targets by name and by initiator."""
 
@@ -65,8 +76,10 @@ class CatalogDirectory:
         self._services = services
         self._catalog = services.catalog
         self._prefix = services.target_name("")
-        self._seen: SimpleQueue[_Seen | None] = SimpleQueue()
-        self._writer = threading.Thread(target=self._write_seen, name="catalog", daemon=True)
+        self._notes: SimpleQueue[_Seen | _Made | None] = SimpleQueue()
+        self._unknown: dict[str, _Made] = {}
+        """The disks that logins under way will have and the records don't know, by node."""
+        self._writer = threading.Thread(target=self._write_notes, name="catalog", daemon=True)
         self._writer.start()
         self._logins = ThreadPoolExecutor(1, thread_name_prefix="directory")
         self._lists = ThreadPoolExecutor(1, thread_name_prefix="discovery")
@@ -84,7 +97,11 @@ class CatalogDirectory:
     def _find(self, target: str) -> TargetConfig | None:
         with self._catalog.read() as connection:
             node = records.find_node(connection, self._catalog.data, target.removeprefix(self._prefix))
-        return None if node is None else self._target(node)
+        if node is None:
+            return None
+        if not node.had_disk and node.version is not None:
+            self._unknown[node.name] = _Made(node.name, node.image, node.version)
+        return self._target(node)
 
     def _visible_to(self, peer: Peer) -> Sequence[NodeSummary]:
         with self._catalog.read() as connection:
@@ -101,7 +118,11 @@ class CatalogDirectory:
 
     def node_seen(self, target: str, initiator: str, address: str) -> None:  # noqa: ARG002
         """Notes when and from where a node logged in; returns at once."""
-        self._seen.put(_Seen(target.removeprefix(self._prefix), address, now()))
+        node = target.removeprefix(self._prefix)
+        self._notes.put(_Seen(node, address, now()))
+        made = self._unknown.pop(node, None)
+        if made is not None:  # a disk that no login came to use may go again
+            self._notes.put(made)
 
     def sealed(self, path: Path) -> SealedFile:
         """The golden file at path, found unchanged.
@@ -122,7 +143,7 @@ class CatalogDirectory:
         """Writes what is still to be written; call it once, when no more logins come."""
         self._logins.shutdown()
         self._lists.shutdown()
-        self._seen.put(None)
+        self._notes.put(None)
         self._writer.join()
 
     def remove_disks(self, target: TargetConfig) -> None:
@@ -141,14 +162,15 @@ class CatalogDirectory:
                 _log.error("a node can't prove who it is", node=node.name, reason=str(error))
                 return None
         name = f"{self._prefix}{node.name}"
+        overlay = self._services.volumes.overlay(node.name, node.image, node.version, node.golden_format)
         lun = LunConfig(
             lun=0,
-            location=str(self._services.volumes.overlay(node.name, node.image, node.version, node.golden_format)),
+            location=str(overlay),
             format=node.golden_format,
             parent=node.golden,
             parent_format=node.golden_format,
-            create=True,
-            identity=name,
+            create=self._may_be_made(node, overlay),
+            identity=self._services.installation.disk_identity(name),
         )
         return TargetConfig(
             name=name,
@@ -160,27 +182,40 @@ class CatalogDirectory:
             policy=node.policy,
         )
 
-    def _write_seen(self) -> None:
-        while (first := self._seen.get()) is not None:
-            batch = {first.node: first}
+    def _may_be_made(self, node: StoredNode, overlay: Path) -> bool:
+        """Whether a login makes the node's disk when it is not there.
+
+        A disk that was there before is not made anew, unless the node gets a fresh one at each boot. No disk is made in
+        a folder that is not the volume of this installation.
+        """
+        if node.had_disk and node.policy == "keep":
+            return False
+        return overlay.exists() or marks.installation_of(overlay.parent) == self._services.installation
+
+    def _write_notes(self) -> None:
+        while (first := self._notes.get()) is not None:
+            batch = {first}
             last = False
-            while not self._seen.empty() and not last:
-                entry = self._seen.get()
+            while not self._notes.empty() and not last:
+                entry = self._notes.get()
                 if entry is None:
                     last = True
                 else:
-                    batch[entry.node] = entry
-            self._save(list(batch.values()))
+                    batch.add(entry)
+            self._save(batch)
             if last:
                 return
 
-    def _save(self, batch: list[_Seen]) -> None:
+    def _save(self, batch: "set[_Seen | _Made]") -> None:
+        seen = sorted((note for note in batch if isinstance(note, _Seen)), key=lambda note: note.at)
+        made = [(note.node, note.image, note.number) for note in batch if isinstance(note, _Made)]
         try:
             with self._catalog.write() as connection:
-                for seen in batch:
-                    records.note_seen(connection, seen.node, seen.at, seen.address)
+                for note in seen:
+                    records.note_seen(connection, note.node, note.at, note.address)
+                disks.note_each(connection, made)
         except GoldherdError as error:
-            _log.warning("could not note that nodes were seen", nodes=len(batch), reason=str(error))
+            _log.warning("could not note what became of nodes", notes=len(batch), reason=str(error))
 
 
 def _alias(node: StoredNode) -> str:

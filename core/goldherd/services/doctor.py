@@ -5,20 +5,24 @@ of nodes tell node and version by their names. What stood in the records only is
 """
 
 import re
+import secrets as randomness
 from pathlib import Path
 from typing import Final
 
+from goldherd.catalog import disks as disk_records
 from goldherd.catalog import images as image_records
+from goldherd.catalog import installation as installations
 from goldherd.catalog import nodes as node_records
 from goldherd.catalog.store import CATALOG_FILE, Catalog, now
 from goldherd.errors import CatalogError, ErrorKind, GoldherdError, ImageError
 from goldherd.model.images import ImageRef, VersionRecord
+from goldherd.model.installation import Installation
 from goldherd.model.names import check_node_name, natural_key, parse_image_ref
 from goldherd.model.progress import Progress
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.services.importing import opened
-from goldherd.volumes import goldens, sealing
+from goldherd.volumes import goldens, marks, sealing
 from goldherd.volumes.overlays import Listing, holding
 
 _REBUILT: Final = "catalog.rebuilt.sqlite"
@@ -36,14 +40,30 @@ def rebuild_catalog(services: Services, request: requests.RebuildCatalog, progre
             return answers.Rebuilt(tuple(found), tuple(nodes), tuple(unknown), None, dry_run=True)
         services.close()
         _remove_database(services.data / _REBUILT)
+        known = _installation_of(services, listing)
         with Catalog(services.data, _REBUILT) as catalog:
             services.catalog = catalog
+            if known is not None:
+                with catalog.write() as connection:
+                    installations.replace(connection, known)
             sealed = _record_versions(services, versions, unknown, progress)
             made = _record_nodes(services, listing, sealed, unknown)
         moved = _move_aside(services.data)
         (services.data / _REBUILT).rename(services.data / CATALOG_FILE)
-        del services.catalog  # opened anew, under its own name, by what needs it next
+        # Both are found anew, under the database's own name, by what needs them next.
+        del services.catalog
+        services.__dict__.pop("installation", None)
     return answers.Rebuilt(tuple(sealed), made, tuple(unknown), moved, dry_run=False)
+
+
+def _installation_of(services: Services, listing: Listing) -> Installation | None:
+    """Which installation the files belong to, by the marks of their folders; None when they begin a new one."""
+    for folder in services.volumes.marked:
+        found = marks.installation_of(folder)
+        if found is not None:
+            return found
+    # Machines know the disks of an installation that was never marked by names without an id.
+    return Installation(randomness.token_hex(16), names_disks=False) if listing.by_node else None
 
 
 def _named_versions(services: Services) -> tuple[dict[ImageRef, Path], list[str]]:
@@ -148,6 +168,7 @@ def _record_nodes(services: Services, listing: Listing, sealed: list[str], unkno
                 policy="keep",
                 chap_user=chap_user,
             )
+            disk_records.note_each(connection, [(node, ref.image, ref.number or 0) for ref in written])
         if chap_user is not None:
             unknown.append(f"The CHAP user name of {node} is not known: it is {node} now.")
         made.append(node)

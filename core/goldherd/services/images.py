@@ -144,7 +144,7 @@ def remove(services: Services, ref: ImageRef, *, all_versions: bool = False, dry
             with services.catalog.read() as connection:
                 _refuse_removal(connection, services, targets, ref)
             return answer
-        change = stack.enter_context(services.volumes.journal.change())
+        change = stack.enter_context(services.changing())
         change.remove([*doomed, *children])
         with services.deciding(change.id) as connection:
             _refuse_removal(connection, services, targets, ref)

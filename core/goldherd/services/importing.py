@@ -98,7 +98,7 @@ def import_image(
             raise ImageError(
                 f"{source} is no differencing disk, so it can't be based on {parent_ref}.", path=str(source)
             )
-        with explained(source, "seal a copy"), services.volumes.journal.change() as change:
+        with explained(source, "seal a copy"), services.changing() as change:
             if in_place:
                 return _adopt(services, change, source, name, golden, size_bytes, parent, progress)
             staged = goldens.staging_path(services.volumes, name)

@@ -1,11 +1,12 @@
 """The installation as a whole: what the catalog holds, which plugins there are, and whether records fit the files."""
 
+from goldherd.catalog import disks
 from goldherd.catalog import images as records
 from goldherd.errors import About, CatalogError, ErrorKind
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.services.images import list_versions, totals
-from goldherd.volumes.overlays import Listing
+from goldherd.volumes.overlays import Listing, node_of
 
 
 def refuse_lost_records(services: Services) -> None:
@@ -29,6 +30,26 @@ def refuse_lost_records(services: Services) -> None:
         kind=ErrorKind.RECORDS_LOST,
         about=(About("folder", str(services.data)),),
     )
+
+
+def note_disks_that_lie_here(services: Services) -> None:
+    """Notes the disks that the records do not know yet: those that an older goldherd made."""
+    lying = set()
+    for version, paths in Listing(services.volumes).by_version.items():
+        image, _, number = version.rpartition("@")
+        if number.isdigit():
+            lying |= {(node_of(path), image, int(number)) for path in paths}
+    with services.catalog.read() as connection:
+        unknown = lying - disks.all_noted(connection)
+    if unknown:
+        with services.catalog.write() as connection:
+            disks.note_each(connection, sorted(unknown))
+
+
+def mark_volumes(services: Services, request: requests.Nothing) -> answers.Marked:  # noqa: ARG001 - as below
+    """doctor.mark_volumes."""
+    services.mark_volumes()
+    return answers.Marked(tuple(map(str, services.volumes.marked)))
 
 
 def status(services: Services, request: requests.Nothing) -> answers.Status:  # noqa: ARG001 - every line has a request

@@ -5,22 +5,23 @@ the intent journal (goldherd/files/journal.py) sees to it that files without a r
 not outlive a failure.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection
 
+from goldherd.catalog import disks as disk_records
 from goldherd.catalog import nodes as records
 from goldherd.catalog.tables import StoredNode
 from goldherd.errors import About, CatalogError, ErrorKind
-from goldherd.model.images import ImageRef
+from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.names import expand_nodes, natural_key, normalise_mac, parse_image_ref, parse_rule
 from goldherd.model.nodes import POLICIES, NodeRecord, NodeSpec, Outcome, Policy
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.services.images import find_version, get_version, in_the_way
-from goldherd.volumes.overlays import Listing, fresh_name, holding, make_overlays
+from goldherd.volumes.overlays import Listing, fresh_name, holding, make_overlays, node_of
 from goldherd.volumes.sealing import verify_sealed
 from goldherd.volumes.secrets import load_secret, staged_name, write_secret
 
@@ -86,7 +87,7 @@ def add(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
             verify_sealed(version)
             disks = [services.volumes.overlay(name, version.image, version.number, version.format) for name in new]
             secrets = [services.volumes.secret(name) for name in new] if spec.chap_secret is not None else []
-            with services.volumes.journal.change() as change:
+            with services.changing() as change:
                 for path in (*disks, *secrets):
                     if path.exists():
                         raise in_the_way(path)
@@ -96,6 +97,7 @@ def add(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
                     write_secret(path, spec.chap_secret or b"")
                 with services.deciding(change.id) as connection:
                     _insert(connection, services, new, spec)
+                    disk_records.note(connection, new, version)
     return Outcome(new, [name for name in names if name in existing])
 
 
@@ -119,7 +121,8 @@ def change(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
             )
             disks = [services.volumes.overlay(name, version.image, version.number, version.format) for name in changed]
             missing = [path for path in disks if not path.exists()]
-        intent = stack.enter_context(services.volumes.journal.change())
+            _refuse_lost(services, missing, version)
+        intent = stack.enter_context(services.changing())
         if version is not None:
             intent.make(missing)
             make_overlays(services.formats, missing, version)
@@ -134,6 +137,8 @@ def change(services: Services, names: Sequence[str], spec: NodeSpec) -> Outcome:
                 write_secret(staged, spec.chap_secret)
         with services.deciding(intent.id) as connection:
             _update(connection, services, changed, spec)
+            if version is not None:
+                disk_records.note(connection, changed, version)
     touched = set(changed)
     return Outcome(changed, [node.name for node in existing if node.name not in touched])
 
@@ -161,7 +166,7 @@ def reset(services: Services, names: Sequence[str], *, dry_run: bool = False) ->
             return answer
         disks = {node.name: node.overlay for node in existing if node.overlay is not None}
         fresh = {name: fresh_name(path) for name, path in disks.items()}
-        intent = stack.enter_context(services.volumes.journal.change())
+        intent = stack.enter_context(services.changing())
         intent.make(fresh.values())
         for image, number in sorted({(node.image, node.version or 0) for node in existing}):
             version = get_version(services, ImageRef(image, number))
@@ -171,8 +176,11 @@ def reset(services: Services, names: Sequence[str], *, dry_run: bool = False) ->
         kept = set(disks.values())
         intent.remove(path for path in old if path not in kept)
         intent.replace((fresh[name], path) for name, path in disks.items())
-        with services.deciding(intent.id):
-            pass  # no record changes: the decision alone is what makes the fresh disks the nodes' own
+        with services.deciding(intent.id) as connection:
+            disk_records.forget(connection, answer.nodes)
+            disk_records.note_each(
+                connection, [(node.name, node.image, node.version) for node in existing if node.version is not None]
+            )
     return answer
 
 
@@ -195,15 +203,34 @@ def remove(services: Services, names: Sequence[str], *, dry_run: bool = False) -
             dry_run=dry_run,
         )
         if not dry_run:
-            intent = stack.enter_context(services.volumes.journal.change())
+            intent = stack.enter_context(services.changing())
             intent.remove([*disks, *secrets])
             with services.deciding(intent.id) as connection:
                 records.delete_nodes(connection, answer.names)
     return answer
 
 
-def _exclusive(services: Services) -> AbstractContextManager[None]:
-    return services.volumes.lock("nodes")
+def _refuse_lost(services: Services, missing: Sequence[Path], version: VersionRecord) -> None:
+    """Raises CatalogError (kind absent) when a disk that is not there was there before."""
+    with services.catalog.read() as connection:
+        owners = disk_records.owners(connection, version)
+    lost = [path for path in missing if node_of(path) in owners]
+    if lost:
+        name = node_of(lost[0])
+        raise CatalogError(
+            f"Nothing is changed: the disk {lost[0]} of {name} was there before and is gone; restore it, or reset the "
+            "node, which forgets it.",
+            kind=ErrorKind.ABSENT,
+            about=(About("node", name), About("file", str(lost[0]))),
+        )
+
+
+@contextmanager
+def _exclusive(services: Services) -> Iterator[None]:
+    """One change of nodes at a time, in the folders that hold their disks."""
+    with services.volumes.lock("nodes"):
+        services.check_volumes()
+        yield
 
 
 def _image_of(spec: NodeSpec) -> ImageRef:

@@ -105,6 +105,8 @@ TABLE: Final[tuple[Operation, ...]] = (
               requests.Nothing, answers.Status, "installation:status", _VIEWER, _GET, "/status"),
     Operation("plugins", "Lists the plugins in use, and those declined with the reason.",
               requests.Nothing, tuple[answers.Plugin, ...], "installation:plugins", _VIEWER, _GET, "/plugins"),
+    Operation("doctor.mark_volumes", "Marks the folders of images and disks as those of this catalog.",
+              requests.Nothing, answers.Marked, "installation:mark_volumes", _ADMIN, _POST, "/doctor/mark-volumes"),
     Operation("doctor.rebuild_catalog", "Makes a catalog from the images and overlays that lie in the data folder.",
               requests.RebuildCatalog, answers.Rebuilt, "doctor:rebuild_catalog", _ADMIN, _POST,
               "/doctor/rebuild-catalog", job=True, removes_data=True),

@@ -17,7 +17,7 @@ from goldherd.block.filter import BorrowedImage
 from goldherd.block.format import Place
 from goldherd.block.golden import GoldenCache, GoldenImage
 from goldherd.block.image import Image
-from goldherd.errors import ImageError, raise_for_shortage
+from goldherd.errors import ErrorKind, ImageError, raise_for_shortage
 from goldherd.hooks import Hooks
 from goldherd.model.targets import LunConfig
 
@@ -96,6 +96,13 @@ class Disks:
         golden = self.golden(parent, above)
         form = config.format or self._child_format(parent, above)
         url = f"{form}:{config.location}"
+        if not config.create and not config.path.exists():
+            raise ImageError(
+                f"The disk {config.location} is not there: it was there before, or its file system is not "
+                "mounted. Mount it or restore the file; a reset gives the node a fresh disk.",
+                path=config.location,
+                kind=ErrorKind.ABSENT,
+            )
         if config.create and not config.path.exists():
             self._formats.create(url, golden.size_bytes, Place(above, str(parent)), config.options)
             log.info("a new disk was made", path=config.location, parent=str(parent))

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from goldherd.block.identity import disk_identity
 from goldherd.block.image import Image
 from goldherd.errors import ProtocolError
 from goldherd.files.whole import WholeFile
@@ -126,7 +127,8 @@ class OpenTargets:
             self._changing[config.name] = config
             try:
                 images = await loop.run_in_executor(self._executor, self._open_images, config, made)
-                target = self._make(config, images)
+                identities = await loop.run_in_executor(self._executor, _identities, config)
+                target = self._make(config, images, identities)
                 target.made = made
                 self._open[config.name] = target
             finally:
@@ -159,10 +161,10 @@ class OpenTargets:
             raise
         return images
 
-    def _make(self, config: TargetConfig, images: list[Image]) -> OpenTarget:
+    def _make(self, config: TargetConfig, images: list[Image], identities: list[str]) -> OpenTarget:
         target = Target(config.name, self._portal_groups)
         units: dict[int, OpenUnit] = {}
-        for lun, image in zip(config.luns, images, strict=True):
+        for lun, image, identity in zip(config.luns, images, identities, strict=True):
             unit = LogicalUnit(
                 image,
                 lun=lun.lun,
@@ -172,7 +174,7 @@ class OpenTargets:
                 thin=lun.thin and self._disks.discards(image),
                 read_only=lun.read_only or (lun.sealed and lun.parent is None),
                 removable=lun.removable,
-                identity=lun.identity or f"{config.name},{lun.lun}",
+                identity=identity,
                 reservation_store=self._reservation_store(config.name, lun.lun),
             )
             before = self._remembered.get((config.name, lun.lun))
@@ -273,3 +275,12 @@ class OpenTargets:
             image.refresh()
         except (Exception, SystemExit) as failure:  # of a backend
             log.error("a disk could not be flushed", path=image.path, reason=str(failure))
+
+
+def _identities(config: TargetConfig) -> list[str]:
+    """What the SCSI names of each LUN's disk are made from; one file under two LUNs counts as two disks."""
+    found: list[str] = []
+    for lun in config.luns:
+        identity = lun.identity or disk_identity(lun.location)
+        found.append(f"{identity},{lun.lun}" if identity in found else identity)
+    return found

@@ -40,6 +40,11 @@ class Listing:
         return self.by_version.get(version, [])
 
 
+def node_of(overlay: Path) -> str:
+    """The node whose child a file is."""
+    return overlay.name.partition(".")[0]
+
+
 @contextmanager
 def holding(paths: Sequence[Path], doing: str) -> Iterator[None]:
     """The one check before disks are removed, replaced or left: no machine has them open, nor can during this block.
@@ -53,7 +58,7 @@ def holding(paths: Sequence[Path], doing: str) -> Iterator[None]:
     except ImageError as error:
         if error.kind is not ErrorKind.IN_USE or error.path is None or Path(error.path) not in set(paths):
             raise
-        node = Path(error.path).name.partition(".")[0]
+        node = node_of(Path(error.path))
         raise CatalogError(
             f"{doing}: the disk of {node} is in use; shut the machine down first.",
             kind=ErrorKind.IN_USE,

@@ -29,6 +29,8 @@ class Volumes:
         self.images = self.data / "images"
         self.overlays = self.data / "overlays"
         self.secrets = self.data / "secrets"
+        self.marked = (self.images, self.overlays)
+        """The folders that may be file systems of their own, each with a mark (marks.py)."""
         self.changes = self.data / "changes"
         try:
             for folder in (self.data, self.images, self.overlays, self.changes):
