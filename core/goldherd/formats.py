@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from goldherd.block.containers import Container, container_of_content, container_of_name
+from goldherd.block.filter import BorrowedImage
 from goldherd.block.format import ANY, Capabilities, Format, NoOptions, Opener
 from goldherd.block.format import Place as Place
 from goldherd.block.image import Image
@@ -240,6 +241,11 @@ class Formats:
                 )
             image = _unwrapped(answer, "wrap_image")
         return image
+
+    def check_filters(self, image: Image, filters: Sequence[FilterSpec]) -> None:
+        """Raises ImageError or SettingsError unless the image can be put under these filters; it stays open."""
+        if filters:
+            self.wrap(BorrowedImage(image), filters).close()
 
     # --- calling ---
 

@@ -18,6 +18,7 @@ VERSION_KEYS = [
     "in_place",
     "parent",
     "created_at",
+    "filters",
 ]
 
 

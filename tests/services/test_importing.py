@@ -1,5 +1,6 @@
 """Importing a golden image: checked, copied, sealed, or nothing at all."""
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -14,12 +15,16 @@ import pytest
 from goldherd.errors import CatalogError, ErrorKind, ImageError, SettingsError, StorageFullError
 from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.nodes import NodeSpec
+from goldherd.model.options import FilterSpec, parse_filter
 from goldherd.model.progress import silent
 from goldherd.services import nodes
 from goldherd.services.context import Services
+from goldherd.services.directory import CatalogDirectory
 from goldherd.services.images import list_versions
 from goldherd.services.importing import SealedOpener, import_image
 from goldherd.volumes.marks import MARK
+
+from tests.services.conftest import PREFIX
 
 Make = Callable[..., Path]
 Sealer = Callable[..., VersionRecord]
@@ -63,6 +68,31 @@ def test_raw_disk_becomes_a_fixed_vhd_with_the_same_bytes(make_raw: Make, seal: 
     assert stored[version.size_bytes :].startswith(b"conectix")
     assert version.source_sha256 == sha256(source)
     assert version.sha256 == sha256(version.path)
+
+
+def test_filters_of_a_version_are_those_of_its_nodes_disks(services: Services, make_vhd: Make) -> None:
+    filters = [FilterSpec("error", (("on", "read"), ("first", "8"))), FilterSpec("delay")]
+    import_image(services, make_vhd(), "lab", filters=filters, progress=silent)
+    import_image(services, make_vhd("other.vhd"), "lab", progress=silent)
+    assert [version.filters for version in list_versions(services)] == [("error:on=read,first=8", "delay"), ()]
+    nodes.add(services, ["pc-1"], NodeSpec(image=ImageRef("lab", 1)))
+    nodes.add(services, ["pc-2"], NodeSpec(image=ImageRef("lab", 2)))
+    directory = CatalogDirectory(services)
+    found = [asyncio.run(directory.find(f"{PREFIX}:{node}")) for node in ("pc-1", "pc-2")]
+    directory.close()
+    assert [target and target.luns[0].filters for target in found] == [tuple(filters), ()]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("nothing", "no plugin has the filter nothing"), ("delay:ms=soon", "ms=soon"), ("delay:speed=1", "'speed'")],
+)
+def test_filter_that_can_not_be_used_is_refused_before_anything_is_made(
+    services: Services, make_vhd: Make, text: str, sentence: str
+) -> None:
+    with pytest.raises((ImageError, SettingsError), match=sentence):
+        import_image(services, make_vhd(), "lab", filters=[parse_filter(text)], progress=silent)
+    assert everything(services.data) == []
 
 
 def test_next_version_is_sealed_and_not_active(seal: Sealer) -> None:
@@ -208,6 +238,7 @@ from pathlib import Path
 from goldherd.hooks import Hooks
 from goldherd.services import importing
 from goldherd.services.context import Services
+from goldherd.services.directory import CatalogDirectory
 from goldherd.volumes import goldens
 data, source, moment = sys.argv[1:]
 def die(*arguments):
@@ -276,6 +307,7 @@ from pathlib import Path
 from goldherd.hooks import Hooks
 from goldherd.services import importing
 from goldherd.services.context import Services
+from goldherd.services.directory import CatalogDirectory
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 data, source = sys.argv[1:]

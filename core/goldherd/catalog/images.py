@@ -1,5 +1,6 @@
 """Queries about images and their versions, each a function on a connection."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def insert_version(connection: Connection, version: VersionRecord, stored: str, 
             in_place=int(version.in_place),
             parent_id=None if parent is None else version_id(connection, parent),
             created_at=version.created_at,
+            filters=json.dumps(version.filters),
         )
     )
 

@@ -105,6 +105,10 @@ STEPS: Final[tuple[Step, ...]] = (
             "CREATE INDEX disks_version ON disks (version_id)",
         ),
     ),
+    Step(
+        "filters over the disks of a version's nodes: a JSON list of texts",
+        ("ALTER TABLE versions ADD COLUMN filters TEXT NOT NULL DEFAULT '[]'",),
+    ),
 )
 
 

@@ -3,6 +3,7 @@
 The schema itself is made by migrations.py; tests hold the two equal.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +50,7 @@ versions: Final = Table(
     _number("in_place"),
     _number("parent_id"),
     _text("created_at"),
+    _text("filters"),
 )
 nodes: Final = Table(
     "nodes",
@@ -111,6 +113,7 @@ def to_version(row: RowMapping, data: Path) -> VersionRecord:
         in_place=bool(row["in_place"]),
         parent=f"{row['parent_image']}@{row['parent_number']}" if row["parent_image"] else None,
         created_at=row["created_at"],
+        filters=tuple(json.loads(row["filters"])),
     )
 
 
@@ -135,6 +138,7 @@ def select_nodes() -> Select[Any]:
             versions.c.number.label("number"),
             versions.c.path.label("golden_path"),
             versions.c.format.label("golden_format"),
+            versions.c.filters.label("filters"),
             cards.label("macs"),
             access.label("rules"),
         )
@@ -156,6 +160,8 @@ class StoredNode:
     golden: Path | None
     """The sealed file of that version."""
     golden_format: str | None
+    filters: tuple[str, ...]
+    """The filters of that version, as text."""
     pinned: bool
     policy: Policy
     had_disk: bool
@@ -176,6 +182,7 @@ def to_node(row: RowMapping, data: Path) -> StoredNode:
         version=row["number"],
         golden=None if row["golden_path"] is None else data / row["golden_path"],
         golden_format=row["golden_format"],
+        filters=tuple(json.loads(row["filters"] or "[]")),
         pinned=row["version_id"] is not None,
         policy=row["policy"],
         had_disk=bool(row["had_disk"]),

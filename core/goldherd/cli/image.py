@@ -34,6 +34,7 @@ def version_json(version: "VersionRecord") -> dict[str, Any]:
         "in_place": version.in_place,
         "parent": version.parent,
         "created_at": version.created_at,
+        "filters": list(version.filters),
     }
 
 
@@ -59,10 +60,20 @@ def import_(
             autocompletion=complete_image,
         ),
     ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="NAME[:OPTION=VALUE,...]",
+            help="A filter over the disks of nodes on this version, e.g. delay:ms=20; may be repeated, the first lies "
+            "nearest to the disk.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Checks a disk image and seals it as the next version; the first one becomes active."""
     from goldherd.model.names import check_image_name, parse_image_ref
+    from goldherd.model.options import parse_filter
     from goldherd.services import importing
 
     image = check_image_name(name)
@@ -74,6 +85,7 @@ def import_(
             format_name=format_name,
             in_place=in_place,
             parent_ref=None if parent is None else parse_image_ref(parent),
+            filters=[parse_filter(text) for text in filters or ()],
             progress=progress,
         )
     if as_json:
@@ -134,6 +146,7 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
             ("SHA-256", version.sha256),
             ("SHA-256 of the source", version.source_sha256),
             ("Parent", version.parent or "none"),
+            ("Filters of its nodes", " ".join(version.filters) or "none"),
             ("Created", version.created_at),
             ("Nodes", str(len(users))),
         ]

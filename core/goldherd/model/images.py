@@ -50,6 +50,8 @@ class VersionRecord:
     parent: str | None
     """The version it is a differencing child of, as `name@number`."""
     created_at: str
+    filters: tuple[str, ...] = ()
+    """Filters over the disks of nodes on it, each as `name:option=value,...`, the first nearest to the disk."""
 
     @property
     def name(self) -> str:
@@ -117,6 +119,10 @@ class Formats(Protocol):
 
     def child_format(self, parent: str) -> Any:
         """The format of the differencing children of a parent; None when it can't have any."""
+        ...
+
+    def check_filters(self, image: Any, filters: Any) -> None:
+        """Raises ImageError or SettingsError unless an open image can be put under filters (goldherd.FilterSpec)."""
         ...
 
     def identity(self, url: str) -> str | None:

@@ -18,6 +18,11 @@ class FilterSpec:
     name: str
     options: OptionTexts = ()
 
+    def __str__(self) -> str:
+        """As parse_filter() reads it."""
+        options = ",".join(f"{name}={value}" if value else name for name, value in self.options)
+        return f"{self.name}:{options}" if options else self.name
+
     def read(self, kind: type[Any]) -> Any:
         """The options as an object of that type (a dataclass or a pydantic model); SettingsError if they don't fit."""
         return read_options(kind, self.options, f"The filter {self.name}")

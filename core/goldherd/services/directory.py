@@ -24,6 +24,7 @@ from goldherd.errors import ErrorKind, GoldherdError, ImageError
 from goldherd.model.access import OWN, Kind, Peer, Rule, admits
 from goldherd.model.names import parse_image_ref
 from goldherd.model.nodes import ANYBODY
+from goldherd.model.options import parse_filter
 from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
 from goldherd.services.context import Services
 from goldherd.services.images import get_version, sealed_version_at
@@ -170,6 +171,7 @@ class CatalogDirectory:
             parent=node.golden,
             parent_format=node.golden_format,
             create=self._may_be_made(node, overlay),
+            filters=tuple(parse_filter(text) for text in node.filters),
             identity=self._services.installation.disk_identity(name),
         )
         return TargetConfig(

@@ -105,6 +105,7 @@ def _record_versions(
                 image_records.activate(connection, newest)
     if sealed:
         unknown.append("Which versions were active or retired is not known: the newest of each image is active now.")
+        unknown.append("Which filters a version's disks had is not known: they have none now.")
         unknown.append("Images that were adopted where they are do not lie here: import them again.")
     return [str(ref) for ref in sealed]
 

@@ -8,12 +8,14 @@ differencing VHD needs a parent with an identity, and a raw file has none.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from goldherd.catalog import images as records
 from goldherd.catalog.store import now
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
 from goldherd.model.images import ImageRef, OpenedImage, VersionRecord
 from goldherd.model.names import check_image_name, parse_image_ref
+from goldherd.model.options import FilterSpec, parse_filter
 from goldherd.model.progress import Progress
 from goldherd.services import requests
 from goldherd.services.context import Services
@@ -79,12 +81,13 @@ def import_image(
     format_name: str | None = None,
     in_place: bool = False,
     parent_ref: ImageRef | None = None,
+    filters: Sequence[FilterSpec] = (),
     progress: Progress,
 ) -> VersionRecord:
     """Seals a file as the next version of image `name`; the first version becomes active.
 
     `parent_ref` names the version that a differencing disk is based on; None: the disk's own locators and its parent's
-    unique id lead to it.
+    unique id lead to it. `filters` lie over the disks of nodes on the version, the first nearest to the disk.
 
     Raises ImageError or CatalogError in one sentence; whatever goes wrong, nothing half-made stays.
     """
@@ -98,28 +101,31 @@ def import_image(
             raise ImageError(
                 f"{source} is no differencing disk, so it can't be based on {parent_ref}.", path=str(source)
             )
+        services.formats.check_filters(image, filters)
+        draft = _Draft(name, golden, size_bytes, parent, tuple(map(str, filters)))
         with explained(source, "seal a copy"), services.changing() as change:
             if in_place:
-                return _adopt(services, change, source, name, golden, size_bytes, parent, progress)
+                return _adopt(services, change, source, draft, progress)
             staged = goldens.staging_path(services.volumes, name)
             change.make([staged])
             prefix_bytes = goldens.stage(services.formats, source, kind, format_name, size_bytes, staged, progress)
             _check_copy(services, staged, golden, size_bytes, parent)
             sealing.make_read_only(staged)
             hashes = goldens.hash_staged(staged, progress, prefix_bytes, source)
-            return _record(services, change, staged, name, golden, size_bytes, parent, hashes, in_place=False)
+            return _record(services, change, staged, draft, hashes, in_place=False)
 
 
-def _adopt(
-    services: Services,
-    change: Change,
-    source: Path,
-    name: str,
-    golden: str,
-    size_bytes: int,
-    parent: VersionRecord | None,
-    progress: Progress,
-) -> VersionRecord:
+class _Draft(NamedTuple):
+    """What a version is to be, before its file is ready."""
+
+    image: str
+    format: str
+    size_bytes: int
+    parent: VersionRecord | None
+    filters: tuple[str, ...]
+
+
+def _adopt(services: Services, change: Change, source: Path, draft: _Draft, progress: Progress) -> VersionRecord:
     path = source.resolve()
     known = version_at(services, path)
     if known is not None:
@@ -137,7 +143,7 @@ def _adopt(
     change.keep_mode(path)
     sealing.make_read_only(path)
     hashes = goldens.hash_adopted(path, progress)
-    return _record(services, change, path, name, golden, size_bytes, parent, hashes, in_place=True)
+    return _record(services, change, path, draft, hashes, in_place=True)
 
 
 @contextmanager
@@ -170,10 +176,7 @@ def _record(
     services: Services,
     change: Change,
     file: Path,
-    name: str,
-    golden: str,
-    size_bytes: int,
-    parent: VersionRecord | None,
+    draft: _Draft,
     hashes: tuple[str, str],
     *,
     in_place: bool,
@@ -181,28 +184,29 @@ def _record(
     """Gives the finished file its number and name, in one transaction with its record."""
     seal = sealing.seal_of(file)
     with services.deciding(change.id) as connection:
-        number = records.next_number(connection, name)
-        final = file if in_place else services.volumes.golden(name, number, golden)
+        number = records.next_number(connection, draft.image)
+        final = file if in_place else services.volumes.golden(draft.image, number, draft.format)
         if not in_place:
             if final.exists():
                 raise in_the_way(final)
             change.make([final])
             goldens.name_staged(file, final)
         version = VersionRecord(
-            image=name,
+            image=draft.image,
             number=number,
-            state="sealed" if records.has_versions(connection, name) else "active",
+            state="sealed" if records.has_versions(connection, draft.image) else "active",
             path=final,
-            format=golden,
-            size_bytes=size_bytes,
+            format=draft.format,
+            size_bytes=draft.size_bytes,
             sha256=hashes[0],
             source_sha256=hashes[1],
             seal=seal,
             in_place=in_place,
-            parent=None if parent is None else parent.name,
+            parent=None if draft.parent is None else draft.parent.name,
             created_at=now(),
+            filters=draft.filters,
         )
-        records.insert_version(connection, version, services.catalog.stored(final), parent)
+        records.insert_version(connection, version, services.catalog.stored(final), draft.parent)
     return version
 
 
@@ -218,5 +222,6 @@ def import_(services: Services, request: requests.ImportImage, progress: Progres
         format_name=request.format,
         in_place=request.in_place,
         parent_ref=None if request.parent is None else parse_image_ref(request.parent),
+        filters=[parse_filter(text) for text in request.filters],
         progress=progress,
     )

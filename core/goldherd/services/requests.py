@@ -25,6 +25,8 @@ class ImportImage:
     """The file's format; None to probe."""
     parent: str | None = None
     """The version that a differencing disk is based on, as `name@number`; None to look for it."""
+    filters: tuple[str, ...] = ()
+    """Filters over the disks of its nodes, each as `name:option=value,...`, the first nearest to the disk."""
 
 
 @dataclass(frozen=True, slots=True)
