@@ -13,6 +13,7 @@ from typing import Any
 from goldherd import Capabilities, Format, Image, Opener, Place, hookimpl
 from goldherd.block.containers import container_of_content
 from goldherd.block.file import FileImage
+from goldherd.block.image import pending_failure
 from goldherd.errors import ImageError
 from goldherd.files.locks import open_locked, refusal, size_of
 from goldherd.files.newfile import new_file
@@ -86,7 +87,8 @@ def open_raw(path: str, mode: str) -> FileImage:
         if size_bytes <= 0 or size_bytes % 512:
             head = os.pread(fd, PROBE_BYTES, 0)
             check_size(size_bytes, path, head, os.pread(fd, PROBE_BYTES, max(0, size_bytes - PROBE_BYTES)))
-        return FileImage(fd, size_bytes, read_only=mode != "rw", path=path)
+        failure = pending_failure(fd, path) if mode == "rw" else None
+        return FileImage(fd, size_bytes, read_only=mode != "rw", path=path, failure=failure)
     except BaseException:
         os.close(fd)
         raise

@@ -29,7 +29,6 @@ cdef struct Mapping:
 cdef class FileImage(NativeImage):
     cdef readonly int fd    # owned; -1 after close()
     cdef int64_t start      # the disk's byte 0 in the file
-    cdef int broken         # -EIO once a flush has failed: the kernel forgets what it could not write
     cdef Mapping* mapping   # NULL where the file can't be mapped: then plans name the file
     cdef Pool pool          # the storage pool
 

@@ -9,7 +9,7 @@ from libc.errno cimport EBADF, EIO, EROFS
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from goldherd.block.fileio cimport file_extent, read_whole, sync_data, write_whole, zero_range
+from goldherd.block.fileio cimport file_extent, read_whole, write_whole, zero_range
 from goldherd.block.image cimport PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, Run
 from goldherd.block.pool cimport Job, notify, storage_pool
 from goldherd.native.linux cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, PROT_READ, close, exchange8,
@@ -112,13 +112,17 @@ cdef class FileImage(NativeImage):
         start: where the disk begins in the file.
         read_only: whether writes are refused; the descriptor may then be O_RDONLY.
         path: the file's name, for messages.
+        failure: what pending_failure() has found; the disk then takes no writes.
     """
 
     def __cinit__(self, *args, **kwargs) -> None:
         self.fd = -1
 
-    def __init__(self, int fd, size_bytes: int, *, start: int = 0, read_only: bool = False, path: str = "") -> None:
-        super().__init__(size_bytes, read_only=read_only, path=path)
+    def __init__(self, int fd, size_bytes: int, *, start: int = 0, read_only: bool = False, path: str = "",
+                 failure: object = None) -> None:
+        super().__init__(size_bytes, read_only=read_only or failure is not None, path=path)
+        if failure is not None:
+            self.fail(failure)
         self.start = start
         self.pool = storage_pool()
         self.mapping = map_file(fd, self.start, self.size_bytes)
@@ -137,14 +141,14 @@ cdef class FileImage(NativeImage):
             return
         try:
             if not self.read_only:
-                self.flush()
+                self.synchronize()
         finally:
             self.mapping = NULL
             if mapping != NULL:
                 with nogil:
                     unmap_file(mapping)
             fd, self.fd = self.fd, -1
-            os.close(fd)
+            self._close_file(fd)
 
     def refresh(self) -> int:
         """Marks granules that the kernel has evicted, so that no reactor faults on them; returns how many.
@@ -231,23 +235,21 @@ cdef class FileImage(NativeImage):
         return read_whole(self.fd, self.start + <int64_t>offset, length, target)
 
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
-        if self.read_only:
+        if self.read_only or self.failed:
             return -EROFS
         return write_whole(self.fd, self.start + <int64_t>offset, length, source)
 
     cdef int persist(self) noexcept nogil:
-        cdef int result
-        if self.broken:
-            return self.broken
-        result = sync_data(self.fd)
-        if result == -EIO:
-            self.broken = -EIO
-        return result
+        if self.fd < 0:
+            return -EBADF
+        if self.failed:
+            return -EIO
+        return 0 if self.read_only else self.sync_file(self.fd)
 
     cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil:
         cdef uint64_t granule
         cdef int result
-        if self.read_only:
+        if self.read_only or self.failed:
             return -EROFS
         result = zero_range(self.fd, self.start + <int64_t>offset, length)
         # The hole took the pages away: touching them is safe but a fault, so let the pool do that.

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint64_t
 from goldherd.block.image cimport EXTENT_HOLE, EXTENT_MAPPED
 from goldherd.native.limits cimport ZERO_PAGE_BYTES, require
 from goldherd.native.linux cimport (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA,
-                                    SEEK_HOLE, fallocate, fdatasync, lseek, pread, pwrite)
+                                    SEEK_HOLE, fallocate, lseek, pread, pwrite)
 
 cdef extern from * nogil:
     """
@@ -42,13 +42,6 @@ cdef inline int write_whole(int fd, int64_t position, uint64_t length, const cha
         source += count
         position += count
         length -= <uint64_t>count
-    return 0
-
-cdef inline int sync_data(int fd) noexcept nogil:
-    """fdatasync: data and the file's length are on stable storage when this returns 0."""
-    while fdatasync(fd):
-        if errno != EINTR:
-            return -errno
     return 0
 
 cdef inline int zero_range(int fd, int64_t position, uint64_t length) noexcept nogil:

@@ -18,6 +18,8 @@ class FilterImage(Image):
     def __init__(self, below: Image) -> None:
         super().__init__(below.size_bytes, read_only=below.read_only, path=below.path)
         self.below = below
+        if below.sync_failure is not None:
+            self.fail(below.sync_failure)
 
     def read_into(self, offset_bytes: int, target: memoryview) -> None:
         self.below.read_into(offset_bytes, target)

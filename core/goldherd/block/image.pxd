@@ -10,8 +10,10 @@ against another number is declined by hooks.py, because it would silently call t
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from goldherd.native.linux cimport pthread_mutex_t
+
 cdef enum:
-    IMAGE_ABI = 1
+    IMAGE_ABI = 2
 
 cdef enum RunKind:
     RUN_MEMORY = 1      # bytes at `memory`, good until the reader's batch ends, longer only while *pins is raised
@@ -45,7 +47,10 @@ cdef class Image:
     cdef object __weakref__
     cdef readonly uint64_t size_bytes   # a multiple of 512
     cdef readonly bint read_only        # store() and discard() answer -EROFS
+    cdef int failed                     # errno of the first sync that failed, 0 until then. From then on persist()
+                                        # answers -EIO, store() and erase() -EROFS; reads go on
     cdef public str path                # for messages; "" when there is no file
+    cdef readonly object sync_failure   # the same for people: a goldherd.files.failed.Failure; None until then
     cdef uint32_t flags                 # IMAGE_...
 
     # Ranges are checked by the caller: offset + length <= size_bytes. All answers: >= 0 good, below 0 -errno.
@@ -57,7 +62,8 @@ cdef class Image:
     cdef int load(self, uint64_t offset, uint64_t length, char* target) noexcept nogil
     # Takes the bytes; a later load or plan sees them. On stable storage only after persist().
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil
-    # Everything stored before this call is on stable storage when it returns 0. May sleep.
+    # Everything stored before this call is on stable storage when it returns 0. May sleep. An error that may have
+    # cost data is -EIO for ever after (`failed`); one that has cost none (no room for a table) is told as it is.
     cdef int persist(self) noexcept nogil
     # The range reads as zeros afterwards; space is given back where the format can. May sleep.
     cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil
@@ -66,3 +72,10 @@ cdef class Image:
 
 cdef class NativeImage(Image):
     """An image whose C door is the real one; its Python door calls it."""
+    cdef pthread_mutex_t syncing        # held over a sync and what follows from its answer
+
+    # fdatasync of a file of this image: 0, or -EIO once one has failed. The only way in which an image syncs.
+    cdef int sync_file(self, int fd) noexcept nogil
+    # Something else has shown that stored data may be lost: the image has failed, and its file is marked. -EIO.
+    cdef int fail_file(self, int fd, int number) noexcept nogil
+    cdef void _fail(self, int fd, int number) noexcept nogil

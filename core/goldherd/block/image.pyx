@@ -8,13 +8,17 @@ Knows no file, no format and no protocol. Start reading at image.pxd.
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EIO, ENOSPC, EROFS
+from libc.errno cimport EINTR, EINVAL, EIO, ENOSPC, ENOSYS, EROFS, ESPIPE, errno as last_errno
 from libc.string cimport memcpy
 
-import errno
+from goldherd.native.linux cimport (SYNC_FILE_RANGE_WAIT_BEFORE, close, fdatasync, pthread_mutex_destroy,
+                                    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, sync_file_range)
+
+import os
 import sys
 
 from goldherd.errors import ImageError, StorageFullError, raise_for_errno
+from goldherd.files.failed import Failure, failure_of, find_mark, mark    # Failure is for those that may not import files
 from goldherd import limits
 
 ABI = IMAGE_ABI
@@ -46,6 +50,43 @@ cdef int report(object image, str doing) except? 0:
     if isinstance(value, OSError) and value.errno:
         return -<int>value.errno
     return -EIO
+
+
+cdef int sync_data(int fd) noexcept nogil:
+    """fdatasync: data and the file's length are on stable storage when this returns 0."""
+    while fdatasync(fd):
+        if last_errno != EINTR:
+            return -last_errno
+    return 0
+
+
+cdef void complain(str path, object failure):
+    """One line in the log when a disk fails; what follows from it is refused without another."""
+    import structlog
+    structlog.get_logger("goldherd.image").error(
+        "a disk has failed and takes no writes until it has been checked", path=path, reason=str(failure),
+        marked=failure.marked)
+
+
+def pending_failure(fd: int, path: str = "") -> object:
+    """The failure that a file brings along when it is opened for writing, or None.
+
+    That is its mark, or an error of writing back that no program has been told of yet: a daemon that was killed left
+    data in the kernel, and the kernel could not write it. The file is marked then.
+    """
+    cdef int descriptor = fd
+    cdef int number = 0
+    found = find_mark(fd)
+    if found is not None:
+        return found
+    with nogil:
+        if sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE):
+            number = last_errno
+    if number in (0, EINVAL, ENOSYS, ESPIPE):     # the last three: such a file can't be asked
+        return None
+    failure = mark(fd, failure_of(number))
+    complain(path, failure)
+    return failure
 
 
 cdef class Image:
@@ -94,6 +135,25 @@ cdef class Image:
         """(length of the run at offset_bytes, whether it is a hole); the default knows no holes."""
         return length_bytes, False
 
+    def synchronize(self) -> None:
+        """flush(), unless the disk has failed; an error of it makes the disk fail. What goldherd calls itself.
+
+        Raises: ImageError while written data may not be on stable storage; StorageFullError if nothing is lost and
+            only room is missing.
+        """
+        cdef int result
+        with nogil:
+            result = self.persist()
+        if self.sync_failure is not None:
+            raise ImageError(f"{self.path or self!r} has failed: {self.sync_failure}.", path=self.path)
+        raise_for_errno(result, self.path, "flush data")
+
+    def fail(self, failure: object) -> None:
+        """Makes the disk a failed one: a goldherd.files.failed.Failure that is known of its file. The first counts."""
+        if self.sync_failure is None:
+            self.sync_failure = failure
+            self.failed = failure.number
+
     def refresh(self) -> int:
         """Looks again at what of it is in memory; called every few seconds on a thread that may sleep.
 
@@ -138,7 +198,7 @@ cdef class Image:
                 return report(self, "read")
 
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
-        if self.read_only:
+        if self.read_only or self.failed:
             return -EROFS
         with gil:
             try:
@@ -149,15 +209,18 @@ cdef class Image:
                 return report(self, "write")
 
     cdef int persist(self) noexcept nogil:
+        if self.failed:
+            return -EIO
         with gil:
             try:
                 self.flush()
-                return 0
+                return -EIO if self.failed else 0       # another flush has failed meanwhile
             except BaseException:
-                return report(self, "flush")
+                self.fail(failure_of(-report(self, "flush")))
+                return -EIO
 
     cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil:
-        if self.read_only:
+        if self.read_only or self.failed:
             return -EROFS
         with gil:
             try:
@@ -178,6 +241,12 @@ cdef class Image:
 
 cdef class NativeImage(Image):
     """An image with a compiled C door; the Python door goes through it, checked."""
+
+    def __cinit__(self, *args, **kwargs) -> None:
+        pthread_mutex_init(&self.syncing, NULL)
+
+    def __dealloc__(self) -> None:
+        pthread_mutex_destroy(&self.syncing)
 
     def __init__(self, size_bytes: int, *, read_only: bool = False, path: str = "") -> None:
         super().__init__(size_bytes, read_only=read_only, path=path)
@@ -242,6 +311,57 @@ cdef class NativeImage(Image):
         if result < 0:
             raise_for_errno(<int>result, self.path, "look up extents")
         return result, state == EXTENT_HOLE
+
+    # --- syncs, whose errors stick ---
+
+    cdef int sync_file(self, int fd) noexcept nogil:
+        """The kernel tells an error of writing back to one sync of a descriptor only, and the next one succeeds. So the
+        syncs of an image take turns, and none answers 0 behind one that failed."""
+        cdef int result = -EIO
+        pthread_mutex_lock(&self.syncing)
+        if not self.failed:
+            result = sync_data(fd)
+            if result:
+                self._fail(fd, -result)
+                result = -EIO
+        pthread_mutex_unlock(&self.syncing)
+        return result
+
+    cdef int fail_file(self, int fd, int number) noexcept nogil:
+        pthread_mutex_lock(&self.syncing)
+        if not self.failed:
+            self._fail(fd, number)
+        pthread_mutex_unlock(&self.syncing)
+        return -EIO
+
+    cdef void _fail(self, int fd, int number) noexcept nogil:
+        """Everything that follows from the first error; the caller holds `syncing`."""
+        self.failed = number        # before anything that takes time: no write is taken from here on
+        with gil:
+            self.sync_failure = mark(fd, failure_of(number))
+            complain(self.path, self.sync_failure)
+
+    def _close_file(self, fd: int) -> None:
+        """close(2) of a file that was written to. File systems on a network tell some errors only here, and a second
+        descriptor then still marks the file."""
+        cdef int number
+        cdef int spare = -1
+        try:
+            spare = os.dup(fd)
+        except OSError:     # no descriptor is left: the failure would be known to this process only
+            spare = -1
+        try:
+            os.close(fd)
+        except InterruptedError:
+            pass            # the descriptor is closed all the same (close(2), Linux)
+        except OSError as error:
+            number = error.errno or EIO
+            with nogil:
+                self.fail_file(spare, number)
+            raise ImageError(f"{self.path} has failed: {self.sync_failure}.", path=self.path) from error
+        finally:
+            if spare >= 0:
+                close(spare)        # its error is the same one
 
     def plan_of(self, offset_bytes: int, length_bytes: int) -> list[tuple[str, int, int]] | str:
         """The plan of a range for people and tests: (kind, length, position or 0) per run, or what plan() said."""

@@ -71,6 +71,10 @@ class TargetConfig:
     node: str | None = None
     policy: Literal["keep", "reset"] = "keep"
 
+    def lun(self, number: int) -> LunConfig:
+        """The logical unit of that number, which it has."""
+        return next(lun for lun in self.luns if lun.lun == number)
+
     def admits(self, peer: Peer) -> bool:
         """Whether the access rules let that peer in. UnresolvedError when a DNS name must be looked up first."""
         return self.access is None or admits(self.access, peer)

@@ -34,7 +34,9 @@ cdef extern from "<fcntl.h>" nogil:
     int FALLOC_FL_PUNCH_HOLE
     int FALLOC_FL_ZERO_RANGE
     int POSIX_FADV_WILLNEED
+    unsigned int SYNC_FILE_RANGE_WAIT_BEFORE
     int fallocate(int fd, int mode, int64_t offset, int64_t length)
+    int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)
     int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)
 
 cdef extern from "<unistd.h>" nogil:

@@ -14,7 +14,7 @@ from goldherd.scsi.call import WITH_ACTIONS, Call, Command, Reply, TaskAbortedEr
 from goldherd.scsi.commands import TABLE, lookup
 from goldherd.scsi.disk import provisioning
 from goldherd.scsi.disk.extent import check_span, span_of
-from goldherd.scsi.sam import Need, Status
+from goldherd.scsi.sam import Access, Need, Status
 from goldherd.scsi.sense import encode, encode_error, invalid_field
 from goldherd.scsi.state.device import LogicalUnit
 from goldherd.scsi.state.nexus import Nexus
@@ -166,7 +166,7 @@ def io_error(unit: LogicalUnit, kind: str, number: int, lba: int | None = None) 
 
 
 def _image_error(unit: LogicalUnit, command: Command | None, error: ImageError | OSError) -> Reply:
-    reads = command is not None and command.medium is Need.READY
+    reads = command is not None and command.medium is Need.READY and command.access is not Access.WRITE
     structlog.get_logger("goldherd.scsi").error("a disk failed", unit=repr(unit), reason=str(error))
     return _check_condition(unit, codes.of_image_error(error, "read" if reads else "write", unit.block_size))
 

@@ -16,7 +16,7 @@ from goldherd import limits
 from goldherd.block.filter import BorrowedImage
 from goldherd.block.format import Place
 from goldherd.block.golden import GoldenCache, GoldenImage
-from goldherd.block.image import Image
+from goldherd.block.image import Failure, Image
 from goldherd.errors import ErrorKind, ImageError, raise_for_shortage
 from goldherd.hooks import Hooks
 from goldherd.model.targets import LunConfig
@@ -60,10 +60,15 @@ class Disks:
         self._goldens: dict[FileId, GoldenImage] = {}
         self._discarding: WeakValueDictionary[int, Image] = WeakValueDictionary()
         """By id(), because a plugin's image need not have a hash."""
+        self._failures: dict[str, tuple[FileId | None, Failure]] = {}
+        """By location, of disks that have failed and whose files carry no mark of it."""
 
     def open(self, config: LunConfig) -> Image:
         """The disk of a LUN under its filters; ImageError with one sentence when it can't be had."""
         form, image = self._open(config)
+        identity, failure = self._failures.get(config.location, (None, None))
+        if failure is not None and identity == _file_id_if_any(config.path):
+            image.fail(failure)
         if config.filters:
             try:
                 # A filter owns what is below it, and a sealed image belongs to all its readers.
@@ -153,6 +158,15 @@ class Disks:
             image.close()
         return first
 
+    def remember_failure(self, location: str, failure: Failure) -> None:
+        """A disk has failed. If its file carries no mark, this process alone knows, for as long as it runs."""
+        if not failure.marked:
+            self._failures[location] = (_file_id_if_any(Path(location)), failure)
+
+    def forget_failure(self, location: str) -> None:
+        """The disk there has been thrown away."""
+        self._failures.pop(location, None)
+
     @staticmethod
     def is_shared(image: Image) -> bool:
         """Whether the image is a sealed one that others read too, so that no single user may close it."""
@@ -193,3 +207,11 @@ def file_id(path: Path) -> FileId:
             f"Could not open {path}: {failure.strerror}. Check that the file is there and may be read.", path=str(path)
         ) from None
     return found.st_dev, found.st_ino
+
+
+def _file_id_if_any(path: Path) -> FileId | None:
+    """Which file a location means; None when it is none, or not there."""
+    try:
+        return file_id(path)
+    except ImageError:
+        return None

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
@@ -140,6 +141,8 @@ class OpenTargets:
         """Gives a closed target's node a fresh overlay; hold its lock."""
         if self._reset is not None:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._reset, config)
+            for lun in config.luns:
+                self._disks.forget_failure(lun.location)
 
     async def undo(self, target: OpenTarget) -> None:
         """Closes a target that should not have been opened, without the overlays that this has made; hold its lock."""
@@ -185,7 +188,41 @@ class OpenTargets:
             each.publish()
             each.unit.on_change = each.publish
             each.unit.medium.on_watch = each.hot.watch
-        return OpenTarget(config, target, images, units)
+        opened = OpenTarget(config, target, images, units)
+        self.notice_failures(opened)
+        return opened
+
+    def notice_failures(self, target: OpenTarget) -> None:
+        """Whoever may have met a disk that has failed calls this; each failure is told once. On any thread."""
+        for lun, unit in target.units.items():
+            failure = unit.notice_failure()
+            if failure is not None:
+                location = target.config.lun(lun).location
+                self._disks.remember_failure(location, failure)
+                log.error(
+                    "a disk is write protected until it has been checked",
+                    target=target.config.name,
+                    node=target.config.node,
+                    lun=lun,
+                    path=location,
+                    reason=str(failure),
+                    survives_restart=failure.marked,
+                )
+
+    def failed_disks(self) -> list[dict[str, Any]]:
+        """The open disks that have failed, for `goldherd status`."""
+        return [
+            {
+                "node": target.config.node,
+                "target": target.config.name,
+                "lun": lun,
+                "path": target.config.lun(lun).location,
+                "reason": str(unit.unit.medium.image.sync_failure),
+            }
+            for target in self.all()
+            for lun, unit in target.units.items()
+            if unit.unit.medium.image.sync_failure is not None
+        ]
 
     def _reservation_store(self, target: str, lun: int) -> WholeFile | None:
         """The file of a unit's persistent reservations; None: they end with the server."""
@@ -234,6 +271,7 @@ class OpenTargets:
             for image in target.images:
                 await loop.run_in_executor(self._executor, self._close_image, image)
         finally:
+            self.notice_failures(target)
             del self._changing[name]
         log.info("a target was closed", target=name)
 
@@ -264,14 +302,18 @@ class OpenTargets:
         loop = asyncio.get_running_loop()
         for target in self.all():
             async with self.lock(target.config.name):
-                for image in target.images if self.get(target.config.name) is target else ():
+                if self.get(target.config.name) is not target:
+                    continue
+                for image in target.images:
                     if not self._disks.is_shared(image):
                         await loop.run_in_executor(self._executor, self._flush_image, image)
+                self.notice_failures(target)
 
     @staticmethod
     def _flush_image(image: Image) -> None:
         try:
-            image.flush()
+            if image.sync_failure is None:  # a failed disk has been told of, and is not flushed any more
+                image.synchronize()
             image.refresh()
         except (Exception, SystemExit) as failure:  # of a backend
             log.error("a disk could not be flushed", path=image.path, reason=str(failure))

@@ -110,7 +110,7 @@ class Server:
         self.targets = OpenTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
         self.sessions = Sessions(self._reactors)
         self._drains = Drains(self._reactors)
-        self._commands = Commands(self._drains, self._executor)
+        self._commands = Commands(self._drains, self._executor, self.targets.notice_failures)
         self._requests = Requests(self._drains, self._end_reset)
         throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         policy = LoginPolicy(
@@ -383,6 +383,7 @@ class Server:
                 }
                 for session in self.sessions
             ],
+            "failed_disks": self.targets.failed_disks(),
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],
             "counters": totals,

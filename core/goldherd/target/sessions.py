@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from goldherd import limits
-from goldherd.block.image import Image
+from goldherd.block.image import Failure, Image
 from goldherd.errors import ProtocolError
 from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.negotiation.host import LoginResult
@@ -36,6 +36,18 @@ class OpenUnit:
     hot: HotUnit
     exclusive: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a command that must run alone."""
+
+    _failure: Failure | None = None
+
+    def notice_failure(self) -> Failure | None:
+        """How the disk has failed, if it has and no earlier call has told; flags and answers say so from now on."""
+        failure = self.unit.medium.image.sync_failure
+        if failure is None or self._failure is not None:
+            return None
+        self._failure = failure
+        with self.unit.lock:
+            self.unit.changed()
+        return failure
 
     def publish(self) -> None:
         """Makes the prebuilt answers again; may be called on any thread."""

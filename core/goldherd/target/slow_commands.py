@@ -29,7 +29,7 @@ from goldherd.scsi.sam import Direction, Status
 from goldherd.scsi.state.nexus import Nexus
 from goldherd.session.codes import Purpose
 from goldherd.target.drains import Drains
-from goldherd.target.sessions import LunNexus, Running, Session
+from goldherd.target.sessions import LunNexus, OpenTarget, Running, Session
 
 log = structlog.get_logger("goldherd.commands")
 
@@ -52,10 +52,12 @@ class Commands:
     Args:
         drains: to make a unit or a session stand still.
         executor: threads that may sleep.
+        disk_failed: told of a target of which a disk may have failed.
     """
 
-    def __init__(self, drains: Drains, executor: Executor) -> None:
+    def __init__(self, drains: Drains, executor: Executor, disk_failed: Callable[[OpenTarget], None]) -> None:
         self._drains = drains
+        self._disk_failed = disk_failed
         self._executor = executor
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind = itertools.count(1)
@@ -182,8 +184,7 @@ class Commands:
 
     # --- I/O that failed in the data plane ---
 
-    @staticmethod
-    def failed(session: Session, event: FailedEvent) -> None:
+    def failed(self, session: Session, event: FailedEvent) -> None:
         """Words the sense data of a task whose I/O failed."""
         lun_nexus = session.luns.get(event.nexus)
         if lun_nexus is None:
@@ -203,13 +204,16 @@ class Commands:
             encoded = sense.encode(transport, descriptor=unit.mode.descriptor_sense)
             reply = Reply(Status.CHECK_CONDITION, encoded)
         else:
-            log.error(
-                "a disk failed",
-                target=session.target,
-                path=unit.medium.image.path,
-                doing=kind,
-                reason=errno.errorcode.get(event.errno, event.errno),
-            )
+            if unit.medium.image.sync_failure is None:
+                log.error(
+                    "a disk failed",
+                    target=session.target,
+                    path=unit.medium.image.path,
+                    doing=kind,
+                    reason=errno.errorcode.get(event.errno, event.errno),
+                )
+            elif session.open_target is not None:  # told once, and not for each write that is refused
+                self._disk_failed(session.open_target)
             reply = io_error(unit, kind, event.errno, _only_block(kind, event.cdb))
         written = 0 if kind == "write" else None
         session.reactor.reply(event.session_id, event.tag, int(reply.status), reply.sense, b"", written)

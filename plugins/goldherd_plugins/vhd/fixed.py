@@ -3,6 +3,7 @@
 import uuid
 
 from goldherd.block.file import FileImage
+from goldherd.files.failed import Failure
 
 from goldherd_plugins.vhd.describe import describe_survey, uuid_of
 from goldherd_plugins.vhd.survey import Survey
@@ -13,8 +14,8 @@ class FixedVhd(FileImage):
 
     parent = None
 
-    def __init__(self, fd: int, survey: Survey, *, read_only: bool) -> None:
-        super().__init__(fd, survey.size_bytes, read_only=read_only, path=survey.path)
+    def __init__(self, fd: int, survey: Survey, *, read_only: bool, failure: Failure | None = None) -> None:
+        super().__init__(fd, survey.size_bytes, read_only=read_only, path=survey.path, failure=failure)
         self.survey = survey
 
     @property

@@ -3,6 +3,7 @@
 import uuid as _uuid
 
 from goldherd.block.image import Image, NativeImage
+from goldherd.files.failed import Failure
 
 from goldherd_plugins.vhd.survey import Survey
 
@@ -12,7 +13,15 @@ class VhdImage(NativeImage):
     fd: int
     parent: Image | None
     survey: Survey
-    def __init__(self, fd: int, survey: Survey, *, parent: Image | None = ..., read_only: bool = ...) -> None: ...
+    def __init__(
+        self,
+        fd: int,
+        survey: Survey,
+        *,
+        parent: Image | None = ...,
+        read_only: bool = ...,
+        failure: Failure | None = ...,
+    ) -> None: ...
     @property
     def uuid(self) -> _uuid.UUID: ...
     @property

@@ -5,7 +5,7 @@ walk over runs is run_at(); plan, load, erase and extent are made of it. Reads t
 bit becomes visible only after what it stands for (writer.pyx keeps the order).
 """
 
-from libc.errno cimport EBADF, EINVAL, EROFS
+from libc.errno cimport EBADF, EINVAL, EIO, EROFS
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
@@ -33,14 +33,19 @@ cdef class VhdImage(NativeImage):
         survey: its checked structures (survey.py); for writing they must be without fault (repair.py).
         parent: the image below, for a differencing disk.
         read_only: whether writes are refused; then nothing in here can write to the file.
+        failure: what pending_failure() has found; the disk then takes no writes.
     """
 
     def __cinit__(self, *args, **kwargs) -> None:
         self.fd = -1
 
-    def __init__(self, int fd, object survey, *, Image parent = None, bint read_only = False) -> None:
+    def __init__(self, int fd, object survey, *, Image parent = None, bint read_only = False,
+                 object failure = None) -> None:
         cdef int result
+        read_only = read_only or failure is not None
         super().__init__(survey.size_bytes, read_only=read_only, path=survey.path)
+        if failure is not None:
+            self.fail(failure)
         header = survey.header
         self.survey = replace(survey, bat=None)     # the table below is the one that counts
         self.block_bytes = header.block_bytes
@@ -69,10 +74,10 @@ cdef class VhdImage(NativeImage):
             return
         try:
             if not self.read_only:
-                self.flush()
+                self.synchronize()
         finally:
             fd, self.fd = self.fd, -1
-            os.close(fd)
+            self._close_file(fd)
 
     @property
     def uuid(self) -> object:
@@ -202,7 +207,7 @@ cdef class VhdImage(NativeImage):
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
         cdef uint64_t part
         cdef int result
-        if self.read_only:
+        if self.read_only or self.failed:
             return -EROFS
         if (offset | length) & 511:
             return -EINVAL
@@ -247,14 +252,16 @@ cdef class VhdImage(NativeImage):
     cdef int persist(self) noexcept nogil:
         if self.fd < 0:
             return -EBADF
-        return 0 if self.read_only else self.writer.flush()
+        if self.failed:
+            return -EIO
+        return 0 if self.read_only else self.writer.flush(self)
 
     cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil:
         """Zeros are data in a differencing disk: a cleared bit would bring the parent's bytes back."""
         cdef uint64_t end = offset + length
         cdef uint64_t part
         cdef int result
-        if self.read_only:
+        if self.read_only or self.failed:
             return -EROFS
         if (offset | length) & 511:
             return -EINVAL

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import structlog
 from goldherd import Image, Opener
+from goldherd.block.image import pending_failure
 from goldherd.errors import ImageError
 from goldherd.files.locks import open_locked
 
@@ -39,11 +40,12 @@ def open_vhd(path: str, mode: str, opener: Opener, *, chs_size: bool = False, lo
         parent = None
         if found.footer.disk_type == layout.DIFFERENCING:
             parent = opener.open_parent(find_parent_file(Path(path), found, opener, longer_child=longer_child), "vhd")
-        if writable and repair(fd, found):
+        failure = pending_failure(fd, path) if writable else None
+        if writable and failure is None and repair(fd, found):
             found = survey(fd, path, chs_size=chs_size)
         if found.footer.disk_type == layout.FIXED:
-            return FixedVhd(fd, found, read_only=not writable)
-        return VhdImage(fd, found, parent=parent, read_only=not writable)
+            return FixedVhd(fd, found, read_only=not writable, failure=failure)
+        return VhdImage(fd, found, parent=parent, read_only=not writable, failure=failure)
     except OSError as error:
         os.close(fd)
         raise ImageError(f"Could not read {path}: {error.strerror or error}.", path=path) from error

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from goldherd.block.image cimport NativeImage
 from goldherd.native.linux cimport pthread_mutex_t
 from goldherd_plugins.vhd.bat cimport BlockTable
 from goldherd_plugins.vhd.bitmap cimport SectorBitmaps
@@ -23,7 +24,6 @@ cdef class Writer:
     cdef uint64_t bitmap_bytes      # of one block in the file
     cdef uint64_t file_bytes        # length of the file, its footer at the end
     cdef char footer[512]
-    cdef int broken                 # -EIO once a flush has failed: the kernel forgets what it could not write
     cdef pthread_mutex_t changes    # guards table, bitmaps (writing), dirty sets and file_bytes; held for µs
     cdef pthread_mutex_t flushing   # one flush at a time; taken before `changes`
     cdef Dirty dirty_bat            # BAT sectors
@@ -31,9 +31,9 @@ cdef class Writer:
 
     cdef int allocate(self, uint64_t block) noexcept nogil
     cdef void mark(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil
-    cdef int flush(self) noexcept nogil
+    cdef int flush(self, NativeImage owner) noexcept nogil
     cdef int _grow(self, uint64_t block) noexcept nogil
     cdef int _snapshot(self, TableSector** sectors, uint64_t* count) noexcept nogil
     cdef void _copy(self, Dirty* origin, TableSector* sector) noexcept nogil
-    cdef int _publish(self, TableSector* sectors, uint64_t count) noexcept nogil
+    cdef int _publish(self, NativeImage owner, TableSector* sectors, uint64_t count) noexcept nogil
     cdef void _put_back(self, TableSector* sectors, uint64_t count) noexcept nogil

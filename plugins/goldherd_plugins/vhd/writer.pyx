@@ -13,15 +13,19 @@ What may be lost at a power cut is only what was written after the last flush. T
 4. The bitmap of a dynamic disk is all ones for other programs; it lies in a block that nothing refers to yet, so it
    goes out before the first fdatasync.
 
+5. A flush whose first fdatasync fails has published nothing, and no later one does: the image has failed then
+   (block/image.pyx: sync_file), and the tables in the file speak of nothing but the data of the last good flush.
+
 Bits set and blocks allocated while a flush is under way are not in its snapshot and wait for the next one.
 """
 
-from libc.errno cimport EIO, ENOMEM, ENOSPC, errno
+from libc.errno cimport EDQUOT, ENOMEM, ENOSPC, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from goldherd.block.fileio cimport sync_data, write_whole
+from goldherd.block.fileio cimport write_whole
+from goldherd.block.image cimport NativeImage
 from goldherd.native.linux cimport (ftruncate, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
                                     pthread_mutex_unlock, store32)
 from goldherd_plugins.vhd.bat cimport BAT_ENTRIES_PER_SECTOR, place_of
@@ -121,21 +125,23 @@ cdef class Writer:
 
     # --- flush ---
 
-    cdef int flush(self) noexcept nogil:
-        """Everything stored before the call is on stable storage when it returns 0; see the order above."""
+    cdef int flush(self, NativeImage owner) noexcept nogil:
+        """Everything stored before the call is on stable storage when it returns 0; see the order above.
+
+        `owner` is the image, whose syncs they are. -ENOSPC, -EDQUOT or -ENOMEM: nothing is lost, and a later flush may
+        succeed. Any other error: -EIO, and the image has failed.
+        """
         cdef TableSector* sectors = NULL
         cdef uint64_t count = 0
         cdef int result
         pthread_mutex_lock(&self.flushing)
-        result = self.broken
+        result = self._snapshot(&sectors, &count)
         if result == 0:
-            result = self._snapshot(&sectors, &count)
-        if result == 0:
-            result = self._publish(sectors, count)
+            result = self._publish(owner, sectors, count)
             if result:
                 self._put_back(sectors, count)
-            if result == -EIO:
-                self.broken = -EIO
+            if result and result != -ENOSPC and result != -EDQUOT and result != -ENOMEM:
+                result = owner.fail_file(self.fd, -result)
         free(sectors)
         pthread_mutex_unlock(&self.flushing)
         return result
@@ -177,7 +183,7 @@ cdef class Writer:
         else:
             self.bitmaps.fill_sector(block, sector.index % per_block, sector.bytes)
 
-    cdef int _publish(self, TableSector* sectors, uint64_t count) noexcept nogil:
+    cdef int _publish(self, NativeImage owner, TableSector* sectors, uint64_t count) noexcept nogil:
         cdef bint early
         cdef uint64_t i
         cdef int result
@@ -188,7 +194,7 @@ cdef class Writer:
                     if result:
                         return result
             if early or count:
-                result = sync_data(self.fd)
+                result = owner.sync_file(self.fd)
                 if result:
                     return result
         return 0

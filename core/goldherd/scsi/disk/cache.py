@@ -7,8 +7,7 @@ from goldherd.scsi.disk.extent import check_span, span_of
 def synchronize_cache(call: Call) -> None:
     """SYNCHRONIZE CACHE(10) and (16): everything is on stable storage when it answers, IMMED or not."""
     check_span(call.unit, *span_of(call.cdb))
-    if not call.unit.medium.image.read_only:
-        call.unit.medium.flush()
+    call.unit.medium.flush()  # of a failed disk it raises, whether the disk takes writes or not
 
 
 def pre_fetch(call: Call) -> None:

@@ -42,7 +42,7 @@ def start_stop_unit(call: Call) -> None:
     )
     if unit.medium.sanitize_progress is not None:
         unit.medium.check_ready()
-    if not start and not no_flush and not unit.write_protected and not unit.medium.ejected:
+    if not start and not no_flush and not unit.medium.ejected:
         unit.medium.flush()
     if power_condition or not load_eject or not unit.removable:
         return

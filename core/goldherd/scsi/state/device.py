@@ -179,8 +179,12 @@ class LogicalUnit:
 
     @property
     def write_protected(self) -> bool:
-        """Whether writes are refused: by configuration, by the image, or by a client through SWP."""
-        return self.read_only or self.medium.image.read_only or self.mode.software_write_protect
+        """Whether writes are refused: by configuration, by the image, by a client through SWP, or because the disk has
+        failed. DATA PROTECT makes file systems read-only at once; after MEDIUM ERROR Linux would try each write five
+        times more, and Windows take the blocks for bad ones and write elsewhere."""
+        image = self.medium.image
+        protected = self.read_only or image.read_only or self.mode.software_write_protect
+        return protected or image.sync_failure is not None
 
     def changed(self) -> None:
         """Something that answers depend on is different: flags and prebuilt answers follow."""

@@ -56,8 +56,8 @@ class Medium:
             self.image.discard(offset_bytes, length_bytes)
 
     def flush(self) -> None:
-        """Brings all writes that were answered to stable storage. Raises ImageError or OSError."""
-        self.image.flush()
+        """Brings all writes that were answered to stable storage; ImageError when it can't, as for ever after."""
+        self.image.synchronize()
 
     # --- watches ---
 
