@@ -276,9 +276,12 @@ class Hooks:
         self._tell("node_booted", node=node, session=session)
 
     def _tell(self, hook: str, **known: object) -> None:
+        told_plugins = getattr(self._manager.hook, hook).get_hookimpls()
+        if not told_plugins:
+            return
         session: Any = known["session"]
         snapshot = Snapshot(session.initiator, session.target, session.isid, session.tsih, session.address)
-        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+        for implementation in reversed(told_plugins):
             arguments = tuple(known[name] for name in implementation.argnames)
             isolated = self._isolated.get(implementation.plugin_name)
             if isolated is None:

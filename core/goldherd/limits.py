@@ -51,6 +51,10 @@ TEXT_KEY_BYTES_MAX: Final = 63
 """RFC 7143 6.1, standard-label."""
 TEXT_VALUE_BYTES_MAX: Final = 255
 """RFC 7143 6.1, unless a key says otherwise."""
+TEXT_LINE_KEPT_BYTES_MAX: Final = 64
+"""The longest line of a text that is remembered as read: all operational keys of RFC 7143 are shorter."""
+TEXT_LINES_KEPT_MAX: Final = 1024
+"""Lines that are remembered as read, about 250 bytes each: some for each kind of initiator, and names that pass by."""
 CHAP_BINARY_BYTES_MAX: Final = 1024
 """RFC 7143 12.1.3: CHAP_C and CHAP_R, decoded."""
 
@@ -66,6 +70,12 @@ STALLED_BYTES_MAX: Final = 131072
 it is read no further."""
 GAP_SECONDS: Final = 60
 """How long commands wait for one before them that another connection should bring; then the session ends."""
+NEGOTIATIONS_KEPT_MAX: Final = 128
+"""Negotiations whose outcome is remembered, a few KiB each: initiators of one kind send the same keys at each login."""
+NEGOTIATION_KEYS_KEPT_MAX: Final = 32
+"""Keys of a request whose outcome is remembered: RFC 7143 has 25 that a login may carry."""
+NAMES_READ_MAX: Final = 4096
+"""iSCSI names that are remembered as read, each up to 223 bytes: a machine logs in again and again."""
 LOGIN_ROUNDS_MAX: Final = 32
 """Requests in one login; mutual CHAP with every stage takes 5."""
 TEXT_ROUNDS_MAX: Final = 1024
@@ -331,6 +341,7 @@ RELATIONS: Final = (
     ("each storage thread may fill a slot while others are read", CACHE_SLOTS_MIN > STORAGE_THREADS),
     ("what a login has received behind it is one receive", LOGIN_RECEIVE_BYTES <= RECEIVE_BYTES),
     ("a login's text comes in PDUs that are declared", LOGIN_DATA_SEGMENT_BYTES_MAX <= DATA_SEGMENT_BYTES_MAX),
+    ("a line that is remembered is shorter than any bound", TEXT_LINE_KEPT_BYTES_MAX < TEXT_VALUE_BYTES_MAX),
     ("a long text ends by its own bound, not by that of its PDUs", TEXT_BYTES_MAX <= REQUEST_BYTES_MAX),
     ("a request is a PDU that is declared", REQUEST_BYTES_MAX <= DATA_SEGMENT_BYTES_MAX),
     ("a PDU that has a sink is one that is declared", SINK_BYTES_MIN <= DATA_SEGMENT_BYTES_MAX),

@@ -132,3 +132,40 @@ def test_what_we_bring_can_be_configured():
 def test_every_agreed_field_has_its_key():
     assert set(FIELDS) <= set(KEYS)
     assert set(FIELDS.values()) <= set(Parameters.__dataclass_fields__)
+
+
+OFFER = {"MaxBurstLength": "16384", "FirstBurstLength": "262144", "ImmediateData": "Yes", "X-vendor": "1"}
+
+
+def test_logins_that_offer_the_same_get_the_same():
+    first, second = Negotiation(), Negotiation()
+    answers = [each.answers(OFFER, Phase.OPERATIONAL) for each in (first, second)]
+    assert answers[0] == answers[1]
+    assert first.parameters(8192) == second.parameters(8192)
+    answers[0].append(("Extra", "1"))
+    assert Negotiation().answers(OFFER, Phase.OPERATIONAL) == answers[1]
+
+
+def test_the_same_offer_under_other_terms_is_answered_anew():
+    normal = Negotiation().answers(OFFER, Phase.OPERATIONAL)
+    assert dict(Negotiation(discovery=True).answers(OFFER, Phase.OPERATIONAL))["ImmediateData"] == "Irrelevant"
+    assert dict(Negotiation(leading=False).answers(OFFER, Phase.OPERATIONAL))["MaxBurstLength"] == "Reject"
+    ours = Negotiation(ours={"MaxBurstLength": 4096})
+    assert dict(ours.answers(OFFER, Phase.OPERATIONAL))["MaxBurstLength"] == "4096"
+    assert Negotiation().answers(OFFER, Phase.OPERATIONAL) == normal
+
+
+def test_the_same_offer_after_another_is_answered_by_what_was_agreed():
+    last = {"FirstBurstLength": "65536"}
+    assert Negotiation().answers(last, Phase.OPERATIONAL) == [("FirstBurstLength", "65536")]
+    negotiation = Negotiation()
+    negotiation.answers({"MaxBurstLength": "4096"}, Phase.OPERATIONAL)
+    assert negotiation.answers(last, Phase.OPERATIONAL) == [("FirstBurstLength", "4096")]
+    assert negotiation.parameters(8192).max_burst == 4096
+
+
+def test_more_keys_than_are_remembered():
+    many = {f"X-{number}": "1" for number in range(200)} | OFFER
+    for _ in range(2):
+        answers = dict(Negotiation().answers(many, Phase.OPERATIONAL))
+        assert len(answers) == 204 and answers["X-7"] == "NotUnderstood" and answers["MaxBurstLength"] == "16384"

@@ -5,11 +5,12 @@ A name is never a path, a pattern or a format: it is looked up whole, after `nor
 
 import re
 import stringprep
+from functools import lru_cache
 from typing import Final
 from unicodedata import ucd_3_2_0
 
 from goldherd.errors import ProtocolError, shown
-from goldherd.limits import ISCSI_NAME_BYTES_MAX
+from goldherd.limits import ISCSI_NAME_BYTES_MAX, NAMES_READ_MAX
 
 # RFC 3720 3.2.6.3.1: a date, a domain written backwards, and after a colon whatever its owner likes.
 _IQN: Final = re.compile(
@@ -34,6 +35,7 @@ _PROHIBITED: Final = (
 )
 
 
+@lru_cache(NAMES_READ_MAX)
 def normalise(name: str) -> str:
     """The name in its only comparable form, lower case.
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from goldherd import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,7 @@ class Portal:
         one that it can reach. Zones (fe80::1%eth0) mean nothing to others, and IPv4 on an IPv6 socket is
         shown as IPv4.
         """
-        host, port = local_address[:2]
-        host = host.partition("%")[0]
-        address = ip_address(host)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            host = str(address.ipv4_mapped)
-        return cls(host, port, tag)
+        return cls(_unmapped(local_address[0]), local_address[1], tag)
 
     def __str__(self) -> str:
         """host:port, IPv6 in brackets."""
@@ -48,6 +46,14 @@ class Portal:
     def target_address(self) -> str:
         """The value of a TargetAddress key, host:port,tag (RFC 7143 13.8); iPXE can't do without the port."""
         return f"{self},{self.tag}"
+
+
+@lru_cache(limits.ADDRESSES_READ_MAX)
+def _unmapped(host: str) -> str:
+    """An address without its zone; IPv4 on an IPv6 socket as IPv4."""
+    host = host.partition("%")[0]
+    address = ip_address(host)
+    return str(address.ipv4_mapped) if isinstance(address, IPv6Address) and address.ipv4_mapped else host
 
 
 def _reaches(here: IPv4Address | IPv6Address, address: IPv4Address | IPv6Address) -> bool:

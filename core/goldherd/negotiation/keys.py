@@ -8,6 +8,7 @@ answered Reject and leaves the earlier value as it was.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -115,6 +116,9 @@ _ROWS: Final = (
 
 KEYS: Final[Mapping[str, Key]] = MappingProxyType({key.name: key for key in _ROWS})
 
+IDENTITY: Final = frozenset(key.name for key in _ROWS if key.identity)
+"""The keys that only the first request of a login may carry."""
+
 _KEYS_OF: Final = {phase: frozenset(key.name for key in _ROWS if key.phase & phase) for phase in Phase}
 
 TARGET_ONLY: Final = frozenset({"TargetAlias", "TargetAddress", "TargetPortalGroupTag"})
@@ -145,8 +149,25 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
 """Which key becomes which field of Parameters, as it is."""
 
 
+class Values:
+    """What the keys stand at after some requests; never changed, so logins share it. Two are equal only if one is the
+    other: that makes it a cheap part of what an outcome depends on."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: Mapping[str, Value]) -> None:
+        self.of: Final = of
+        """By key; without those that have no default and never came."""
+
+
+_DEFAULTS: Final = Values({key.name: key.default for key in _ROWS if key.default is not None})
+
+
 class Negotiation:
     """The keys of one login.
+
+    Initiators of one kind send the same keys at each login. Answers depend on nothing but the keys, the session and
+    what was agreed before, so that they are worked out once (`_outcome`).
 
     Args:
         discovery: whether the session is a discovery session.
@@ -157,67 +178,91 @@ class Negotiation:
     def __init__(
         self, *, discovery: bool = False, leading: bool = True, ours: Mapping[str, Value] | None = None
     ) -> None:
-        self._discovery = discovery
-        self._leading = leading
-        self._ours = ours or {}
-        self._values: dict[str, Value] = {key.name: key.default for key in _ROWS if key.default is not None}
+        self._terms = discovery, leading, frozenset((ours or {}).items())
+        self._values = _DEFAULTS
 
     def value(self, name: str) -> Value | None:
         """What a key stands at now; None when it has no default and never came."""
-        return self._values.get(name)
+        return self._values.of.get(name)
 
     def answers(self, pairs: Mapping[str, str], phase: Phase) -> list[text.Pair]:
         """Takes the keys of one request, gives the answers in the order of the keys.
 
         Raises: ProtocolError 0x0200 for a key that doesn't belong to this phase or to this side.
         """
-        answers: dict[str, str | None] = {}
-        here = _KEYS_OF[phase]
-        for name in pairs:
-            if name in TARGET_ONLY:
-                raise ProtocolError(f"The initiator sent {name}, which only a target declares.")
-            if name not in here and name in KEYS:
-                raise ProtocolError(f"The key {name} does not belong to the {phase.name} phase.")
-        # FirstBurstLength is bounded by MaxBurstLength, wherever the two stand in the text.
-        for name in sorted(pairs, key=lambda name: name == "FirstBurstLength"):
-            answers[name] = self._answer(name, pairs[name])
-        return [(name, answer) for name in pairs if (answer := answers[name]) is not None]
-
-    def _answer(self, name: str, value: str) -> str | None:
-        """The answer to one key; None when it needs none."""
-        key = KEYS.get(name)
-        if key is None:
-            return text.NOT_UNDERSTOOD
-        if key.normal_only and self._discovery:
-            return text.IRRELEVANT
-        if key.leading_only and not self._leading:
-            return text.REJECT
-        try:
-            result, answer = _RESULTS[key.rule](key, self._ours.get(name, key.ours), value)
-        except ProtocolError:
-            # RFC 7143 6.2: a value that can't be taken is answered so and changes nothing.
-            return text.REJECT
-        if name == "FirstBurstLength":
-            result = min(int(result), int(self._values["MaxBurstLength"]))
-            answer = str(result)
-        self._values[name] = result
-        return answer
+        if not pairs:
+            return []
+        work = _outcome if len(pairs) <= limits.NEGOTIATION_KEYS_KEPT_MAX else _outcome.__wrapped__
+        answers, self._values = work(tuple(pairs.items()), phase, self._terms, self._values)
+        return list(answers)
 
     def parameters(self, max_recv_data_segment: int) -> Parameters:
         """What was agreed on; the argument is what we declared ourselves, or the default of 8192."""
-        agreed = {field_name: self._values[name] for name, field_name in FIELDS.items()}
-        # Without an offer of FirstBurstLength its default may exceed a small MaxBurstLength.
-        agreed["first_burst"] = min(int(agreed["first_burst"]), int(agreed["max_burst"]))
-        return Parameters(
-            header_digest=self._values["HeaderDigest"] == "CRC32C",
-            data_digest=self._values["DataDigest"] == "CRC32C",
-            max_recv_data_segment=max_recv_data_segment,
-            **agreed,  # type: ignore[arg-type]  # the rules of the table give each key its own type
-        )
+        return _parameters(self._values, max_recv_data_segment)
 
 
 Ours = Value | tuple[str, ...] | None
 Result = tuple[Value, str | None]
+Terms = tuple[bool, bool, frozenset[tuple[str, Value]]]
+"""Of `Negotiation`: discovery, leading, ours."""
+
+
+@lru_cache(limits.NEGOTIATIONS_KEPT_MAX)
+def _outcome(
+    pairs: tuple[text.Pair, ...], phase: Phase, terms: Terms, before: Values
+) -> tuple[tuple[text.Pair, ...], Values]:
+    """The answers to the keys of one request, and what the keys stand at then."""
+    here = _KEYS_OF[phase]
+    for name, _ in pairs:
+        if name in TARGET_ONLY:
+            raise ProtocolError(f"The initiator sent {name}, which only a target declares.")
+        if name not in here and name in KEYS:
+            raise ProtocolError(f"The key {name} does not belong to the {phase.name} phase.")
+    discovery, leading, changed = terms
+    ours = dict(changed)
+    values = dict(before.of)
+    answers: dict[str, str | None] = {}
+    # FirstBurstLength is bounded by MaxBurstLength, wherever the two stand in the text.
+    for name, value in sorted(pairs, key=lambda pair: pair[0] == "FirstBurstLength"):
+        key = KEYS.get(name)
+        if key is None:
+            answers[name] = text.NOT_UNDERSTOOD
+        elif key.normal_only and discovery:
+            answers[name] = text.IRRELEVANT
+        elif key.leading_only and not leading:
+            answers[name] = text.REJECT
+        else:
+            answers[name] = _answer(key, ours.get(name, key.ours), value, values)
+    given = tuple((name, answer) for name, _ in pairs if (answer := answers[name]) is not None)
+    return given, Values(values)
+
+
+def _answer(key: Key, ours: "Ours", value: str, values: dict[str, Value]) -> str | None:
+    """The answer to one key, None when it needs none; what the key comes to is noted in `values`."""
+    try:
+        result, answer = _RESULTS[key.rule](key, ours, value)
+    except ProtocolError:
+        # RFC 7143 6.2: a value that can't be taken is answered so and changes nothing.
+        return text.REJECT
+    if key.name == "FirstBurstLength":
+        result = min(int(result), int(values["MaxBurstLength"]))
+        answer = str(result)
+    values[key.name] = result
+    return answer
+
+
+@lru_cache(limits.NEGOTIATIONS_KEPT_MAX)
+def _parameters(values: Values, max_recv_data_segment: int) -> Parameters:
+    """What values mean for the data plane."""
+    agreed = {field_name: values.of[name] for name, field_name in FIELDS.items()}
+    # Without an offer of FirstBurstLength its default may exceed a small MaxBurstLength.
+    agreed["first_burst"] = min(int(agreed["first_burst"]), int(agreed["max_burst"]))
+    return Parameters(
+        header_digest=values.of["HeaderDigest"] == "CRC32C",
+        data_digest=values.of["DataDigest"] == "CRC32C",
+        max_recv_data_segment=max_recv_data_segment,
+        **agreed,  # type: ignore[arg-type]  # the rules of the table give each key its own type
+    )
 
 
 def _first(_key: Key, ours: Ours, offer: str) -> Result:

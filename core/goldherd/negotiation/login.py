@@ -17,7 +17,7 @@ from goldherd.model.iscsi_names import normalise
 from goldherd.model.portals import Portal
 from goldherd.model.targets import TargetConfig
 from goldherd.negotiation.host import Exchange, LoginHost, LoginPolicy, LoginResult
-from goldherd.negotiation.keys import KEYS, LONG_VALUES, Negotiation, Phase
+from goldherd.negotiation.keys import IDENTITY, LONG_VALUES, Negotiation, Phase
 from goldherd.negotiation.states import JOINS, MOVES, SESSION_ACTIONS, Handle, SessionAction, Status
 from goldherd.wire import header, text
 from goldherd.wire.opcodes import Flag, Opcode, Stage
@@ -177,7 +177,7 @@ class Login:
         identified = bool(self._initiator)
         if not identified:
             answers += await self._identify(request, pairs)
-        remaining = {name: value for name, value in pairs.items() if not _says_who(name)}
+        remaining = {name: value for name, value in pairs.items() if name not in IDENTITY}
         if identified and len(remaining) != len(pairs):
             raise ProtocolError("The initiator sent a name or session type after its first request.")
         if request.csg == Stage.SECURITY:
@@ -193,9 +193,9 @@ class Login:
 
     def _check_repeated(self, pairs: Mapping[str, str]) -> None:
         """No key may be negotiated twice in one login (RFC 7143 6.3)."""
-        for name in pairs:
-            if name in self._seen:
-                raise ProtocolError(f"The key {shown(name)} was sent twice in one login.")
+        if not self._seen.isdisjoint(pairs):
+            repeated = next(name for name in pairs if name in self._seen)
+            raise ProtocolError(f"The key {shown(repeated)} was sent twice in one login.")
         self._seen.update(pairs)
 
     async def _identify(self, request: header.LoginRequest, pairs: Mapping[str, str]) -> list[text.Pair]:
@@ -420,11 +420,6 @@ class Login:
         """The last response of a login that failed; the status is all the peer learns (RFC 7143 11.13.5)."""
         self.closed, self.refusal = True, str(refusal)
         return self._response(request, text.join(pairs or ()), status=refusal.login_status)
-
-
-def _says_who(name: str) -> bool:
-    """Whether a key belongs to the first request of a login only."""
-    return name in KEYS and KEYS[name].identity
 
 
 def _missing(name: str) -> ProtocolError:

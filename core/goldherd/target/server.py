@@ -1,8 +1,8 @@
 """A server: portals, sessions, targets and reactors, held together.
 
-The way of a connection: logins.py accepts it and leads its login; admission.py opens the target's disks, makes the
-session and gives the socket to a reactor; commands.py and requests.py answer what the reactor hands back; when the
-connection ends, `_take_apart` takes the session apart.
+The way of a connection: portals.py accepts it; logins.py leads its login; admission.py opens the target's disks, makes
+the session and gives the socket to a reactor; slow_commands.py and requests.py answer what the reactor hands back; when
+the connection ends, `_take_apart` takes the session apart.
 """
 
 import asyncio
@@ -41,8 +41,9 @@ from goldherd.target.admission import Admission
 from goldherd.target.disks import Disks, Seals
 from goldherd.target.drains import Drains
 from goldherd.target.login_throttle import LoginThrottle
-from goldherd.target.logins import Portals
+from goldherd.target.logins import Logins
 from goldherd.target.open_targets import OpenTargets
+from goldherd.target.portals import Portals, logins_allowed
 from goldherd.target.requests import Requests
 from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
@@ -127,10 +128,12 @@ class Server:
             self._drains,
             self.resolver,
             settings.login_seconds,
-            lambda: self._logins.announced,
+            lambda: self._portals.announced,
             self._take_apart,
         )
-        self._logins: Portals = Portals(self, admission.admit, self._numbers, settings.login_seconds, throttle, policy)
+        self._throttle = throttle
+        self._logins = Logins(self, admission.admit, self._numbers, settings.login_seconds, throttle, policy)
+        self._portals: Portals = Portals(self._logins.begin, throttle.make_room)
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._hurried = asyncio.Event()
@@ -140,7 +143,8 @@ class Server:
     async def start(self) -> list[Portal]:
         """Listens; returns the portals with their real ports. SettingsError when an address can't be had."""
         _allow_many_files()
-        self.portals = await self._logins.open(self.settings.listen)
+        self._throttle.logins_max = min(self._throttle.logins_max, logins_allowed())
+        self.portals = await self._portals.open(self.settings.listen)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._events.fileno(), self._read_events)
         if self.settings.reactors:
@@ -177,6 +181,7 @@ class Server:
 
     async def stop(self) -> None:
         """Accepts nobody, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
+        self._portals.close()
         await self._logins.close()
         asked = [session for session in self.sessions if session.open_target is not None and not session.by_loader]
         for session in asked:

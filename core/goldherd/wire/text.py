@@ -9,10 +9,18 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from goldherd.errors import ProtocolError, shown
-from goldherd.limits import TEXT_BYTES_MAX, TEXT_KEY_BYTES_MAX, TEXT_PAIRS_MAX, TEXT_VALUE_BYTES_MAX
+from goldherd.limits import (
+    TEXT_BYTES_MAX,
+    TEXT_KEY_BYTES_MAX,
+    TEXT_LINE_KEPT_BYTES_MAX,
+    TEXT_LINES_KEPT_MAX,
+    TEXT_PAIRS_MAX,
+    TEXT_VALUE_BYTES_MAX,
+)
 
 Pair = tuple[str, str]
 """A key and its value."""
@@ -40,7 +48,7 @@ def parse(data: bytes, long_values: Mapping[str, int] | None = None) -> dict[str
 
     Args:
         data: the text of all PDUs of one request, joined.
-        long_values: keys whose values may be longer than 255 bytes, and how long.
+        long_values: keys whose values may be longer than 255 bytes, and how long; never less.
 
     Raises: ProtocolError 0x0200 for a pair without '=' or NUL, a bad or repeated key, a value that is too
         long, not UTF-8 or holds control characters, or more than 256 pairs.
@@ -56,11 +64,17 @@ def parse(data: bytes, long_values: Mapping[str, int] | None = None) -> dict[str
         raise ProtocolError(f"The text holds {len(lines)} keys; {TEXT_PAIRS_MAX} are the limit.")
     pairs: dict[str, str] = {}
     for line in lines:
-        key, value = _pair(line, long_values or {})
+        key, value = _pair(line, long_values or {}) if len(line) > TEXT_LINE_KEPT_BYTES_MAX else _short_pair(line)
         if key in pairs:
             raise ProtocolError(f"The key {key} stands twice in one text.")
         pairs[key] = value
     return pairs
+
+
+@lru_cache(TEXT_LINES_KEPT_MAX)
+def _short_pair(line: bytes) -> Pair:
+    """One line that no bound of a value concerns: the lines of one initiator's login are those of nearly all."""
+    return _pair(line, {})
 
 
 def _pair(line: bytes, long_values: Mapping[str, int]) -> Pair:
@@ -85,7 +99,7 @@ def _pair(line: bytes, long_values: Mapping[str, int]) -> Pair:
 
 def join(pairs: Iterable[Pair]) -> bytes:
     """The pairs as bytes for a data segment, without padding."""
-    return b"".join(f"{key}={value}\0".encode() for key, value in pairs)
+    return "".join([f"{key}={value}\0" for key, value in pairs]).encode()
 
 
 def number(value: str, minimum: int = 0, maximum: int = _NUMBER_MAX) -> int:
