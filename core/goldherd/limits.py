@@ -246,6 +246,16 @@ COPY_CHUNK_BYTES: Final = 64 << 20
 """One step of copy_file_range: large for the file system, short enough for a live progress bar."""
 READ_CHUNK_BYTES: Final = 1 << 20
 """One step of plain reading and hashing."""
+HOLE_BYTES_MIN: Final = 65536
+"""The shortest run of zeros that a copy leaves out: what a file system sets aside at once costs more."""
+HASH_CHUNK_BYTES: Final = 65536
+"""What the content hash digests at a time: part of its definition (docs/formats/content-hash.md), so for ever."""
+HASH_THREADS: Final = 4
+"""Threads that read and digest one file: more would only move a disk's heads."""
+HASH_HOLE_BYTES_MAX: Final = 1 << 30
+"""Holes through which SHA-256 over all bytes goes in any case: about a second. More take as much data beside them."""
+HASH_SPANS_WAITING: Final = 16
+"""Steps that they are ahead of the one that is put together."""
 CONTROL_REPLY_BYTES_MAX: Final = 64 << 20
 """What a daemon may answer to `status`: 10,000 sessions fit ten times over."""
 CONTROL_REQUEST_BYTES_MAX: Final = 4096
@@ -387,6 +397,8 @@ RELATIONS: Final = (
     ("a session leaves threads to the others", SESSION_THREADS_MAX < CONTROL_THREADS),
     ("node, image and version are one file name", NODE_NAME_CHARACTERS_MAX + IMAGE_NAME_CHARACTERS_MAX + 64 <= 255),
     ("a secret's bounds rise", CHAP_SECRET_BYTES_MIN <= CHAP_SECRET_BYTES_MAX),
+    ("a step of hashing is whole chunks", READ_CHUNK_BYTES % HASH_CHUNK_BYTES == 0),
+    ("each thread that hashes has a step of its own", HASH_THREADS <= HASH_SPANS_WAITING),
     ("a failed name is asked for again before a known one", DNS_FAILED_SECONDS <= DNS_KEPT_SECONDS),
 )
 """What must be true of bounds that depend on each other, each as a sentence and whether it is so."""

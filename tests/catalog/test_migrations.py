@@ -10,6 +10,7 @@ from goldherd.catalog.nodes import list_nodes
 from goldherd.catalog.store import Catalog
 from goldherd.catalog.tables import metadata
 from goldherd.errors import CatalogError
+from goldherd.model.images import PLAIN_HASH
 from sqlalchemy import inspect
 
 VERSION_1 = Path(__file__).with_name("version1.sql")
@@ -27,6 +28,8 @@ def test_catalog_of_version_1_opens_with_all_it_knows(tmp_path: Path) -> None:
             "active",
             tmp_path / "images/lab@1.vhd",
         )
+        assert (version.hash, version.hash_algorithm, version.source_hash) == ("aa", PLAIN_HASH, "bb")
+        assert (version.sha256, version.source_sha256, version.filters) == ("aa", "bb", ())
         (node,) = list_nodes(reader, tmp_path)
         assert (node.name, node.image, node.version, node.rules) == ("pc-1", "lab", 1, ("initiator:any",))
         assert node.macs == ("52:54:00:12:34:56",)

@@ -19,6 +19,9 @@ VERSION_KEYS = [
     "parent",
     "created_at",
     "filters",
+    "hash",
+    "hash_algorithm",
+    "source_hash",
 ]
 
 

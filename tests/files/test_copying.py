@@ -1,13 +1,12 @@
 """Copies of golden files: every byte, and the holes."""
 
 import errno
-import hashlib
 import os
 from pathlib import Path
 
 import pytest
 from goldherd.files import copying
-from goldherd.files.copying import copy_bytes, data_ranges, hash_file
+from goldherd.files.copying import copy_bytes, data_ranges, parts_with_data
 
 MIB = 1 << 20
 
@@ -65,21 +64,6 @@ def test_source_that_becomes_shorter_ends_the_copy(holey: Path, tmp_path: Path) 
         copy_bytes(reader.fileno(), writer.fileno(), length + MIB, cut)
 
 
-def test_hash_is_that_of_the_bytes_and_of_their_beginning(holey: Path) -> None:
-    data = holey.read_bytes()
-    for border in (512, 2 * MIB + 100, 5 * MIB, len(data) - 512, len(data)):
-        whole, beginning = hash_file(holey, quiet, border)
-        assert whole == hashlib.sha256(data).hexdigest()
-        assert beginning == hashlib.sha256(data[:border]).hexdigest()
-
-
-def test_hash_of_a_file_that_is_one_hole(tmp_path: Path) -> None:
-    path = tmp_path / "hole"
-    with path.open("wb") as file:
-        file.truncate(3 * MIB + 5)
-    assert hash_file(path, quiet)[0] == hashlib.sha256(bytes(3 * MIB + 5)).hexdigest()
-
-
 def test_ranges_of_data_cover_all_that_is_not_zero(holey: Path) -> None:
     data = holey.read_bytes()
     with holey.open("rb") as file:
@@ -90,8 +74,40 @@ def test_ranges_of_data_cover_all_that_is_not_zero(holey: Path) -> None:
         offset = end
 
 
-def test_progress_ends_at_the_whole(holey: Path, tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int]] = []
-    hash_file(holey, lambda *step: seen.append(step))
-    assert seen[-1] == ("hash", holey.stat().st_size, holey.stat().st_size)
-    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+def test_zeros_of_a_source_that_shows_no_holes_are_not_written(tmp_path: Path) -> None:
+    """So does a file look on FAT, and a block device: all of it is data."""
+    source = tmp_path / "source"
+    data = bytearray(16 * MIB)
+    data[5 * MIB : 5 * MIB + 4096] = os.urandom(4096)
+    data[-512:] = os.urandom(512)
+    source.write_bytes(data)
+    copied(source, tmp_path / "copy", len(data))
+    assert (tmp_path / "copy").read_bytes() == data
+    assert (tmp_path / "copy").stat().st_blocks * 512 <= 4 * 65536
+
+
+def test_copy_of_ten_tebibytes_moves_their_data_only(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        file.truncate(10 << 40)
+        file.seek(9 << 40)
+        file.write(os.urandom(MIB))
+    copied(source, tmp_path / "copy", 10 << 40)
+    assert (tmp_path / "copy").stat().st_blocks * 512 < 4 * MIB
+    with (tmp_path / "copy").open("rb") as file:
+        assert os.lseek(file.fileno(), 0, os.SEEK_DATA) == 9 << 40
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        (b"", []),
+        (bytes(200_000), []),
+        (b"a" * 200_000, [(0, 200_000)]),
+        (bytes(65536) + b"a" + bytes(200_000), [(65536, 131072)]),
+        (bytes(131072) + b"ab", [(131072, 131074)]),
+        (b"a" + bytes(65535) + b"a" * 65536 + bytes(65536) + b"a" * 65536, [(0, 131072), (196608, 262144)]),
+    ],
+)
+def test_parts_with_data_leave_out_zeros(data: bytes, parts: list[tuple[int, int]]) -> None:
+    assert list(parts_with_data(data)) == parts

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 from goldherd.errors import CatalogError, ErrorKind, ImageError, SettingsError, StorageFullError
-from goldherd.model.images import ImageRef, VersionRecord
+from goldherd.files.hashing import hash_file
+from goldherd.model.images import CONTENT_HASH, ImageRef, VersionRecord
 from goldherd.model.nodes import NodeSpec
 from goldherd.model.options import FilterSpec, parse_filter
 from goldherd.model.progress import silent
 from goldherd.services import nodes
 from goldherd.services.context import Services
 from goldherd.services.directory import CatalogDirectory
-from goldherd.services.images import list_versions
+from goldherd.services.images import list_versions, verify
 from goldherd.services.importing import SealedOpener, import_image
 from goldherd.volumes.marks import MARK
 
@@ -93,6 +94,44 @@ def test_filter_that_can_not_be_used_is_refused_before_anything_is_made(
     with pytest.raises((ImageError, SettingsError), match=sentence):
         import_image(services, make_vhd(), "lab", filters=[parse_filter(text)], progress=silent)
     assert everything(services.data) == []
+
+
+def test_disk_of_two_tebibytes_is_imported_for_the_price_of_its_data(services: Services, tmp_path: Path) -> None:
+    source = tmp_path / "huge.raw"
+    with source.open("wb") as file:
+        file.truncate(2040 << 30)
+        for number in range(4):
+            file.seek(number * 500 << 30)
+            file.write(os.urandom(1 << 20))
+    before = bytes_moved()
+    version = import_image(services, source, "lab", progress=silent)
+    assert bytes_moved() - before < 64 << 20
+    assert (version.hash_algorithm, version.sha256, version.source_sha256) == (CONTENT_HASH, None, None)
+    assert version.source_hash == hash_file(source, silent)[0].chunked
+    assert version.path.stat().st_blocks * 512 < 16 << 20
+    before = bytes_moved()
+    verify(services, version.ref, silent)
+    assert bytes_moved() - before < 16 << 20
+
+
+def test_dynamic_disk_of_two_tebibytes_is_imported_for_the_price_of_its_data(
+    services: Services, formats: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "huge.vhd"
+    formats.create(f"vhd:{source}", 2040 << 30)
+    image = formats.open(f"vhd:{source}", "rw", None)
+    image.write(1 << 40, memoryview(os.urandom(1 << 20)))
+    image.close()
+    before = bytes_moved()
+    version = import_image(services, source, "lab", progress=silent)
+    assert bytes_moved() - before < 64 << 20
+    assert version.hash == version.source_hash
+    assert version.path.read_bytes() == source.read_bytes()
+
+
+def bytes_moved() -> int:
+    """Bytes that this process asked reading and writing system calls for (proc(5))."""
+    return sum(int(line.split()[1]) for line in Path("/proc/self/io").read_text().splitlines()[:2])
 
 
 def test_next_version_is_sealed_and_not_active(seal: Sealer) -> None:

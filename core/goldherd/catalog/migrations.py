@@ -109,6 +109,17 @@ STEPS: Final[tuple[Step, ...]] = (
         "filters over the disks of a version's nodes: a JSON list of texts",
         ("ALTER TABLE versions ADD COLUMN filters TEXT NOT NULL DEFAULT '[]'",),
     ),
+    Step(
+        "hashes by a named algorithm, and SHA-256 over all bytes where it is known",
+        (
+            "ALTER TABLE versions RENAME COLUMN sha256 TO hash",
+            "ALTER TABLE versions RENAME COLUMN source_sha256 TO source_hash",
+            "ALTER TABLE versions ADD COLUMN hash_algorithm TEXT NOT NULL DEFAULT 'sha256'",
+            "ALTER TABLE versions ADD COLUMN sha256 TEXT",
+            "ALTER TABLE versions ADD COLUMN source_sha256 TEXT",
+            "UPDATE versions SET sha256 = hash, source_sha256 = source_hash",
+        ),
+    ),
 )
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from goldherd.model.images import ImageRef, VersionRecord
 
 
+_MOSTLY_HOLES = "not worked out: the file is mostly holes"
+
 app = typer.Typer(help="Golden images and their versions.", no_args_is_help=True)
 
 
@@ -35,6 +37,9 @@ def version_json(version: "VersionRecord") -> dict[str, Any]:
         "parent": version.parent,
         "created_at": version.created_at,
         "filters": list(version.filters),
+        "hash": version.hash,
+        "hash_algorithm": version.hash_algorithm,
+        "source_hash": version.source_hash,
     }
 
 
@@ -106,19 +111,19 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
         show_json([version_json(version) for version in versions])
         return
     show_table(
-        ("VERSION", "STATE", "SIZE", "ON DISK", "SHA-256", "CREATED"),
+        ("VERSION", "STATE", "SIZE", "ON DISK", "HASH", "CREATED"),
         [
             (
                 version.name,
                 version.state,
                 size_text(version.size_bytes),
                 size_text(version.seal.file_bytes),
-                version.sha256[:12],
+                version.hash[:12],
                 version.created_at,
             )
             for version in versions
         ],
-        dispensable=("SHA-256", "ON DISK", "CREATED"),
+        dispensable=("HASH", "ON DISK", "CREATED"),
     )
 
 
@@ -143,8 +148,9 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
             ("Size", f"{size_text(version.size_bytes)} ({version.size_bytes} bytes)"),
             ("Format", version.format),
             ("File", str(version.path) + (" (in place)" if version.in_place else "")),
-            ("SHA-256", version.sha256),
-            ("SHA-256 of the source", version.source_sha256),
+            ("Hash", f"{version.hash} ({version.hash_algorithm})"),
+            ("SHA-256", version.sha256 or _MOSTLY_HOLES),
+            ("SHA-256 of the source", version.source_sha256 or _MOSTLY_HOLES),
             ("Parent", version.parent or "none"),
             ("Filters of its nodes", " ".join(version.filters) or "none"),
             ("Created", version.created_at),
@@ -155,14 +161,22 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
 
 @app.command()
 def verify(context: typer.Context, name: Version, as_json: Json = False) -> None:
-    """Reads a version's whole file and compares it with the SHA-256 it was sealed with."""
+    """Reads a version's whole file and compares it with the hash it was sealed with."""
     from goldherd.model.names import parse_image_ref
     from goldherd.services import images
 
     with context_of(context).services() as services, progress_bar() as progress:
         version, renewed = images.verify(services, parse_image_ref(name), progress)
     if as_json:
-        show_json({"name": version.name, "sha256": version.sha256, "seal_renewed": renewed})
+        show_json(
+            {
+                "name": version.name,
+                "sha256": version.sha256,
+                "seal_renewed": renewed,
+                "hash": version.hash,
+                "hash_algorithm": version.hash_algorithm,
+            }
+        )
         return
     say(f"{version.name}: every byte is as it was sealed{'; its new file time was noted' if renewed else ''}.")
 

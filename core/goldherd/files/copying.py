@@ -1,21 +1,20 @@
-"""Copying and hashing large, mostly empty files: by reference where the file system can, and never a hole.
+"""Copying large, mostly empty files: by reference where the file system can, and never a hole.
 
-Three ways, the best first: FICLONE (both files share their blocks), copy_file_range (the bytes stay in the
-kernel), read and write (between file systems of old kernels, and from devices).
+Three ways, the best first: FICLONE (both files share their blocks), copy_file_range (the bytes stay in the kernel),
+read and write what is not zero (between file systems of old kernels, and from files and devices that show no holes).
 """
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-from goldherd.limits import COPY_CHUNK_BYTES, READ_CHUNK_BYTES
+from goldherd.limits import COPY_CHUNK_BYTES, HOLE_BYTES_MIN, READ_CHUNK_BYTES
 from goldherd.model.progress import Progress
 
 _FICLONE: Final = 0x40049409
+_ZEROS: Final = bytes(HOLE_BYTES_MIN)
 # What a file system answers when it does not know one of the better ways.
 _NOT_THIS_WAY: Final = frozenset(
     {
@@ -54,7 +53,8 @@ def data_ranges(descriptor: int, length: int) -> Iterator[tuple[int, int]]:
 def copy_bytes(source: int, target: int, length: int, progress: Progress) -> None:
     """Makes the first `length` bytes of target those of source; both are descriptors.
 
-    The target reads as zeros there before, and is at least that long. Holes stay holes.
+    The target reads as zeros there before, and is at least that long. Holes stay holes. A source that shows no holes
+    may hold any number of zeros (FAT, some network file systems, devices): of it only what is not zero is written.
     """
     try:
         fcntl.ioctl(target, _FICLONE, source)
@@ -62,7 +62,7 @@ def copy_bytes(source: int, target: int, length: int, progress: Progress) -> Non
     except OSError as error:
         if error.errno not in _NOT_THIS_WAY:
             raise
-    by_kernel = True
+    by_kernel = _shows_holes(source, length)
     for start, end in data_ranges(source, length):
         offset = start
         while offset < end:
@@ -83,49 +83,33 @@ def copy_bytes(source: int, target: int, length: int, progress: Progress) -> Non
     progress("copy", length, length)
 
 
+def _shows_holes(descriptor: int, length: int) -> bool:
+    """Whether the file system names a hole in the file, so that all else in it is data."""
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_HOLE) < length
+    except OSError:  # EINVAL: the file system or device knows no holes
+        return False
+
+
 def _copy_chunk(source: int, target: int, offset: int, length: int) -> int:
     data = os.pread(source, length, offset)
-    if data.count(0) == len(data):
-        return len(data)  # leaves the hole: devices say nothing of theirs
     view = memoryview(data)
-    done = 0
-    while done < len(data):
-        done += os.pwrite(target, view[done:], offset + done)
+    for start, end in parts_with_data(data):
+        done = start
+        while done < end:
+            done += os.pwrite(target, view[done:end], offset + done)
     return len(data)
 
 
-def hash_file(path: Path, progress: Progress, prefix_bytes: int | None = None) -> tuple[str, str]:
-    """SHA-256 of a file and of its first prefix_bytes (the whole file when None), in one pass.
-
-    Holes are hashed without being read.
-    """
-    zeros = bytes(READ_CHUNK_BYTES)
-    buffer = bytearray(READ_CHUNK_BYTES)
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        length = length_of(file.fileno())
-        border = length if prefix_bytes is None else prefix_bytes
-        at_border = digest
-        ranges = data_ranges(file.fileno(), length)
-        start, end = next(ranges, (length, length))
-        offset = 0
-        while offset < length:
-            if offset >= end:
-                start, end = next(ranges, (length, length))
-            stop = end if offset >= start else start
-            if offset < border:
-                stop = min(stop, border)
-            wanted = min(stop - offset, READ_CHUNK_BYTES)
-            if offset < start:
-                digest.update(memoryview(zeros)[:wanted])
-                count = wanted
-            else:
-                count = os.preadv(file.fileno(), [memoryview(buffer)[:wanted]], offset)
-                if count == 0:
-                    raise OSError(errno.EIO, "the file became shorter while it was read")
-                digest.update(memoryview(buffer)[:count])
-            offset += count
-            if offset == border:
-                at_border = digest.copy()
-            progress("hash", offset, length)
-    return digest.hexdigest(), at_border.hexdigest()
+def parts_with_data(data: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of the parts that are not zeros; a shorter run of zeros than HOLE_BYTES_MIN may be in them."""
+    begin: int | None = None
+    for at in range(0, len(data), HOLE_BYTES_MIN):
+        empty = data.startswith(_ZEROS[: len(data) - at], at)
+        if not empty and begin is None:
+            begin = at
+        elif empty and begin is not None:
+            yield begin, at
+            begin = None
+    if begin is not None:
+        yield begin, len(data)

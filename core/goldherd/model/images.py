@@ -3,11 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from goldherd.model.options import OptionTexts
 
 State = Literal["draft", "sealed", "active", "retired"]
+
+PLAIN_HASH: Final = "sha256"
+"""SHA-256 over all bytes: what versions were sealed with before there was another."""
+CONTENT_HASH: Final = "sha256-chunks"
+"""The content hash of goldherd/files/hashing.py."""
 
 
 class ImageRef(NamedTuple):
@@ -41,10 +46,16 @@ class VersionRecord:
     format: str
     size_bytes: int
     """The disk's size, not the file's."""
-    sha256: str
-    """Of the file as it is stored."""
-    source_sha256: str
-    """Of the file that was imported; differs from sha256 when a raw disk was given a VHD footer."""
+    hash: str
+    """Of the file as it is stored, by that algorithm: what `image verify` compares."""
+    hash_algorithm: str
+    """PLAIN_HASH or CONTENT_HASH."""
+    source_hash: str
+    """Of the file that was imported; differs from `hash` when a raw disk was given a VHD footer."""
+    sha256: str | None
+    """SHA-256 over all bytes of the stored file, as sha256sum(1) prints it; None for a file of many holes."""
+    source_sha256: str | None
+    """The same of the file that was imported."""
     seal: Seal
     in_place: bool
     parent: str | None

@@ -19,7 +19,10 @@ class Verified:
     """A version whose every byte is as it was sealed."""
 
     name: str
-    sha256: str
+    hash: str
+    hash_algorithm: str
+    sha256: str | None
+    """SHA-256 over all bytes, where it is known."""
     seal_renewed: bool
     """Its file's times had changed, which is noted now."""
 

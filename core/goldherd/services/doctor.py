@@ -15,7 +15,7 @@ from goldherd.catalog import installation as installations
 from goldherd.catalog import nodes as node_records
 from goldherd.catalog.store import CATALOG_FILE, Catalog, now
 from goldherd.errors import CatalogError, ErrorKind, GoldherdError, ImageError
-from goldherd.model.images import ImageRef, VersionRecord
+from goldherd.model.images import CONTENT_HASH, ImageRef, VersionRecord
 from goldherd.model.installation import Installation
 from goldherd.model.names import check_node_name, natural_key, parse_image_ref
 from goldherd.model.progress import Progress
@@ -115,7 +115,7 @@ def _record_version(services: Services, ref: ImageRef, path: Path, progress: Pro
     form = path.suffix.removeprefix(".")  # the catalog names files by their formats
     with opened(services, path, form) as (image, opener):
         size_bytes, parent = image.size_bytes, opener.first
-    sha256, _ = goldens.hash_adopted(path, progress)
+    hashes = goldens.hash_adopted(path, progress)
     sealing.make_read_only(path)
     version = VersionRecord(
         image=ref.image,
@@ -124,8 +124,11 @@ def _record_version(services: Services, ref: ImageRef, path: Path, progress: Pro
         path=path,
         format=form,
         size_bytes=size_bytes,
-        sha256=sha256,
-        source_sha256=sha256,
+        hash=hashes.chunked,
+        hash_algorithm=CONTENT_HASH,
+        source_hash=hashes.chunked,
+        sha256=hashes.plain,
+        source_sha256=hashes.plain,
         seal=sealing.seal_of(path),
         in_place=False,
         parent=None if parent is None else parent.name,

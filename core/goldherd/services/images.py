@@ -180,7 +180,7 @@ def _refuse_removal(connection: Connection, services: Services, targets: list[Ve
 
 
 def verify(services: Services, ref: ImageRef, progress: Progress) -> tuple[VersionRecord, bool]:
-    """Reads a version's file whole and compares it with its SHA-256; ImageError when it differs.
+    """Reads a version's file whole and compares it with its hash; ImageError when it differs.
 
     When only the file's times had changed (a restored backup), the seal is renewed; the second value says so.
     """
@@ -250,7 +250,7 @@ def show(services: Services, request: requests.NameVersion) -> answers.VersionDe
 def verify_(services: Services, request: requests.NameVersion, progress: Progress) -> answers.Verified:
     """image.verify."""
     version, renewed = verify(services, parse_image_ref(request.version), progress)
-    return answers.Verified(version.name, version.sha256, renewed)
+    return answers.Verified(version.name, version.hash, version.hash_algorithm, version.sha256, renewed)
 
 
 def activate_(services: Services, request: requests.NameVersion) -> answers.Changed:

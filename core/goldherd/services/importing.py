@@ -13,7 +13,7 @@ from typing import NamedTuple
 from goldherd.catalog import images as records
 from goldherd.catalog.store import now
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
-from goldherd.model.images import ImageRef, OpenedImage, VersionRecord
+from goldherd.model.images import CONTENT_HASH, ImageRef, OpenedImage, VersionRecord
 from goldherd.model.names import check_image_name, parse_image_ref
 from goldherd.model.options import FilterSpec, parse_filter
 from goldherd.model.progress import Progress
@@ -21,6 +21,7 @@ from goldherd.services import requests
 from goldherd.services.context import Services
 from goldherd.services.images import get_version, in_the_way, is_text, list_versions, version_at, version_like
 from goldherd.volumes import goldens, sealing
+from goldherd.volumes.goldens import Hashes
 from goldherd.volumes.store import Change, explained
 
 
@@ -143,7 +144,7 @@ def _adopt(services: Services, change: Change, source: Path, draft: _Draft, prog
     change.keep_mode(path)
     sealing.make_read_only(path)
     hashes = goldens.hash_adopted(path, progress)
-    return _record(services, change, path, draft, hashes, in_place=True)
+    return _record(services, change, path, draft, (hashes, hashes), in_place=True)
 
 
 @contextmanager
@@ -177,7 +178,7 @@ def _record(
     change: Change,
     file: Path,
     draft: _Draft,
-    hashes: tuple[str, str],
+    hashes: tuple[Hashes, Hashes],
     *,
     in_place: bool,
 ) -> VersionRecord:
@@ -198,8 +199,11 @@ def _record(
             path=final,
             format=draft.format,
             size_bytes=draft.size_bytes,
-            sha256=hashes[0],
-            source_sha256=hashes[1],
+            hash=hashes[0].chunked,
+            hash_algorithm=CONTENT_HASH,
+            source_hash=hashes[1].chunked,
+            sha256=hashes[0].plain,
+            source_sha256=hashes[1].plain,
             seal=seal,
             in_place=in_place,
             parent=None if draft.parent is None else draft.parent.name,

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from goldherd.errors import ErrorKind, ImageError
-from goldherd.files.copying import copy_bytes, data_ranges, hash_file, length_of
+from goldherd.files.copying import copy_bytes, data_ranges, length_of, parts_with_data
+from goldherd.files.hashing import Hashes as Hashes
+from goldherd.files.hashing import hash_file
 from goldherd.files.newfile import sync_folder
 from goldherd.files.space import keeps_holes
 from goldherd.limits import READ_CHUNK_BYTES, SECTOR_BYTES
@@ -114,17 +116,17 @@ def stage(
     return 0
 
 
-def hash_staged(staged: Path, progress: Progress, prefix_bytes: int | None, source: Path) -> tuple[str, str]:
+def hash_staged(staged: Path, progress: Progress, prefix_bytes: int | None, source: Path) -> tuple[Hashes, Hashes]:
     """The hashes of a finished copy: of the file, and of the source; `prefix_bytes` is what stage() answered."""
     if prefix_bytes == 0:
         return hash_file(staged, progress)[0], hash_file(source, progress)[0]
     return hash_file(staged, progress, prefix_bytes)
 
 
-def hash_adopted(path: Path, progress: Progress) -> tuple[str, str]:
+def hash_adopted(path: Path, progress: Progress) -> Hashes:
     """The hashes of a file that is adopted where it is; ImageError when it was written to meanwhile."""
     before = path.stat()
-    hashes = hash_file(path, progress)
+    hashes, _ = hash_file(path, progress)
     _refuse_if_changed(path, before, path.stat())
     return hashes
 
@@ -182,8 +184,8 @@ def _pack(formats: Formats, source: Path, kind: int, size_bytes: int, golden: st
                     data = os.pread(from_file, min(READ_CHUNK_BYTES, size_bytes - offset), offset)
                     if not data:
                         raise ImageError(f"{source} became shorter while it was imported.", path=str(source))
-                    if data.count(0) < len(data):
-                        image.write(offset, memoryview(data))
+                    for begin, stop in parts_with_data(data):
+                        image.write(offset + begin, memoryview(data)[begin:stop])
                     offset += len(data)
             progress("copy", size_bytes, size_bytes)
             if kind == stat.S_IFREG:

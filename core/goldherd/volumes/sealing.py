@@ -12,9 +12,9 @@ import stat
 from pathlib import Path
 
 from goldherd.errors import ErrorKind, ImageError, raise_for_shortage
-from goldherd.files.copying import hash_file
+from goldherd.files.hashing import hash_file
 from goldherd.limits import GUARD_HEAD_BYTES, GUARD_TAIL_BYTES
-from goldherd.model.images import Seal, VersionRecord
+from goldherd.model.images import CONTENT_HASH, PLAIN_HASH, Seal, VersionRecord
 from goldherd.model.progress import Progress
 
 _ADVICE = "restore the file from a backup, or import it as a new version."
@@ -71,13 +71,20 @@ def verify_sealed(version: VersionRecord) -> None:
 
 
 def verify_content(version: VersionRecord, progress: Progress) -> Seal:
-    """Reads the whole file and compares it with its SHA-256; gives the seal to keep from now on.
+    """Reads the whole file and compares it with its hash; gives the seal to keep from now on.
 
     A file whose bytes are all right is right, whatever its modification time: a backup may have been
-    restored. Raises ImageError when a byte differs.
+    restored. Raises ImageError when a byte differs, or the hash is of an algorithm that is not known here.
     """
+    if version.hash_algorithm not in (CONTENT_HASH, PLAIN_HASH):
+        raise ImageError(
+            f"{version.name} can't be verified: it was sealed with the hash {version.hash_algorithm}, which this "
+            "goldherd does not know; use the one that sealed it, or a later one.",
+            path=str(version.path),
+        )
+    plain = version.hash_algorithm == PLAIN_HASH
     try:
-        sha256, _ = hash_file(version.path, progress)
+        hashes, _ = hash_file(version.path, progress, plain=plain)
         found = seal_of(version.path)
     except OSError as error:
         raise_for_shortage(error, version.path, "read")
@@ -85,9 +92,9 @@ def verify_content(version: VersionRecord, progress: Progress) -> Seal:
             f"{version.name} can't be verified: {version.path} can't be read ({error.strerror}); {_ADVICE}",
             path=str(version.path),
         ) from error
-    if sha256 != version.sha256:
+    if (hashes.plain if plain else hashes.chunked) != version.hash:
         raise ImageError(
-            f"{version.name} is damaged: {version.path} has not the SHA-256 it was sealed with; {_ADVICE}",
+            f"{version.name} is damaged: {version.path} has not the hash it was sealed with; {_ADVICE}",
             path=str(version.path),
             kind=ErrorKind.DAMAGED,
         )
