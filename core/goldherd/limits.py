@@ -292,6 +292,8 @@ DNS_STALE_SECONDS: Final = 3600.0
 """How long the addresses of a name stay true while its name server does not answer (RFC 8767 allows days)."""
 DNS_DISCOVERY_SECONDS: Final = 0.5
 """How long discovery waits for names that were never looked up; then its answer lacks what they would admit."""
+DNS_THREADS: Final = 32
+"""Threads that ask name servers, one for each name at most: names of dead servers hold theirs for some seconds."""
 DNS_NAMES_MAX: Final = 4096
 """Names that are remembered; a few times the rules of a large installation."""
 DESCRIPTORS_KEPT: Final = 4096

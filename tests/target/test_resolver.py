@@ -2,13 +2,15 @@
 
 import asyncio
 import resource
+import socket
+import threading
+from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Any
 
 import pytest
 from goldherd import limits
-from goldherd.model.access import Peer, Rule, UnresolvedError, admits
-from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
+from goldherd.model.access import Address, Peer, Rule, UnresolvedError, admits
+from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver, look_up
 
 
 class Clock:
@@ -53,36 +55,75 @@ def test_a_name_without_address_is_asked_again_sooner(resolver: Resolver, clock:
         resolver.addresses_of("nobody.invalid")
 
 
-def test_many_who_ask_at_once_make_one_look_up(resolver: Resolver) -> None:
+def test_many_who_ask_at_once_make_one_look_up(clock: Clock) -> None:
     asked = []
 
+    def count(name: str) -> frozenset[Address]:
+        asked.append(name)
+        return look_up(name)
+
     async def all_at_once() -> None:
-        loop = asyncio.get_running_loop()
-        real = loop.getaddrinfo
-
-        async def count(name: str, *rest: Any, **more: Any) -> Any:
-            asked.append(name)
-            return await real(name, *rest, **more)
-
-        loop.getaddrinfo = count  # type: ignore[assignment,method-assign]
+        resolver = Resolver(clock, count)
         await asyncio.gather(*(resolver.resolve(["localhost"]) for _ in range(50)))
 
     asyncio.run(all_at_once())
     assert asked == ["localhost"]
 
 
-def test_a_name_server_that_is_silent_is_given_up(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+class SilentServers:
+    """Name servers that answer for the names of this machine, and for others when the test ends."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.silent = False
+        self.ended = threading.Event()
+
+    def look_up(self, name: str) -> frozenset[Address]:
+        self.asked.append(name)
+        if self.silent or name != "localhost":
+            self.ended.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return frozenset({ip_address("127.0.0.1")})
+
+
+@pytest.fixture
+def servers() -> Iterator[SilentServers]:
+    found = SilentServers()
+    yield found
+    found.ended.set()
+
+
+def test_a_name_server_that_is_silent_is_given_up(
+    clock: Clock, servers: SilentServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "DNS_SECONDS", 0.05)
-
-    async def with_silence() -> None:
-        async def silent(*_: Any, **__: Any) -> Any:
-            await asyncio.sleep(60)
-
-        asyncio.get_running_loop().getaddrinfo = silent  # type: ignore[assignment,method-assign]
-        await resolver.resolve(["slow.example.org"])
-
-    asyncio.run(with_silence())
+    resolver = Resolver(clock, servers.look_up)
+    asyncio.run(resolver.resolve(["slow.example.org"]))
     assert list(resolver.addresses_of("slow.example.org")) == []
+
+
+def test_a_silent_name_server_holds_one_thread_however_often_it_is_asked(
+    clock: Clock, servers: SilentServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DNS_SECONDS", 0.02)
+    resolver = Resolver(clock, servers.look_up)
+    for _ in range(5):
+        asyncio.run(resolver.resolve(["slow.example.org"]))
+        clock.now += limits.DNS_FAILED_SECONDS + 1
+    assert servers.asked == ["slow.example.org"]
+
+
+def test_names_that_find_no_thread_are_given_up_too(
+    clock: Clock, servers: SilentServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DNS_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "DNS_THREADS", 2)
+    monkeypatch.setattr(limits, "DNS_NAMES_MAX", 3)
+    resolver = Resolver(clock, servers.look_up)
+    names = [f"host{number}.example.org" for number in range(10)]
+    asyncio.run(resolver.resolve(names))
+    assert sorted(servers.asked) == ["host0.example.org", "host1.example.org"]
+    assert not any(resolver.last_known(name) for name in names)
 
 
 def test_only_so_many_names_are_remembered(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,18 +148,15 @@ def test_a_neighbour_table_that_cannot_be_read_admits_by_the_other_rules(resolve
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def silent(*_: Any, **__: Any) -> Any:
-    await asyncio.sleep(60)
-
-
 def test_a_name_server_that_falls_silent_changes_nothing_yet(
-    resolver: Resolver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, servers: SilentServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DNS_SECONDS", 0.05)
+    resolver = Resolver(clock, servers.look_up)
     asyncio.run(resolver.resolve(["localhost"]))
 
     async def ask_silence() -> None:
-        asyncio.get_running_loop().getaddrinfo = silent  # type: ignore[assignment,method-assign]
+        servers.silent = True
         await resolver.resolve(["localhost"])
 
     clock.now += limits.DNS_KEPT_SECONDS + 1
@@ -130,14 +168,15 @@ def test_a_name_server_that_falls_silent_changes_nothing_yet(
 
 
 def test_discovery_waits_a_moment_for_a_new_name_and_for_no_other(
-    resolver: Resolver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, servers: SilentServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "DNS_DISCOVERY_SECONDS", 0.05)
+    resolver = Resolver(clock, servers.look_up)
 
     async def ask() -> None:
+        monkeypatch.setattr(limits, "DNS_DISCOVERY_SECONDS", 3600.0)
         assert await resolver.refresh(["localhost"]), "a name server that answers is waited for"
-        loop = asyncio.get_running_loop()
-        loop.getaddrinfo = silent  # type: ignore[assignment,method-assign]
+        servers.silent = True
+        monkeypatch.setattr(limits, "DNS_DISCOVERY_SECONDS", 0.05)
         assert not await resolver.refresh(["slow.example.org"])
         clock.now += limits.DNS_KEPT_SECONDS + 1
         monkeypatch.setattr(limits, "DNS_DISCOVERY_SECONDS", 3600.0)

@@ -2,20 +2,25 @@
 
 A look-up may take seconds, so access rules never ask the network themselves: a login says which names its target
 needs (UnresolvedError) and waits here for those. Discovery is about the names of all targets, so it takes what is
-known and has the others looked up for the next time. While a name server does not answer, the addresses that it gave
-last stay true for a while (RFC 8767); a name that has never been resolved has none.
+known and has the others looked up for the next time. Look-ups have threads of their own, one for each name at most:
+name servers that don't answer delay other look-ups and nothing else.
+
+While a name server does not answer, the addresses that it gave last stay true for a while (RFC 8767); a name that has
+never been resolved has none.
 """
 
 import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future
 from ipaddress import ip_address
 from typing import NamedTuple
 
 import structlog
 
 from goldherd import limits
+from goldherd.isolation import DaemonThreads
 from goldherd.model.access import Address, UnresolvedError, fold
 from goldherd.target.neighbours import mac_of
 
@@ -30,15 +35,26 @@ class _Entry(NamedTuple):
     """When a name server said so."""
 
 
+def look_up(name: str) -> frozenset[Address]:
+    """The addresses of a name, asked of the system; sleeps for seconds perhaps. OSError when it has none."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return frozenset(fold(ip_address(str(place[0]).partition("%")[0])) for *_, place in found)
+
+
 class Resolver:
     """A bounded memory of names.
 
     Args:
         clock: seconds, never going back; for tests.
+        look_up: asks the system; for tests.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], look_up: Callable[[str], frozenset[Address]] = look_up) -> None:
         self._clock = clock
+        self._look_up = look_up
+        self._threads = DaemonThreads("resolver", limits.DNS_THREADS, limits.DNS_NAMES_MAX)
+        self._under_way: dict[str, Future[frozenset[Address]]] = {}
+        """The look-ups that have a thread, or wait for one; some of them were given up."""
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._asked: dict[str, asyncio.Task[None]] = {}
 
@@ -83,11 +99,9 @@ class Resolver:
                 task.add_done_callback(lambda _, name=name: self._asked.pop(name, None))  # type: ignore[misc]
 
     async def _ask(self, name: str) -> None:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limits.DNS_SECONDS):
-                found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-            addresses = frozenset(fold(ip_address(str(place[0]).partition("%")[0])) for *_, place in found)
+                addresses = await asyncio.wrap_future(self._asking(name))
         except (OSError, TimeoutError) as failure:
             log.warning("a name in an access rule can't be resolved", name=name, reason=str(failure) or "no answer")
             self._entries[name] = self._without_answer(self._entries.get(name), failure)
@@ -97,6 +111,26 @@ class Resolver:
         self._entries.move_to_end(name)
         while len(self._entries) > limits.DNS_NAMES_MAX:
             self._entries.popitem(last=False)
+
+    def _asking(self, name: str) -> "Future[frozenset[Address]]":
+        """The look-up of a name on a thread. One that was given up and still has its thread is waited for again."""
+        under_way = self._under_way.get(name)
+        if under_way is not None:
+            return under_way
+        future: Future[frozenset[Address]] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self._look_up(name))
+                except BaseException as failure:
+                    future.set_exception(failure)
+
+        self._under_way[name] = future
+        future.add_done_callback(lambda _: self._under_way.pop(name, None))
+        if not self._threads.submit(work):
+            future.set_exception(TimeoutError("too many names wait for their name servers"))
+        return future
 
     def _without_answer(self, known: _Entry | None, failure: OSError) -> _Entry:
         """A name server that says that there is no such name is believed; one that says nothing changes nothing yet."""
