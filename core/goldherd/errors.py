@@ -71,6 +71,13 @@ class LoginStatus(NamedTuple):
     detail: int
 
 
+INITIATOR_ERROR: Final = LoginStatus(2, 0)
+AUTHENTICATION_FAILURE: Final = LoginStatus(2, 1)
+MOVED_TEMPORARILY: Final = LoginStatus(1, 1)
+MOVED_PERMANENTLY: Final = LoginStatus(1, 2)
+"""What is raised outside of a login; negotiation/states.py has the whole table."""
+
+
 class GoldherdError(Exception):
     """The base of all errors a user may see; its text is one plain sentence."""
 
@@ -120,14 +127,14 @@ class ProtocolError(GoldherdError):
 
     def __init__(self, message: str, *, login_status: LoginStatus | None = None) -> None:
         super().__init__(message)
-        self.login_status = login_status or LoginStatus(2, 0)
+        self.login_status = login_status or INITIATOR_ERROR
 
 
 class LoginRedirectError(ProtocolError):
     """The target is elsewhere: the initiator is told to log in at `address` (RFC 7143 11.13.5, class 1)."""
 
     def __init__(self, message: str, *, address: str, permanent: bool = False) -> None:
-        super().__init__(message, login_status=LoginStatus(1, 2 if permanent else 1))
+        super().__init__(message, login_status=MOVED_PERMANENTLY if permanent else MOVED_TEMPORARILY)
         self.address = address
         """host:port, the port never left out: iPXE goes to a wrong one without."""
 

@@ -27,7 +27,7 @@ import structlog
 from goldherd import hookspecs, limits
 from goldherd.block.format import Opener
 from goldherd.block.image import ABI, Image
-from goldherd.errors import GoldherdError, LoginStatus, PluginError, ProtocolError, shown
+from goldherd.errors import AUTHENTICATION_FAILURE, GoldherdError, PluginError, ProtocolError, shown
 from goldherd.faults import ChargedError, Faults
 from goldherd.formats import Formats
 from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Redirect, SessionRecord, TargetRecord
@@ -193,7 +193,7 @@ class Hooks:
         if exchange is None and credentials is not None:
             raise ProtocolError(
                 f"{target or 'Discovery'} has credentials, and no plugin can ask for them; install one.",
-                login_status=LoginStatus(2, 1),
+                login_status=AUTHENTICATION_FAILURE,
             )
         return exchange
 

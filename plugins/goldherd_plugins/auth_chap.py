@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from goldherd.errors import LoginStatus, ProtocolError, SettingsError, shown
+from goldherd.errors import AUTHENTICATION_FAILURE, ProtocolError, SettingsError, shown
 from goldherd.hookspecs import AuthExchange, Credentials, hookimpl
 from goldherd.limits import (
     CHAP_BINARY_BYTES_MAX,
@@ -29,7 +29,6 @@ from goldherd.limits import (
 )
 from goldherd.wire import text
 
-AUTHENTICATION_FAILURE: Final = LoginStatus(2, 1)
 SECRET_BYTES_WINDOWS_MAX: Final = 16
 """The longest secret that the initiator of Windows takes."""
 

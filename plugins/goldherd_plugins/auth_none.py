@@ -1,6 +1,6 @@
 """Logins to targets that ask for no proof: AuthMethod=None (RFC 7143 12.1)."""
 
-from goldherd.errors import LoginStatus, ProtocolError
+from goldherd.errors import INITIATOR_ERROR, ProtocolError
 from goldherd.hookspecs import AuthExchange, Credentials, hookimpl
 
 
@@ -15,7 +15,7 @@ class NoneExchange:
         """There is no step in this method."""
         raise ProtocolError(
             f"The initiator sent {', '.join(keys)} though no authentication runs.",
-            login_status=LoginStatus(2, 0),
+            login_status=INITIATOR_ERROR,
         )
 
 

@@ -28,6 +28,7 @@ as worth another try and class 2 as final, so passing conditions belong to class
 from enum import Enum
 from typing import Final
 
+from goldherd import errors
 from goldherd.errors import LoginStatus
 from goldherd.wire.opcodes import Stage
 
@@ -79,10 +80,10 @@ class Status:
     """Status class and detail of a Login Response (RFC 7143 11.13.5)."""
 
     SUCCESS: Final = LoginStatus(0, 0)
-    MOVED_TEMPORARILY: Final = LoginStatus(1, 1)
-    MOVED_PERMANENTLY: Final = LoginStatus(1, 2)
-    INITIATOR_ERROR: Final = LoginStatus(2, 0)
-    AUTHENTICATION_FAILURE: Final = LoginStatus(2, 1)
+    MOVED_TEMPORARILY: Final = errors.MOVED_TEMPORARILY
+    MOVED_PERMANENTLY: Final = errors.MOVED_PERMANENTLY
+    INITIATOR_ERROR: Final = errors.INITIATOR_ERROR
+    AUTHENTICATION_FAILURE: Final = errors.AUTHENTICATION_FAILURE
     FORBIDDEN: Final = LoginStatus(2, 2)
     NOT_FOUND: Final = LoginStatus(2, 3)
     REMOVED: Final = LoginStatus(2, 4)

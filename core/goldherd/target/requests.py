@@ -1,4 +1,4 @@
-"""Answers the PDUs that reactors hand over and that are no SCSI commands: Text, Logout (RFC 7143 11.10, 11.14).
+"""Answers the PDUs that reactors hand over besides SCSI commands: Text, Logout (RFC 7143 11.10, 11.14).
 
 Task management is in task_management.py.
 """
@@ -11,26 +11,23 @@ from goldherd.reactor.events_out import RequestEvent
 from goldherd.session.codes import PduFlag
 from goldherd.target.drains import Drains
 from goldherd.target.sessions import Session
-from goldherd.target.task_management import COLD_RESET, COMPLETE, Management
+from goldherd.target.task_management import Management
 from goldherd.wire import header
-from goldherd.wire.opcodes import Opcode
+from goldherd.wire.opcodes import FunctionResponse, LogoutCode, LogoutReason, Opcode, TaskManagement
 
-CLOSED, CID_NOT_FOUND, NO_RECOVERY, CLEANUP_FAILED = 0, 1, 2, 3
-"""Responses to a Logout (RFC 7143 11.15.1)."""
-_CLOSE_CONNECTION: Final = 1
 _LOGOUTS: Final[dict[int, tuple[int, int]]] = {
-    0: (CLOSED, PduFlag.PDU_CLOSES),
-    _CLOSE_CONNECTION: (CLOSED, PduFlag.PDU_CLOSES_ALONE),
-    2: (NO_RECOVERY, 0),
+    LogoutReason.LOGOUT_CLOSES_SESSION: (LogoutCode.LOGOUT_SUCCEEDED, PduFlag.PDU_CLOSES),
+    LogoutReason.LOGOUT_CLOSES_CONNECTION: (LogoutCode.LOGOUT_SUCCEEDED, PduFlag.PDU_CLOSES_ALONE),
+    LogoutReason.LOGOUT_FOR_RECOVERY: (LogoutCode.LOGOUT_RECOVERY_NOT_SUPPORTED, 0),
 }
 """By reason: the response, and what ends when it has been sent."""
 
 
 class Requests:
-    """The PDUs of the initiators that are no SCSI commands.
+    """Answers the PDUs of initiators that carry no SCSI command.
 
     Args:
-        drains: to make a unit or a session stand still.
+        drains: makes a unit or a session stand still.
         end_sessions: drops sessions of which another one has reset the target (TARGET COLD RESET).
     """
 
@@ -70,11 +67,11 @@ class Requests:
     async def _log_out(session: Session, event: RequestEvent) -> None:
         """RFC 7143 11.14: reason 0 the session, 1 one connection, 2 for recovery, which level 0 hasn't."""
         request = header.LogoutRequest.read(event.header)
-        response, flags = _LOGOUTS.get(request.reason, (CLEANUP_FAILED, 0))
-        if request.reason == _CLOSE_CONNECTION:
+        response, flags = _LOGOUTS.get(request.reason, (LogoutCode.LOGOUT_CLEANUP_FAILED, 0))
+        if request.reason == LogoutReason.LOGOUT_CLOSES_CONNECTION:
             connection = session.connection_of(request.cid)
             if connection is None:
-                response, flags = CID_NOT_FOUND, 0
+                response, flags = LogoutCode.LOGOUT_CID_NOT_FOUND, 0
             elif connection.number != event.connection:  # another one: answered when nothing of it is in use any more
                 session.reactor.close_connection(session.id, connection.number)
                 await connection.closed.wait()
@@ -87,7 +84,8 @@ class Requests:
         others = [each for each in session.neighbours() if each is not session]  # those that come later are not meant
         response = await self._management.carry_out(session, request, event.serial)
         answer = header.pdu(header.TaskManagementResponse(itt=request.itt, response=response))
-        closes = request.flags & 0x7F == COLD_RESET and response == COMPLETE
+        cold = request.function == TaskManagement.TARGET_COLD_RESET
+        closes = cold and response == FunctionResponse.FUNCTION_COMPLETE
         session.reactor.send_pdu(
             session.id, answer, PduFlag.PDU_TAKES_STAT_SN | (PduFlag.PDU_CLOSES if closes else 0), event.tag
         )

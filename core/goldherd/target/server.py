@@ -49,6 +49,7 @@ from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
 from goldherd.wire import header
+from goldherd.wire.opcodes import AsyncEvent
 
 log = structlog.get_logger("goldherd.target")
 
@@ -64,8 +65,6 @@ REASONS: Final = {
     CloseReason.CLOSE_ALONE: "logout",
 }
 """What logs and hooks are told."""
-_REQUEST_LOGOUT: Final = 1
-"""Async event: the target asks for a logout within Parameter3 seconds (RFC 7143 11.9.1)."""
 
 
 class Server:
@@ -168,7 +167,7 @@ class Server:
             step()
 
         loop.add_reader(reactor.descriptor, step)
-        self._timers.append(loop.create_task(self._every(1.0, tick)))
+        self._timers.append(loop.create_task(self._every(limits.TICK_MILLISECONDS / 1000, tick)))
 
     @staticmethod
     async def _every(seconds: float, work: Callable[[], Any]) -> None:
@@ -207,7 +206,8 @@ class Server:
 
     def _ask_to_leave(self, session: Session) -> None:
         seconds = int(self.settings.shutdown_seconds)
-        message = header.pdu(header.AsyncMessage(event=_REQUEST_LOGOUT, parameter3=seconds))
+        # The target asks for a logout within Parameter3 seconds (RFC 7143 11.9.1).
+        message = header.pdu(header.AsyncMessage(event=AsyncEvent.EVENT_LOGOUT_REQUESTED, parameter3=seconds))
         for connection in session.connections:  # "on the same connection as the one being requested to be logged out"
             session.reactor.send_pdu(session.id, message, PduFlag.PDU_TAKES_STAT_SN, connection=connection)
 

@@ -17,12 +17,9 @@ from goldherd.scsi import task_management
 from goldherd.target.drains import Drains
 from goldherd.target.sessions import LunNexus, OpenUnit, Running, Session
 from goldherd.wire.header import TaskManagementRequest
+from goldherd.wire.opcodes import FunctionResponse, TaskManagement
 
 log = structlog.get_logger("goldherd.management")
-
-COLD_RESET: Final = 7
-COMPLETE, NO_TASK, NO_LUN, NO_REASSIGNMENT, NOT_SUPPORTED, REJECTED = 0, 1, 2, 4, 5, 255
-"""Responses (RFC 7143 11.6.1)."""
 
 
 class Order(NamedTuple):
@@ -47,23 +44,23 @@ class Management:
 
     async def carry_out(self, session: Session, request: TaskManagementRequest, serial: int) -> int:
         """The response to one request."""
-        function = request.flags & 0x7F
+        function = request.function
         handler = _FUNCTIONS.get(function)
         if handler is None:
-            return _ANSWERS.get(function, NOT_SUPPORTED)
+            return _REFUSED.get(function, FunctionResponse.FUNCTION_NOT_SUPPORTED)
         lun = request.lun if function not in _WHOLE_TARGET else min(session.luns, default=0) << 48
         lun_nexus = _nexus_of(session, lun)
         if lun_nexus is None:
-            return NO_LUN
+            return FunctionResponse.LUN_DOES_NOT_EXIST
         try:
             async with asyncio.timeout(limits.TASK_MANAGEMENT_SECONDS):
                 return await handler(self, Order(session, lun_nexus, request, serial))
         except TimeoutError:  # the initiator goes on to something stronger, and at last to a new session
             log.warning("tasks do not end: their disk hangs", function=function, target=session.target)
-            return REJECTED
+            return FunctionResponse.FUNCTION_REJECTED
         except Exception:
             log.exception("task management failed", function=function)
-            return REJECTED
+            return FunctionResponse.FUNCTION_REJECTED
 
     async def _abort_task(self, order: Order) -> int:
         """A task that is not here but could still come counts as ended: its number is skipped (RFC 7143 11.5.1)."""
@@ -76,7 +73,7 @@ class Management:
                 request_id, session.id, tag, request.ref_cmd_sn, request.cmd_sn
             ),
         )
-        return COMPLETE if found else NO_TASK
+        return FunctionResponse.FUNCTION_COMPLETE if found else FunctionResponse.TASK_DOES_NOT_EXIST
 
     async def _abort_task_set(self, order: Order) -> int:
         session, hot, before = order.session, order.lun_nexus.open_unit.hot, order.request.cmd_sn
@@ -84,23 +81,23 @@ class Management:
             _running(session, order.lun_nexus.open_unit),
             lambda request_id: session.reactor.abort_session_tasks(request_id, session.id, hot, order.serial, before),
         )
-        return COMPLETE
+        return FunctionResponse.FUNCTION_COMPLETE
 
     async def _clear_task_set(self, order: Order) -> int:
         await self._empty(order.session, order.lun_nexus)
         task_management.clear_task_set(order.lun_nexus.open_unit.unit, order.lun_nexus.nexus)
-        return COMPLETE
+        return FunctionResponse.FUNCTION_COMPLETE
 
     async def _unit_reset(self, order: Order) -> int:
         await self._empty(order.session, order.lun_nexus)
         task_management.logical_unit_reset(order.lun_nexus.open_unit.unit, order.lun_nexus.nexus)
-        return COMPLETE
+        return FunctionResponse.FUNCTION_COMPLETE
 
     async def _target_reset(self, order: Order) -> int:
         for lun_nexus in order.session.luns.values():
             await self._empty(order.session, lun_nexus)
         task_management.target_reset(order.lun_nexus.open_unit.unit.target)
-        return COMPLETE
+        return FunctionResponse.FUNCTION_COMPLETE
 
     async def _empty(self, session: Session, lun_nexus: LunNexus) -> None:
         """Ends all tasks of all sessions on the unit."""
@@ -143,14 +140,14 @@ def _nexus_of(session: Session, lun: int) -> LunNexus | None:
 
 _Handler = Callable[[Management, Order], Awaitable[int]]
 _FUNCTIONS: Final[dict[int, _Handler]] = {
-    1: Management._abort_task,
-    2: Management._abort_task_set,
-    4: Management._clear_task_set,
-    5: Management._unit_reset,
-    6: Management._target_reset,
-    COLD_RESET: Management._target_reset,
+    TaskManagement.ABORT_TASK: Management._abort_task,
+    TaskManagement.ABORT_TASK_SET: Management._abort_task_set,
+    TaskManagement.CLEAR_TASK_SET: Management._clear_task_set,
+    TaskManagement.LOGICAL_UNIT_RESET: Management._unit_reset,
+    TaskManagement.TARGET_WARM_RESET: Management._target_reset,
+    TaskManagement.TARGET_COLD_RESET: Management._target_reset,
 }
-_ANSWERS: Final = {8: NO_REASSIGNMENT}
-"""TASK REASSIGN; CLEAR ACA (3) and the queries of RFC 7144 (9 to 12) are not supported."""
-_WHOLE_TARGET: Final = (6, COLD_RESET)
+_REFUSED: Final[dict[int, int]] = {TaskManagement.TASK_REASSIGN: FunctionResponse.REASSIGNMENT_NOT_SUPPORTED}
+"""CLEAR ACA and the queries of RFC 7144 are functions that are not supported."""
+_WHOLE_TARGET: Final = (TaskManagement.TARGET_WARM_RESET, TaskManagement.TARGET_COLD_RESET)
 """Functions whose LUN field says nothing."""

@@ -162,7 +162,7 @@ class TextResponse(Header):
 
 @dataclass(frozen=True, slots=True)
 class LogoutRequest(Header):
-    """RFC 7143 11.14; `flags` is 0x80 and the reason: 0 close session, 1 close connection, 2 recovery."""
+    """RFC 7143 11.14; `flags` is 0x80 and the reason, one of opcodes.LogoutReason."""
 
     LAYOUT = Struct(">BB2xI8xIH2xII16x")
     opcode: int = Opcode.LOGOUT_REQUEST
@@ -181,7 +181,7 @@ class LogoutRequest(Header):
 
 @dataclass(frozen=True, slots=True)
 class LogoutResponse(Header):
-    """RFC 7143 11.15; 0 closed, 1 CID not found, 2 no recovery, 3 cleanup failed; times in seconds."""
+    """RFC 7143 11.15; `response` is one of opcodes.LogoutCode, times are in seconds."""
 
     LAYOUT = Struct(">BBBxI8xI4xIII4xHH4x")
     opcode: int = Opcode.LOGOUT_RESPONSE
@@ -251,7 +251,7 @@ class TaskManagementRequest(Header):
 
 @dataclass(frozen=True, slots=True)
 class TaskManagementResponse(Header):
-    """RFC 7143 11.6."""
+    """RFC 7143 11.6; `response` is one of opcodes.FunctionResponse."""
 
     LAYOUT = Struct(">BBBxI8xI4xIII12x")
     opcode: int = Opcode.TASK_MANAGEMENT_RESPONSE
@@ -266,7 +266,7 @@ class TaskManagementResponse(Header):
 
 @dataclass(frozen=True, slots=True)
 class AsyncMessage(Header):
-    """RFC 7143 11.9."""
+    """RFC 7143 11.9; `event` is one of opcodes.AsyncEvent."""
 
     LAYOUT = Struct(">BB2xIQI4xIIIBBHHH4x")
     opcode: int = Opcode.ASYNC_MESSAGE

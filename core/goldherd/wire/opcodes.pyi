@@ -85,3 +85,40 @@ class TaskManagement(IntEnum):
     QUERY_TASK_SET = 10
     I_T_NEXUS_RESET = 11
     QUERY_ASYNCHRONOUS_EVENT = 12
+
+class FunctionResponse(IntEnum):
+    """Responses to a task management request (RFC 7143 11.6.1)."""
+
+    FUNCTION_COMPLETE = 0
+    TASK_DOES_NOT_EXIST = 1
+    LUN_DOES_NOT_EXIST = 2
+    TASK_STILL_ALLEGIANT = 3
+    REASSIGNMENT_NOT_SUPPORTED = 4
+    FUNCTION_NOT_SUPPORTED = 5
+    FUNCTION_AUTHORIZATION_FAILED = 6
+    FUNCTION_REJECTED = 255
+
+class LogoutReason(IntEnum):
+    """Why an initiator logs out (RFC 7143 11.14.1)."""
+
+    LOGOUT_CLOSES_SESSION = 0
+    LOGOUT_CLOSES_CONNECTION = 1
+    LOGOUT_FOR_RECOVERY = 2
+
+class LogoutCode(IntEnum):
+    """Responses to a Logout Request (RFC 7143 11.15.1)."""
+
+    LOGOUT_SUCCEEDED = 0
+    LOGOUT_CID_NOT_FOUND = 1
+    LOGOUT_RECOVERY_NOT_SUPPORTED = 2
+    LOGOUT_CLEANUP_FAILED = 3
+
+class AsyncEvent(IntEnum):
+    """What an Asynchronous Message tells (RFC 7143 11.9.1)."""
+
+    EVENT_SCSI = 0
+    EVENT_LOGOUT_REQUESTED = 1
+    EVENT_CONNECTION_DROPPED = 2
+    EVENT_SESSION_DROPPED = 3
+    EVENT_NEGOTIATION_REQUESTED = 4
+    EVENT_VENDOR = 255
