@@ -232,12 +232,16 @@ CHAP_SECRET_BYTES_MAX: Final = 255
 """Room for any pass phrase, and a secret file that is the wrong file is noticed."""
 CATALOG_BUSY_MILLISECONDS: Final = 10_000
 """How long a change waits for another process that is writing the catalog."""
-SPARE_DESCRIPTORS: Final = 64
-"""Files that a change opens besides those that it holds: the database, its journal, folders."""
+SPARE_DESCRIPTORS: Final = 384
+"""Files that a change opens besides those that it holds: the database, its journal, folders, and new disks."""
+RELEASE_THREADS: Final = 8
+"""Threads that close files which have lost their names: each frees its space, which waits for the file system's log."""
 HOLE_TRIAL_BYTES: Final = 4 << 20
 """The length of the file by which a file system shows whether it keeps holes."""
 OVERLAY_THREADS: Final = 8
 """Differencing children made at the same time: they wait for the disk, not for the CPU."""
+OVERLAYS_TOGETHER_MAX: Final = 256
+"""Differencing children that are open, made and not yet durable, until the disk is waited for once for all of them."""
 GUARD_HEAD_BYTES: Final = 1 << 20
 """What the guard hash covers at the start of a sealed file: VHD's header and most block tables."""
 GUARD_TAIL_BYTES: Final = 64 * 1024
@@ -401,6 +405,7 @@ RELATIONS: Final = (
     ("a secret's bounds rise", CHAP_SECRET_BYTES_MIN <= CHAP_SECRET_BYTES_MAX),
     ("a step of hashing is whole chunks", READ_CHUNK_BYTES % HASH_CHUNK_BYTES == 0),
     ("each thread that hashes has a step of its own", HASH_THREADS <= HASH_SPANS_WAITING),
+    ("a change may open what it makes", OVERLAYS_TOGETHER_MAX + 64 <= SPARE_DESCRIPTORS),
     ("a failed name is asked for again before a known one", DNS_FAILED_SECONDS <= DNS_KEPT_SECONDS),
 )
 """What must be true of bounds that depend on each other, each as a sentence and whether it is so."""

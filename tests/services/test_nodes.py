@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from goldherd.catalog import changes
 from goldherd.errors import CatalogError, ImageError, StorageFullError
+from goldherd.limits import OVERLAYS_TOGETHER_MAX
 from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.nodes import NodeSpec, Outcome
 from goldherd.services import images, nodes
@@ -199,8 +201,8 @@ class Killing(Formats):
 if moment == "decide":
     changes.decide = die
 if moment == "finish":
-    rename = Path.rename
-    Path.rename = lambda path, target: die() if "pc-5" in path.name else rename(path, target)
+    replace = Path.replace
+    Path.replace = lambda path, target: die() if "pc-5" in path.name else replace(path, target)
 names = [f"pc-{number}" for number in range(10)]
 services = Services(Path(data), lambda: Killing(Hooks()), "iqn.2026-11.io.test")
 if operation == "reset":
@@ -234,6 +236,29 @@ def test_killed_change_is_done_whole_or_not_at_all(
     assert secrets == {b"another-secret" if operation == "set" and done else b"secret-secret"}
     assert len(list(services.volumes.secrets.iterdir())) == 10
     assert {node.image for node in nodes.list_nodes(services)} == {"other" if operation == "set" and done else "lab"}
+
+
+def test_disks_of_a_thousand_nodes_become_durable_together_and_before_the_decision(
+    services: Services, seal: Sealer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal()
+    names = [f"pc-{number}" for number in range(1000)]
+    synced: list[Path] = []
+    fsync, decide = os.fsync, changes.decide
+
+    def noting(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    def deciding(*arguments: Any) -> None:
+        files = {path.name for path in synced if path.parent == services.volumes.overlays}
+        assert files == {f"{name}.lab@1.vhd" for name in names}
+        assert synced.count(services.volumes.overlays) <= 1 + len(names) // OVERLAYS_TOGETHER_MAX
+        decide(*arguments)
+
+    monkeypatch.setattr("os.fsync", noting)
+    monkeypatch.setattr(changes, "decide", deciding)
+    add(services, names)
 
 
 @pytest.mark.parametrize("operation", [nodes.reset, nodes.remove])

@@ -16,7 +16,7 @@ import json
 import os
 import secrets as randomness
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -94,7 +94,7 @@ class Journal:
             yield Change(identity, descriptor)
         finally:
             try:
-                self._finish(listing, _unlink)
+                self._finish(listing, own=True)
             finally:
                 os.close(descriptor)
 
@@ -121,17 +121,17 @@ class Journal:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(descriptor).st_nlink:
-                    self._finish(listing, _unlink_if_free)
+                    self._finish(listing, own=False)
             except BlockingIOError:
                 continue  # its process is alive
             finally:
                 os.close(descriptor)
 
-    def _finish(self, listing: Path, unlink: Callable[[Path], None]) -> None:
+    def _finish(self, listing: Path, *, own: bool) -> None:
         # A last line without its newline was cut off by a crash: its deed was not begun.
         entries = [json.loads(line) for line in listing.read_text().split("\n")[:-1]]
-        done = _carry_out(entries, unlink) if self._committed(listing.stem) else _take_back(entries, unlink)
-        for folder in {path.parent for path in done}:
+        touched = _carry_out(entries, own) if self._committed(listing.stem) else _take_back(entries, own)
+        for folder in touched:
             sync_folder(folder)
         listing.unlink()
 
@@ -147,39 +147,37 @@ def flocked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _carry_out(entries: list[dict[str, Any]], unlink: Callable[[Path], None]) -> set[Path]:
-    """What a committed change still has to do with files; gives those it touched."""
+def _carry_out(entries: list[dict[str, Any]], own: bool) -> set[Path]:
+    """What a committed change still has to do with files; gives the folders it touched."""
+    remove, replace = (_unlink, _replace) if own else (_unlink_if_free, _replace_if_free)
     touched = set()
     for entry in entries:
         path = Path(entry["path"])
         if entry["do"] == "remove":
-            unlink(path)
-            touched.add(path)
+            remove(path)
         elif entry["do"] == "replace":
-            made = Path(entry["made"])
-            if made.exists():
-                unlink(path)
-                if path.exists():  # another program has it open by now: it keeps what it has
-                    unlink(made)
-                else:
-                    made.rename(path)
-            touched.add(path)
+            replace(Path(entry["made"]), path)
+        else:
+            continue
+        touched.add(path.parent)
     return touched
 
 
-def _take_back(entries: list[dict[str, Any]], unlink: Callable[[Path], None]) -> set[Path]:
-    """Undoes what a change did that was never committed; gives the files it touched."""
+def _take_back(entries: list[dict[str, Any]], own: bool) -> set[Path]:
+    """Undoes what a change did that was never committed; gives the folders it touched."""
+    unlink = _unlink if own else _unlink_if_free
     for entry in entries:
         if entry["do"] == "mode":
             path = Path(entry["path"])
             if path.exists() and path.stat().st_ino == entry["inode"]:
                 path.chmod(entry["mode"])
     made = {Path(entry["path"]) for entry in entries if entry["do"] == "make"}
-    for folder in {path.parent for path in made}:
+    folders = {path.parent for path in made}
+    for folder in folders:
         for path in folder.iterdir():
             if path in made or _becomes(path) in made:
                 unlink(path)
-    return made
+    return folders
 
 
 def _becomes(path: Path) -> Path | None:
@@ -191,6 +189,11 @@ def _becomes(path: Path) -> Path | None:
 
 def _unlink(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def _replace(made: Path, path: Path) -> None:
+    with suppress(FileNotFoundError):  # it has that name already
+        made.replace(path)
 
 
 def _unlink_if_free(path: Path) -> None:
@@ -206,3 +209,14 @@ def _unlink_if_free(path: Path) -> None:
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _replace_if_free(made: Path, path: Path) -> None:
+    """Replaces a file of a dead change, unless another program has it open by now: that keeps what it has."""
+    if not made.exists():
+        return
+    _unlink_if_free(path)
+    if path.exists():
+        _unlink_if_free(made)
+    else:
+        made.rename(path)

@@ -11,11 +11,12 @@ import resource
 import stat
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from goldherd.errors import FULL_ERRNOS, ErrorKind, ImageError, StorageFullError, shortage_of
-from goldherd.limits import SPARE_DESCRIPTORS
+from goldherd.limits import RELEASE_THREADS, SPARE_DESCRIPTORS
 
 # struct flock: type, whence, start, length (0: the whole file), pid (must be 0 for F_OFD_SETLK).
 _FLOCK = struct.Struct("hhqqi4x")
@@ -87,12 +88,25 @@ def held(paths: Iterable[Path]) -> Iterator[None]:
     """
     wanted = list(paths)
     _make_room_for(len(wanted))
-    with ExitStack() as stack:
+    descriptors: list[int] = []
+    try:
         for path in wanted:
             descriptor = _hold(path)
             if descriptor is not None:
-                stack.callback(os.close, descriptor)
+                descriptors.append(descriptor)
         yield
+    finally:
+        _release(descriptors)
+
+
+def _release(descriptors: list[int]) -> None:
+    """Closes many files. One that was removed meanwhile frees its space now, and waits for the disk to do so."""
+    if len(descriptors) < RELEASE_THREADS:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return
+    with ThreadPoolExecutor(RELEASE_THREADS, thread_name_prefix="release") as pool:
+        list(pool.map(os.close, descriptors))
 
 
 def _make_room_for(files: int) -> None:

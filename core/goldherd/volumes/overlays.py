@@ -6,14 +6,14 @@ the old one stays until the node is reset or removed, so that going back to a ve
 
 import secrets as randomness
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
 from goldherd.files.locks import held
-from goldherd.files.newfile import sync_folder
-from goldherd.limits import OVERLAY_THREADS
+from goldherd.files.newfile import Together, sync_folder
+from goldherd.limits import OVERLAY_THREADS, OVERLAYS_TOGETHER_MAX
 from goldherd.model.images import Formats, VersionRecord
 from goldherd.volumes.store import Volumes, explained
 
@@ -69,23 +69,31 @@ def holding(paths: Sequence[Path], doing: str) -> Iterator[None]:
 def make_overlays(formats: Formats, paths: Sequence[Path], version: VersionRecord) -> None:
     """Makes empty children; the first failure is raised once the others have ended.
 
-    Creating one means waiting for the disk twice, so several wait at the same time.
+    The names must stand in an intent journal: many children become durable together, so one may have its name before it
+    is whole (files/newfile.py). Several are made at the same time, because a format may wait for the disk.
     """
-
     from goldherd.formats import Place  # loads the compiled modules, which most operations do without
 
-    def make(path: Path) -> None:
-        with explained(path, "make the disk"):
-            parent = Place(version.format, str(version.path))
-            formats.create(f"{version.format}:{path}", version.size_bytes, parent)
+    parent = Place(version.format, str(version.path))
+
+    def make(mine: Sequence[Path], together: Together) -> None:
+        with together.member():
+            for path in mine:
+                with explained(path, "make the disk"):
+                    formats.create(f"{version.format}:{path}", version.size_bytes, parent)
 
     with ThreadPoolExecutor(OVERLAY_THREADS, thread_name_prefix="overlay") as pool:
-        waiting = [pool.submit(make, path) for path in paths]
-        try:
-            for future in waiting:
-                future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for first in range(0, len(paths), OVERLAYS_TOGETHER_MAX):
+            with Together(pool) as together:
+                batch = paths[first : first + OVERLAYS_TOGETHER_MAX]
+                waiting = [pool.submit(make, batch[at::OVERLAY_THREADS], together) for at in range(OVERLAY_THREADS)]
+                try:
+                    for future in waiting:
+                        future.result()
+                finally:
+                    for future in waiting:
+                        future.cancel()
+                    wait(waiting)
 
 
 def fresh_name(overlay: Path) -> Path:
