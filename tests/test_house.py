@@ -21,6 +21,11 @@ TIMING = re.compile(
 )
 """A test that fails on a busy machine tells nothing about the program. A bound on waiting is no such test."""
 
+NO_COMPONENT = re.compile(r"\b([Ww]hoever|[Nn]obody|[Ss]omebody|[Aa]nybody)\b")
+"""Subjects that are no component: a sentence says which part of the program does something."""
+SAYING_WHO = ("scsi", "catalog", "volumes", "services", "files")
+"""The rooms whose sentences do."""
+
 SWALLOWED = re.compile(r"except[^\n]*:\s*(?:\n\s*)?(?:pass|\.\.\.)\s*$", re.MULTILINE)
 
 
@@ -87,6 +92,11 @@ def test_no_exception_is_swallowed_in_silence() -> None:
 
 def test_no_test_is_skipped() -> None:
     assert not found(re.compile(r"pytest\.skip|mark\.skip|mark\.xfail|importorskip"), files("tests", kinds={".py"}))
+
+
+@pytest.mark.parametrize("room", SAYING_WHO)
+def test_sentences_name_the_component(room: str) -> None:
+    assert not found(NO_COMPONENT, files(f"core/goldherd/{room}", kinds=SOURCE_KINDS))
 
 
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md"])

@@ -175,7 +175,7 @@ def test_a_writer_locks_readers_and_writers_out(disk: Path) -> None:
 
 def test_readers_share(disk: Path) -> None:
     first, second = image_of(disk, "r"), image_of(disk, "r")
-    with pytest.raises(ImageError, match="somebody else uses it"):
+    with pytest.raises(ImageError, match="another program uses it"):
         open_locked(disk, "rw")
     first.close()
     second.close()

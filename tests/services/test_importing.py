@@ -241,7 +241,7 @@ def test_disk_in_use_by_a_writer_is_refused(services: Services, make_raw: Make, 
     source = make_raw()
     writer = services.formats.open(f"raw:{source}", "rw", SealedOpener(services))
     try:
-        with pytest.raises(ImageError, match="somebody else writes to it"):
+        with pytest.raises(ImageError, match="another program writes to it"):
             seal(source=source)
     finally:
         writer.close()

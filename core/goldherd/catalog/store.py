@@ -31,7 +31,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
 )
-# What SQLite says, and what a person is told: (part of its message, kind, sentence about {path}).
+# Failures of SQLite: (part of its message, kind, the sentence for users about {path}).
 _FAILURES = (
     ("database is locked", ErrorKind.BUSY, "The catalog {path} stays busy: another goldherd is writing; try again."),
     (

@@ -155,14 +155,14 @@ def select_nodes() -> Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class StoredNode:
-    """What the catalog knows of a node. services/ adds what follows from it: its target's name, its disk's place."""
+    """The catalog's record of a node. services/ adds what follows from it: its target's name, its disk's place."""
 
     name: str
     macs: tuple[str, ...]
     rules: tuple[str, ...]
     image: str
     version: int | None
-    """What its next login gets; None while the image has no active version."""
+    """The version of its next login; None while the image has no active one."""
     golden: Path | None
     """The sealed file of that version."""
     golden_format: str | None

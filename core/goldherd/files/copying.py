@@ -15,7 +15,7 @@ from goldherd.model.progress import Progress
 
 _FICLONE: Final = 0x40049409
 _ZEROS: Final = bytes(HOLE_BYTES_MIN)
-# What a file system answers when it does not know one of the better ways.
+# The errors of a file system that does not know one of the better ways.
 _NOT_THIS_WAY: Final = frozenset(
     {
         errno.EXDEV,

@@ -1,4 +1,4 @@
-"""Opens image files under a lock: no two programs write one disk, and nobody changes a disk being read.
+"""Opens image files under a lock: no two programs write one disk, and none changes a disk that another reads.
 
 Open-file-description locks (fcntl(2)): shared for "r", exclusive for "rw"; they end with the descriptor,
 whatever happens to the process. Regular files and block devices only.
@@ -47,7 +47,7 @@ def open_locked(path: str | Path, mode: str) -> int:
 
     Args:
         path: the file or block device.
-        mode: "r" (O_RDONLY: nothing can be written, whoever tries) or "rw".
+        mode: "r" (O_RDONLY: nothing can be written) or "rw".
 
     Raises:
         ImageError: it doesn't exist, isn't a file, may not be opened or is in use.
@@ -149,9 +149,9 @@ def _lock(fd: int, path: str | Path, exclusive: bool) -> None:
     except OSError as error:
         if error.errno not in _BUSY:
             raise refusal(error, path, "lock") from error
-        who = "somebody else uses it" if exclusive else "somebody else writes to it"
+        why = "another program uses it" if exclusive else "another program writes to it"
         raise ImageError(
-            f"Could not open {path} for {'writing' if exclusive else 'reading'}: {who}. Stop the other "
+            f"Could not open {path} for {'writing' if exclusive else 'reading'}: {why}. Stop the other "
             "program (or the other target) first.",
             path=str(path),
             kind=ErrorKind.IN_USE,

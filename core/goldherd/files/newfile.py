@@ -70,7 +70,7 @@ class Together:
 
     @contextmanager
     def member(self) -> Iterator[None]:
-        """What this thread makes by new_file() inside the block belongs to these files."""
+        """Files that this thread makes by new_file() inside the block belong to these."""
         token = _together.set(self)
         try:
             yield

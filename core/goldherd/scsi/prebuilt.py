@@ -1,4 +1,4 @@
-"""Answers made ahead for the data plane: what initiators ask again and again and what rarely changes.
+"""Answers made ahead for the data plane: to commands that initiators repeat and whose answers rarely change.
 
 Each is made by the command's own handler, so it can't differ from what execute() would say. They hold until
 `unit.on_change` is called, and only for a nexus whose flags allow it.

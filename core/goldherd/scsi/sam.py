@@ -28,7 +28,7 @@ class Direction(enum.Enum):
 
 
 class Need(enum.Enum):
-    """What a command needs of the medium, checked before its LBA range."""
+    """The state of the medium that a command needs, checked before its LBA range."""
 
     NOTHING = "nothing"
     """Works while the medium is absent or being sanitized."""

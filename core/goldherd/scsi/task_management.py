@@ -1,5 +1,4 @@
-"""What task management does to the state of units; the tasks themselves are aborted by whoever runs them
-(SAM-5 section 7)."""
+"""The effects of task management on units (SAM-5 section 7). Reactors and the control plane abort the tasks."""
 
 from collections.abc import Iterable
 
@@ -8,7 +7,7 @@ from goldherd.scsi.state.device import LogicalUnit, Target
 from goldherd.scsi.state.nexus import Nexus
 
 
-def logical_unit_reset(unit: LogicalUnit, by: Nexus | None = None) -> None:  # noqa: ARG001 - all are told alike
+def logical_unit_reset(unit: LogicalUnit, by: Nexus | None = None) -> None:  # noqa: ARG001 - all nexuses see the same
     """LOGICAL UNIT RESET: RESERVE, prevention and mode pages go; every nexus sees 29/03, the sender too."""
     with unit.lock:
         unit.reset()

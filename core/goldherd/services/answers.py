@@ -94,7 +94,7 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A catalog made from files: what was found, and what nobody can know any more."""
+    """A catalog made from files: what was found, and what the files can not tell."""
 
     versions: tuple[str, ...]
     nodes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What every operation works with: the records, the files, the image formats, and the names of this installation."""
+"""The context of every operation: the records, the files, the image formats, and the names of this installation."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

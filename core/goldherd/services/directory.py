@@ -3,7 +3,7 @@
 Nothing is kept in memory, so that a node added by a command is served at once. Queries run on threads of the
 directory, one for logins and one for discovery, so that the event loop waits for no disk and a login for no long
 list. What the server writes (when a node was last seen, which disks it has) is written by a third thread: a login never
-waits for somebody else's change.
+waits for a change of another process.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class SealedFile:
 
 @dataclass(frozen=True, slots=True)
 class NodeSummary:
-    """What discovery tells of a node (model.targets.TargetSummary)."""
+    """A node as discovery tells of it (model.targets.TargetSummary)."""
 
     name: str
     alias: str
@@ -225,7 +225,7 @@ def _alias(node: StoredNode) -> str:
 
 
 def _access(node: StoredNode) -> frozenset[Rule] | None:
-    """The rules of which one must fit; None when anybody is admitted."""
+    """The rules of which one must fit; None when every initiator is admitted."""
     return None if ANYBODY in node.rules else frozenset(_rules_of(node))
 
 

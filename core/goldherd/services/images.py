@@ -89,7 +89,7 @@ def sealed_version_at(services: Services, path: Path) -> VersionRecord | None:
 
 
 def is_write_protected(path: Path) -> bool:
-    """Whether nobody has permission to write the file; goldherd then writes it not even as root."""
+    """Whether the file has no write permission; goldherd then does not write it, even as root."""
     return sealing.is_write_protected(path)
 
 

@@ -45,7 +45,7 @@ def list_nodes(services: Services, names: Sequence[str] | None = None) -> list[N
 
 
 def record_of(services: Services, node: StoredNode) -> NodeRecord:
-    """What a node is: what the catalog knows of it, and where its disk lies."""
+    """The record of a node: the catalog's, and where its disk lies."""
     return NodeRecord(
         name=node.name,
         target=services.target_name(node.name),
@@ -249,7 +249,7 @@ def _refuse_shared_mac(names: Sequence[str], spec: NodeSpec) -> None:
 
 
 def _difference(services: Services, node: NodeRecord, spec: NodeSpec, *, exactly: bool = False) -> str:
-    """What of a node is not as the spec says, in a user's words; empty when all of it is.
+    """The field of a node that differs from the spec, in a user's words; empty when none does.
 
     `exactly` tells a node that is pinned to a version from one that follows the image to the same version.
     """
@@ -345,7 +345,7 @@ def remove_(services: Services, request: requests.ClearNodes) -> answers.Removed
 
 
 def _spec_of(request: requests.AddNodes | requests.SetNodes) -> NodeSpec:
-    """What a request says of nodes, every text checked."""
+    """The spec in a request, every text checked."""
     if (request.chap_secret is None) != (request.chap_user is None):
         raise CatalogError(
             "A CHAP user name and its secret belong together: give both.",

@@ -1,4 +1,4 @@
-"""Where goldens, overlays and secrets lie: files in the data folder, made, sealed, checked and removed.
+"""The files of goldens, overlays and secrets in the data folder: made, sealed, checked and removed.
 
 Knows no record and no rule of what may be done: services/ decides. Start reading at store.py.
 """

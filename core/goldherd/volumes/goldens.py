@@ -78,7 +78,7 @@ def check_source(formats: Formats, source: Path, format_name: str, in_place: boo
 
 
 def staging_path(volumes: Volumes, name: str) -> Path:
-    """Where a copy grows until it has its number."""
+    """The path of a copy until the version has its number."""
     return volumes.images / f".{name}.{randomness.token_hex(8)}.part"
 
 
@@ -146,8 +146,8 @@ def _copy(source: Path, staged: Path, kind: int, disk_bytes: int | None, progres
         length = length_of(from_file) if disk_bytes is None else disk_bytes
         to_file = os.open(staged, flags, 0o600)
         try:
-            # What stands behind the disk's bytes in a prepared container is kept; the space set aside for
-            # them is given back, because a sealed file is never written and may keep its holes.
+            # The bytes behind the disk in a prepared container are kept. The space set aside for the disk is given
+            # back, because a sealed file is never written and may keep its holes.
             behind = os.pread(to_file, READ_CHUNK_BYTES, length)
             os.ftruncate(to_file, 0)
             os.ftruncate(to_file, length)

@@ -97,7 +97,7 @@ def make_overlays(formats: Formats, paths: Sequence[Path], version: VersionRecor
 
 
 def fresh_name(overlay: Path) -> Path:
-    """Where a child grows that is to replace another."""
+    """The path of a child that is to replace another."""
     return overlay.with_name(f".{overlay.name}.{randomness.token_hex(4)}.fresh")
 
 

@@ -21,7 +21,7 @@ _ADVICE = "restore the file from a backup, or import it as a new version."
 
 
 def seal_of(path: Path) -> Seal:
-    """What the file looks like now; OSError when it can't be read."""
+    """The seal of the file as it is now; OSError when it can't be read."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         digest = hashlib.sha256(file.read(GUARD_HEAD_BYTES))
@@ -37,7 +37,7 @@ def make_read_only(path: Path) -> None:
 
 
 def is_write_protected(path: Path) -> bool:
-    """Whether nobody has permission to write the file; goldherd then writes it not even as root."""
+    """Whether the file has no write permission; goldherd then does not write it, even as root."""
     mode = path.stat().st_mode
     return stat.S_ISREG(mode) and not mode & 0o222
 

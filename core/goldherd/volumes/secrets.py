@@ -1,8 +1,8 @@
 """CHAP secrets: one file per node in DATA/secrets, mode 0600 in a folder of mode 0700, and nowhere else.
 
 They are kept as they are, not hashed: CHAP (RFC 1994) computes with the secret itself on both sides, so a
-hash would be the secret. They are not in the database, so that it can be listed, copied and sent to somebody
-who helps. A secret never becomes part of a record, a message or a log line.
+hash would be the secret. They are not in the database, so that the database can be listed, copied and sent to a
+helper. A secret never becomes part of a record, a message or a log line.
 """
 
 import codecs
@@ -40,7 +40,7 @@ def read_secret_file(path: Path) -> bytes:
 
 
 def staged_name(secret_file: Path) -> Path:
-    """Where a secret is written that is to replace another."""
+    """The path of a secret that is to replace another."""
     return secret_file.with_name(f".{secret_file.name}.{randomness.token_hex(4)}.new")
 
 

@@ -232,7 +232,7 @@ def _copy(call: Call, work: _Work, operation: CopyOperation) -> bool:
 
 
 def _putter(unit: LogicalUnit, work: _Work) -> Callable[[int, int, int], None]:
-    """What writes (offset, length) of the unit from a position of the ROD."""
+    """A function that writes (offset, length) of the unit from a position of the ROD."""
     rod = work.rod
     if rod is not None:
         return lambda offset, length, position: unit.medium.write(offset, memoryview(rod.read(position, length)))

@@ -10,8 +10,7 @@ from goldherd.scsi.call import Call, TaskAbortedError
 from goldherd.scsi.sense import invalid_field
 from goldherd.scsi.state.device import LogicalUnit
 
-# Where LBA and length lie: (offset, bytes) of each, by the group code of the operation code, and the
-# exceptions.
+# LBA and length in a CDB: (offset, bytes) of each, by the group code of the operation code, and the exceptions.
 _FIELDS: Final = {0: (1, 3, 4, 1), 1: (2, 4, 7, 2), 2: (2, 4, 7, 2), 4: (2, 8, 10, 4), 5: (2, 4, 6, 4)}
 _ODD_FIELDS: Final = {0x89: (2, 8, 13, 1), 0x9C: (2, 8, 12, 2)}
 _LBA_BITS_6: Final = 0x1FFFFF

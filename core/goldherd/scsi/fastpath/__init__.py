@@ -1,1 +1,1 @@
-"""What reactors read without Python: plain structs, inline functions, and the classes that own the structs."""
+"""The part of SCSI that reactors read without Python: plain structs, inline functions, and their owners."""

@@ -44,7 +44,7 @@ cdef struct NexusState:
     uint32_t flags          # NexusFlag
     uint32_t number         # by which Python finds its Nexus again
 
-# What another thread may change while a reactor looks; each is loaded once per decision.
+# Fields that another thread may change at any time; a reactor loads each once per decision.
 
 cdef inline uint32_t flags_of(NexusState* nexus) noexcept nogil:
     return load32(&nexus.flags)

@@ -1,8 +1,8 @@
 """Ranges of a unit whose change must be noticed, as the data plane sees them: what ROD tokens stand for (rod.py).
 
-Whoever writes marks first and stores then; whoever reads for a token reads first and looks at the mark then. So no
-lock is needed: if the reader saw anything of the new data, it sees the mark too. A unit without tokens has no list,
-and a write pays one comparison with NULL, of a pointer beside the one it looks at anyway.
+A writer marks first and stores then; a reader for a token reads first and looks at the mark then. So no lock is needed:
+a reader that saw anything of the new data sees the mark too. A unit without tokens has no list. Its writes pay one
+comparison with NULL, of a pointer beside one that they load anyway.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -34,7 +34,7 @@ cdef class Watch:
             touch_one(&self.state, begin, end)
 
     def end(self) -> None:
-        """Marks it in any case: nobody looks out for changes from now on."""
+        """Marks it in any case, for a token that has ended."""
         store8(&self.state.touched, 1)
 
     @property

@@ -1,1 +1,1 @@
-"""What a device tells about itself: INQUIRY, mode pages, ports, supported commands, its clock (SPC-4)."""
+"""The commands by which a device describes itself: INQUIRY, mode pages, ports, supported commands, clock (SPC-4)."""

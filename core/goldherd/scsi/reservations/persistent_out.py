@@ -49,7 +49,7 @@ class Change:
 
     @property
     def port(self) -> Port:
-        """Who sent the command."""
+        """The nexus that sent the command."""
         return self.call.nexus.port
 
     def check_key(self) -> None:

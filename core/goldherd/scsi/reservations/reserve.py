@@ -9,7 +9,7 @@ CONFLICT = Reply(Status.RESERVATION_CONFLICT)
 
 def reserve(call: Call) -> Reply | None:
     """RESERVE(6) and (10). Where persistent registrations exist, a registrant is told GOOD and nothing
-    happens (CRH, SPC-4 table 61); nobody else gets the unit."""
+    happens (CRH, SPC-4 table 61); no other nexus gets the unit."""
     unit = call.unit
     with unit.lock:
         if unit.reserved_by is not None and unit.reserved_by is not call.nexus:

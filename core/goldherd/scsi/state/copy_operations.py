@@ -47,24 +47,24 @@ class CopyOperation:
 
     @property
     def running(self) -> bool:
-        """Whether it is still under way."""
+        """Whether the operation is still under way."""
         return self.progress in (Progress.FOREGROUND, Progress.BACKGROUND)
 
     def start(self) -> bool:
-        """Called by the thread that carries it out; False when it was cancelled while it waited for one."""
+        """Called by the thread that carries the operation out; False when it was cancelled before a thread was free."""
         with self._lock:
             self._started = True
             return self.running
 
     def cancel(self) -> None:
-        """Makes it end: at its next step, or at once if no thread has begun with it."""
+        """Ends the operation: at its next step, or at once if no thread has begun with it."""
         with self._lock:
             self.cancelled = True
             if self.running and not self._started:
                 self.end(Progress.TERMINATED)
 
     def end(self, progress: Progress, sense: Sense = NO_SENSE) -> None:
-        """It is over; the last that happens to it."""
+        """Notes how the operation ended; no other method is called afterwards."""
         self.sense = sense
         self.progress = progress
         self.over.set()

@@ -130,7 +130,7 @@ class LogicalUnit:
         self.mode = ModePages()
         self.nexuses: list[Nexus] = []
         self.reserved_by: Nexus | None = None
-        """Who holds the whole unit by RESERVE (SPC-2 7.21)."""
+        """The nexus that holds the whole unit by RESERVE (SPC-2 7.21)."""
         self.reservations: Reservations = aptpl.load(reservation_store)
         self.clock_shift: int | None = None
         """Milliseconds between the unit's clock and the server's, once an initiator has set it."""
@@ -259,7 +259,7 @@ class LogicalUnit:
 
     @property
     def persistent_state(self) -> PersistentState:
-        """What outlives the disk being closed."""
+        """The state that outlives the disk being closed."""
         return PersistentState(self.reservations, self._known_ports)
 
     def take_over(self, before: PersistentState) -> None:
@@ -267,7 +267,7 @@ class LogicalUnit:
         self.reservations, self._known_ports = before
 
     def reset(self) -> None:
-        """What a reset of any kind does to the unit; persistent reservations and a SANITIZE go on."""
+        """The effects of a reset of any kind; persistent reservations and a SANITIZE go on."""
         with self.lock:
             self.reserved_by = None
             self.mode.reset()

@@ -16,7 +16,7 @@ from goldherd.scsi.state.copy_operations import CopyOperation
 
 
 class CopyResult(NamedTuple):
-    """What became of an EXTENDED COPY command; `sense` is empty when all went well."""
+    """The outcome of an EXTENDED COPY command; `sense` is empty when the command succeeded."""
 
     segments: int
     copied_bytes: int

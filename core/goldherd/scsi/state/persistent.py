@@ -1,7 +1,7 @@
 """The state of persistent reservations, and what it forbids (SPC-4 5.13).
 
 Pure: no CDB, no file, no nexus. A change is made on a copy and put in place when it is complete (and on
-disk, if it must survive power loss), so nobody ever sees half of one. The commands are in persistent_out.py
+disk, if it must survive power loss), so no reader ever sees half of one. The commands are in persistent_out.py
 and persistent_in.py.
 """
 
@@ -41,12 +41,12 @@ _READS_CONFLICT: Final = frozenset(
 
 @dataclass(slots=True)
 class Reservations:
-    """Who is registered with which key, who holds which reservation."""
+    """The registered nexuses with their keys, and the reservation."""
 
     registrations: dict[Port, int] = field(default_factory=dict)
     type: Type = Type.NONE
     holder: Port | None = None
-    """Who made the reservation; of the all-registrants types every registrant is a holder."""
+    """The nexus that made the reservation; of the all-registrants types every registrant is a holder."""
     generation: int = 0
     """PRGENERATION, 32 bits; 0 after power on."""
     aptpl: bool = False

@@ -4,8 +4,8 @@ A token stands for ranges of one unit as they were when POPULATE TOKEN made it. 
 read when the token is used, and a token whose ranges were written meanwhile is void (05/23/08), so that changed
 data is never delivered. It is a "point in time copy - change vulnerable", which the standard provides for this.
 
-How a change is noticed. Every token has a Watch (watch.pxd) over its ranges, and its unit a list of them that is
-NULL as long as there are no tokens. Whoever writes marks the watches its range touches, then stores; WRITE USING
+Changes are noticed by watches. Every token has a Watch (watch.pxd) over its ranges, and its unit a list of them that is
+NULL as long as there are no tokens. A writer marks the watches that its range touches, then stores; WRITE USING
 TOKEN reads, then looks at the mark. All writes pass one of two doors: in the data plane the two places of the
 reactor that store (`write_blocks` in commands.pyx, `execute` in tasks.pyx), in Python `Medium.write` and
 `discard`. A write that was under way while the token was made can't slip through either: POPULATE TOKEN runs
@@ -13,7 +13,7 @@ alone (no reactor has a write under way, target/slow_commands.py) and registers 
 every Python write holds. The granularity is the byte range, so that a copy within one volume, which writes to
 the volume all the time, leaves its own token alone.
 
-What makes a token hard to forge: 256 random bits, and an HMAC-SHA-256 with a key that is drawn when a target is
+Two things make a token hard to forge: 256 random bits, and an HMAC-SHA-256 with a key that is drawn when a target is
 opened, over everything in the token (unit, target, size, end of life, a keyed digest of the ranges). The ranges
 themselves are not in it. A token of another server, or of before a restart, is unknown.
 """
@@ -40,7 +40,7 @@ TOKEN_LENGTH: Final = TOKEN_BYTES - 8
 """ROD TOKEN LENGTH, 01F8h."""
 CHANGE_VULNERABLE: Final = 0x00800001
 ZERO: Final = 0xFFFF0001
-"""Block device zero ROD token (SBC-3 4.28.4): as many zeros as anybody wants."""
+"""Block device zero ROD token (SBC-3 4.28.4): as many zeros as a command asks for."""
 POINT_IN_TIME_TYPES: Final = (0x00800000, CHANGE_VULNERABLE, 0x0080FFFF)
 """ROD types that POPULATE TOKEN may be asked for; each gets what we make."""
 _MAC_BYTES: Final = 32
@@ -110,7 +110,7 @@ class Rods:
         self._rods: OrderedDict[int, Rod] = OrderedDict()
         """By identifier, longest unused first."""
         self._gone: OrderedDict[int, Sense] = OrderedDict()
-        """What became of the latest tokens that are no more."""
+        """The sense data of the latest tokens that have ended."""
 
     def __len__(self) -> int:
         return len(self._rods)
@@ -164,11 +164,11 @@ class Rods:
             if not hmac.compare_digest(token[-_MAC_BYTES:], self._mac(token[:-_MAC_BYTES])):
                 known = rod is not None or identifier in self._gone
                 raise CommandError(
-                    "Nobody made this token here.", sense=codes.TOKEN_CORRUPT if known else codes.TOKEN_UNKNOWN
+                    "This server did not make the token.", sense=codes.TOKEN_CORRUPT if known else codes.TOKEN_UNKNOWN
                 )
             if rod is None:
                 gone = self._gone.get(identifier, codes.TOKEN_EXPIRED)
-                raise CommandError("The token is no more.", sense=gone)
+                raise CommandError("The token has ended.", sense=gone)
             if not rod.origin.medium.ready:
                 raise CommandError("The token's unit is not ready.", sense=codes.TOKEN_UNUSABLE)
             rod.users += 1
@@ -204,7 +204,7 @@ class Rods:
                 self._end(rod, codes.TOKEN_EXPIRED)
 
     def _end(self, rod: Rod, why: Sense) -> None:
-        """Forgets a token; a command that still uses it meets the mark."""
+        """Forgets a token; a command that still uses the token finds its watch marked."""
         rod.watch.end()
         del self._rods[rod.identifier]
         rod.origin.medium.unwatch(rod.watch)
