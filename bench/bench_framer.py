@@ -1,15 +1,16 @@
 """How fast PDUs are taken off a byte stream: parse, number, dispatch, answer; no sockets, nothing but the core."""
 
-from typing import Any
-
 import pytest
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import EventQueue
 from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.wire.digest import crc32c
 
+from bench.steady import Steady, group
+
+pytestmark = group("framer: 1,000 pings taken off a byte stream and answered")
+
 PDUS = 1000
-ROUNDS = {"rounds": 50, "warmup_rounds": 5}
 
 
 def ping(header_digest: bool) -> bytes:
@@ -23,7 +24,7 @@ def ping(header_digest: bool) -> bytes:
 
 @pytest.mark.parametrize("header_digest", [False, True], ids=["plain", "digest"])
 @pytest.mark.parametrize("segment", [1448, 65536])
-def test_pings(benchmark: Any, header_digest: bool, segment: int) -> None:
+def test_pings(steady: Steady, header_digest: bool, segment: int) -> None:
     """1,000 NOP-Outs in segments as they come from a network card, or from loopback."""
     reactor = InMemoryReactor(0, EventQueue())
     reactor.connect(1, Parameters(header_digest=header_digest), {})
@@ -33,5 +34,4 @@ def test_pings(benchmark: Any, header_digest: bool, segment: int) -> None:
     def run() -> int:
         return sum(len(reactor.receive(1, piece)) for piece in pieces)
 
-    assert benchmark.pedantic(run, **ROUNDS) == len(stream)
-    benchmark.extra_info["pdus"] = PDUS
+    assert steady(run, pdus=PDUS) == len(stream)

@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from goldherd import Place
@@ -16,6 +15,10 @@ from goldherd.block.file import FileImage
 from goldherd.block.golden import GoldenCache
 from goldherd.block.image import Image, NativeImage
 from goldherd.hooks import BUILTIN, Hooks
+
+from bench.steady import Steady, group
+
+pytestmark = group("look-up: 1,000 plans of 4 KiB")
 
 DISK_BYTES = 64 << 20
 OFFSETS = [place * 4096 for place in random.Random(5).choices(range(DISK_BYTES // 4096), k=1000)]
@@ -93,11 +96,11 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NativeImag
         golden.close()
 
 
-def test_plan_of_4k(benchmark: Any, image: NativeImage) -> None:
+def test_plan_of_4k(steady: Steady, image: NativeImage) -> None:
     """Random 4 KiB ranges."""
 
     def run() -> None:
         for offset in OFFSETS:
             image.plan_of(offset, 4096)
 
-    benchmark.pedantic(run, rounds=30, warmup_rounds=3)
+    steady(run)

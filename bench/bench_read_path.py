@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from goldherd.block.file import FileImage
@@ -16,6 +15,10 @@ from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import EventQueue
 from goldherd.reactor.inmemory import InMemoryReactor
 from goldherd.scsi.fastpath.unit import HotNexus, HotUnit
+
+from bench.steady import Steady, group
+
+pytestmark = group("read path: from command blocks to Data-In")
 
 DISK_BYTES = 64 << 20
 
@@ -53,12 +56,11 @@ SHAPES = [(4, 1024, 1), (4, 1024, 8), (4, 1024, 32), (64, 128, 8), (256, 32, 4)]
 
 
 @pytest.mark.parametrize(("kib", "count", "depth"), SHAPES)
-def test_reads(benchmark: Any, reactor: InMemoryReactor, kib: int, count: int, depth: int) -> None:
+def test_reads(steady: Steady, reactor: InMemoryReactor, kib: int, count: int, depth: int) -> None:
     """Reads of one size, `depth` at a time."""
     segments = commands(kib, count, depth)
 
     def run() -> int:
         return sum(len(reactor.receive(1, segment)) for segment in segments)
 
-    assert benchmark.pedantic(run, rounds=30, warmup_rounds=3) == count * (48 + kib * 1024)
-    benchmark.extra_info.update(commands=count, kib=kib, depth=depth)
+    assert steady(run, commands=count, kib=kib, depth=depth) == count * (48 + kib * 1024)

@@ -80,14 +80,47 @@ SERVERS: dict[str, Callable[..., Export]] = {
 }
 
 
-class Contender:
-    """One running target with the sessions of the case at hand."""
+def is_disk(name: str) -> bool:
+    """Whether a contender is goldherd on a disk that the user named, by its format: FORMAT:LOCATION."""
+    return ":" in name
 
-    def __init__(self, name: str, image: Path, folder: Path) -> None:
+
+class Contender:
+    """One running target with the sessions of the case at hand.
+
+    Args:
+        name: one of SERVERS, or a disk as `goldherd export` takes it.
+        image: what a server of SERVERS serves; it holds the pattern.
+        folder: for logs and data; made here.
+        fill: write the pattern to the disk first, through the target.
+    """
+
+    def __init__(self, name: str, image: Path, folder: Path, *, fill: bool = False) -> None:
         folder.mkdir()
-        self.export = SERVERS[name]([image], folder, cpu=TARGET_CPU)
+        if is_disk(name):
+            self.export: Export = GoldherdExport([name], folder, cpu=TARGET_CPU)
+        else:
+            self.export = SERVERS[name]([image], folder, cpu=TARGET_CPU)
         self._sessions: list[Session] = []
-        self.read_everything()
+        try:
+            self.prepare(name, fill)
+        except BaseException:
+            self.export.stop()
+            raise
+
+    def prepare(self, name: str, fill: bool) -> None:
+        """Sees to it that the disk holds the pattern and is warm; LoadError when it holds something else."""
+        from bench.loadgen import LoadError
+
+        if fill:
+            self.cover(write=True)
+        try:
+            self.cover()
+        except LoadError as error:
+            if fill or not is_disk(name):
+                raise
+            advice = "overwrite it by --fill, or make it from a disk of bench.pattern"
+            raise LoadError(f"{name} does not hold the pattern: {error}; {advice}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -100,14 +133,16 @@ class Contender:
         portal, lun = self.export.portal, int(self.export.url().rpartition("/")[2])
         return log_in(portal.host, portal.port, self.export.iqn, lun)
 
-    def read_everything(self) -> None:
-        """Every byte once, each compared: what is measured is right, and in memory."""
+    def cover(self, *, write: bool = False) -> None:
+        """Writes the pattern everywhere, or reads and compares every byte: what is measured is right, and warm."""
         from bench.loadgen import Load
 
         session = self.log_in()
         load = Load([session])
         count = session.size_bytes // WARM_BLOCK_BYTES
-        load.run(block_bytes=WARM_BLOCK_BYTES, depth=4, count_max=count, sequential=True, check_all=True)
+        load.run(
+            block_bytes=WARM_BLOCK_BYTES, depth=4, count_max=count, sequential=True, check_all=not write, write=write
+        )
         load.close()
         session.log_out()
 

@@ -2,6 +2,7 @@
 
     python -m bench.paired                                  goldherd against tgtd, all cases
     python -m bench.paired --base goldherd --other overlay  what a differencing child costs per read
+    python -m bench.paired --base raw:a.raw --other mine:b  goldherd on two disks: what does a backend cost?
 
 Read README.md in this folder before believing a figure. Targets run on core 0, the generator on core 1, every
 process in a session of its own.
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from bench.apart import apart
 from bench.build import build
-from bench.contender import CASES, LOGINS, SERVERS, Case, Contender, Window
+from bench.contender import CASES, LOGINS, SERVERS, Case, Contender, Window, is_disk
 from bench.pattern import write_pattern
 
 MIB = 1 << 20
@@ -135,20 +136,28 @@ def row(verdict: Verdict) -> str:
     )
 
 
+def contender(name: str, image: Path, folder: Path, options: argparse.Namespace) -> Contender:
+    """A target that runs; a disk that the user named is overwritten when the user said so."""
+    return Contender(name, image, folder, fill=options.fill and is_disk(name))
+
+
 def measure_all(options: argparse.Namespace, folder: Path, tmpfs: Path) -> list[Verdict]:
     """Every chosen case; reads share an image in the page cache if they may, writes have one each on tmpfs."""
     cases = [case for case in (*CASES, LOGINS) if not options.only or options.only in case.name]
+    named = [name for name in (options.base, options.other) if is_disk(name)]
     verdicts = []
     for write in (False, True):
         chosen = [case for case in cases if case.write is write]
-        if not chosen:
+        if not chosen or (write and named and not options.fill):
             continue
         place, size = (tmpfs, options.write_mib * MIB) if write else (folder, options.image_mib * MIB)
+        if len(named) == 2:
+            size = 0  # both serve their own disk
         names = (0, 1) if write or options.base == "before" else (0,)  # one writer per file: goldherd locks it
         images = [write_pattern(place / f"{name}.raw", size) for name in names]
         with contextlib.ExitStack() as running:
-            base = running.enter_context(Contender(options.base, images[0], folder / f"base-{write}"))
-            other = running.enter_context(Contender(options.other, images[-1], folder / f"other-{write}"))
+            base = running.enter_context(contender(options.base, images[0], folder / f"base-{write}", options))
+            other = running.enter_context(contender(options.other, images[-1], folder / f"other-{write}", options))
             for case in chosen:
                 pairs = run_case(case, base, other, options.rounds, options.seconds)
                 verdicts.append(judge(case, pairs, promised(case, options.base, options.other)))
@@ -162,11 +171,24 @@ def cpu_model() -> str:
     return found[1] if found else platform.machine()
 
 
+TARGETS = f"{', '.join(SERVERS)}, or FORMAT:LOCATION: goldherd on that disk"
+
+
+def contender_name(text: str) -> str:
+    """What --base and --other take."""
+    if text in SERVERS or is_disk(text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no target; there are {TARGETS}")
+
+
 def parse(words: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.paired", description="Two targets side by side.")
-    parser.add_argument("--base", choices=SERVERS, default="tgtd")
-    parser.add_argument("--other", choices=SERVERS, default="goldherd")
+    parser.add_argument("--base", type=contender_name, default="tgtd", metavar="TARGET", help=TARGETS)
+    parser.add_argument("--other", type=contender_name, default="goldherd", metavar="TARGET", help="the same")
+    parser.add_argument(
+        "--fill", action="store_true", help="overwrite the named disks with the pattern, and measure writes"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one window")
     parser.add_argument("--image-mib", type=int, default=1024)
@@ -184,12 +206,17 @@ def main(words: list[str]) -> int:
     os.sched_setaffinity(0, {GENERATOR_CPU})
     folder = Path(tempfile.mkdtemp(prefix="goldherd-bench-"))
     tmpfs = Path(tempfile.mkdtemp(prefix="goldherd-bench-", dir=SHARED_MEMORY))
+    from bench.loadgen import LoadError  # compiled just now
+
     try:
         load = os.getloadavg()[0]
         print(f"{options.base}, then {options.other}; {options.rounds} rounds of {options.seconds} s")
         print(f"{cpu_model()}, Linux {platform.release()}, load average {load:.2f}\n")
         print(line(COLUMNS))
         verdicts = measure_all(options, folder, tmpfs)
+    except LoadError as error:
+        print(f"bench.paired: {error}", file=sys.stderr)
+        return 2
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(tmpfs)
