@@ -396,3 +396,18 @@ def test_a_parent_without_a_usable_name_is_found_by_its_unique_id(golden: Path, 
     open_disk(f"vhd:{child}", "r", opener).close()
     assert list(opener.parents) == [sealed]
     opener.close()
+
+
+def test_parent_that_is_replaced_or_moved_between_two_children_is_looked_at_again(tmp_path: Path, golden: Path) -> None:
+    create_differencing(tmp_path / "one.vhd", golden)
+    other = tmp_path / "other.vhd"
+    create_disk(f"vhd:{other}", SIZE)
+    os.utime(other, ns=(golden.stat().st_atime_ns, golden.stat().st_mtime_ns))
+    other.replace(golden)
+    create_differencing(tmp_path / "two.vhd", golden)
+    golden.parent.rename(tmp_path / "moved")
+    create_differencing(tmp_path / "three.vhd", tmp_path / "moved" / "golden.vhd")
+    one, two, three = (survey_of(tmp_path / f"{name}.vhd").header for name in ("one", "two", "three"))
+    assert one is not None and two is not None and three is not None
+    assert one.parent_id != two.parent_id == three.parent_id
+    assert b"moved" in (tmp_path / "three.vhd").read_bytes().replace(b"\0", b"")

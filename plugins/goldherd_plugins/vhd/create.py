@@ -5,6 +5,7 @@ block comes behind, its data on a 4 KiB border (writer.pyx).
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from goldherd.errors import ImageError
@@ -21,7 +22,7 @@ from goldherd_plugins.vhd.layout import (
     SECTOR,
     Locator,
 )
-from goldherd_plugins.vhd.parents import look_at
+from goldherd_plugins.vhd.parents import Candidate, look_at
 
 BLOCK_BYTES = 2 << 20
 """What every program makes and reads; holes keep small random writes from costing whole blocks of space."""
@@ -68,7 +69,7 @@ def create_differencing(
     Raises:
         ImageError: the parent can't be one, or the file can't be made.
     """
-    candidate = look_at(parent)
+    candidate = _parent(parent)
     found = candidate.found
     if found is None:
         raise ImageError(
@@ -103,6 +104,21 @@ def create_differencing(
     )
     footer = layout.build_footer(DIFFERENCING, size, unique_id=unique_id)
     _create_table_disk(path, footer, header + names + _empty_table(size, block_bytes))
+
+
+def _parent(path: Path) -> Candidate:
+    """The parent of new children; looked at once for thousands of them, as long as the file does not change."""
+    try:
+        real = path.resolve(strict=True)
+        status = real.stat()
+    except (OSError, RuntimeError):
+        return look_at(path)
+    return _unchanged(real, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=1)
+def _unchanged(real: Path, version: tuple[int, ...]) -> Candidate:  # noqa: ARG001 - part of the key
+    return look_at(real)
 
 
 def _empty_table(size_bytes: int, block_bytes: int) -> bytes:
