@@ -209,6 +209,33 @@ def test_parameter_data_is_collected_for_the_control_plane(login: Login) -> None
     assert initiator.reactor.buffer_bytes == 0
 
 
+@pytest.mark.parametrize("length", [1 << 20, (1 << 20) + 512, 5 << 20])
+def test_long_parameter_data_is_handed_over_whole(login: Login, length: int) -> None:
+    """Above WRITE_CHUNK_BYTES_MAX the buffer itself goes to the control plane; it is counted until the reply."""
+    initiator = login(max_burst=1 << 20)
+    data = (NEW * (length // len(NEW) + 1))[:length]
+    verify = bytes([0x8F, 2]) + bytes(8) + (length // 512).to_bytes(4, "big") + bytes(2)
+    for itt in (5, 6):
+        pdus = initiator.send(initiator.command(verify, expected=length, flags=WRITE, itt=itt))
+        while pdus:
+            pdus = obey(initiator, only(pdus), data, itt)
+        event = initiator.event(CommandEvent)
+        assert event.data_out == data
+        assert initiator.reactor.buffer_bytes >= length
+        assert only(initiator.reply(event, 0, written=length)).residual_of == ("", 0)
+        assert initiator.reactor.buffer_bytes == 0
+
+
+def test_long_parameter_data_that_no_reply_comes_for_ends_with_its_reactor(login: Login) -> None:
+    initiator = login(max_burst=1 << 20)
+    verify = bytes([0x8F, 2]) + bytes(8) + (4096).to_bytes(4, "big") + bytes(2)
+    pdus = initiator.send(initiator.command(verify, expected=2 << 20, flags=WRITE, itt=5))
+    while pdus:
+        pdus = obey(initiator, only(pdus), NEW * 4, 5)
+    assert initiator.reactor.buffer_bytes == 2 << 20
+    initiator.post()
+
+
 def test_parameter_data_is_bounded(login: Login) -> None:
     """An expected length of 4 GiB reserves no memory."""
     initiator = login()

@@ -5,13 +5,11 @@ One queue serves all reactors; its descriptor becomes readable when there is som
 
 from typing import NamedTuple
 
-from libc.stdlib cimport free
-
 from goldherd.session.codes import CloseReason, Purpose
 from goldherd.session.messages cimport (
     ClosedMessage, CommandMessage, DoneMessage, FailedMessage, MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_DONE,
     MESSAGE_FAILED, MESSAGE_NUMBERED, MESSAGE_REQUEST, Message, NumberedMessage, RequestMessage, close_queue, collect,
-    open_queue)
+    free_message, open_queue)
 
 
 class CommandEvent(NamedTuple):
@@ -101,7 +99,7 @@ cdef class EventQueue:
             try:
                 found.append(translate(message))
             finally:
-                free(message)
+                free_message(message)
             message = following
         return found
 
@@ -109,8 +107,9 @@ cdef class EventQueue:
 # --- one reader per kind of message ---
 
 cdef object command_event(CommandMessage* m):
+    cdef const char* data = m.taken if m.taken != NULL else m.data
     return CommandEvent(m.session_id, m.tag, m.itt, m.nexus, (<char*>m.lun)[:8], (<char*>m.cdb)[:16],
-                        m.data[:m.data_bytes], m.expected, m.serial, m.connection)
+                        data[:m.data_bytes], m.expected, m.serial, m.connection)
 
 
 cdef object failed_event(FailedMessage* m):

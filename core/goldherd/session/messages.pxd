@@ -153,8 +153,9 @@ cdef struct CommandMessage:
     uint32_t expected       # Expected Data Transfer Length
     uint8_t lun[8]
     uint8_t cdb[16]
-    uint32_t data_bytes
-    char data[0]            # Data-Out
+    uint32_t data_bytes     # of Data-Out
+    char* taken             # the Data-Out, if it is too long to be copied by a reactor: the message owns it; or NULL
+    char data[0]            # else it stands here
 
 cdef struct FailedMessage:
     Message head
@@ -212,3 +213,4 @@ cdef Message* collect(MessageQueue* queue) noexcept nogil   # all messages in or
 # A message of `struct_bytes`, which are zero but for the kind, and behind them room for `content_bytes`; NULL when out of
 # memory.
 cdef Message* make_message(int kind, size_t struct_bytes, size_t content_bytes) noexcept nogil
+cdef void free_message(Message* message) noexcept nogil     # with all that it owns

@@ -36,7 +36,7 @@ cdef void close_queue(MessageQueue* queue) noexcept nogil:
     while message != NULL:
         following = message.next
         if message.kind != MESSAGE_JOB:
-            free(message)
+            free_message(message)
         message = following
     queue.first = queue.last = NULL
     if queue.eventfd >= 0:
@@ -54,6 +54,12 @@ cdef Message* make_message(int kind, size_t struct_bytes, size_t content_bytes) 
         memset(message, 0, struct_bytes)
         message.kind = kind
     return message
+
+
+cdef void free_message(Message* message) noexcept nogil:
+    if message.kind == MESSAGE_COMMAND:
+        free((<CommandMessage*>message).taken)
+    free(message)
 
 
 cdef void post(MessageQueue* queue, Message* message) noexcept nogil:

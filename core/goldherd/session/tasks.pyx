@@ -11,7 +11,8 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport IMAGE_PYTHON, IMAGE_STORE_BLOCKS, Image
 from goldherd.block.pool cimport Job, Pool
-from goldherd.native.limits cimport COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_INLINE_BYTES_MAX
+from goldherd.native.limits cimport (
+    COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
 from goldherd.session.batch cimport has_room
 from goldherd.session.codes cimport PURPOSE_FLUSH, PURPOSE_READ, PURPOSE_SLOW, PURPOSE_WRITE
 from goldherd.session.core cimport TaskJob
@@ -292,7 +293,9 @@ cdef void job_done(Core* core, Task* task, int operation, int result) noexcept n
 
 cdef void send_to_control(Core* core, Task* task) noexcept nogil:
     cdef uint32_t length = task.received
-    cdef CommandMessage* message = <CommandMessage*>make_message(MESSAGE_COMMAND, sizeof(CommandMessage), length)
+    cdef bint taken = task.buffer_bytes > <uint32_t>WRITE_CHUNK_BYTES_MAX   # such a buffer is never kept for others
+    cdef CommandMessage* message = <CommandMessage*>make_message(
+        MESSAGE_COMMAND, sizeof(CommandMessage), 0 if taken else length)
     core.counters.slow_commands += 1
     if message == NULL:
         conclude(core, task, TASK_SET_FULL)      # try again later
@@ -307,7 +310,10 @@ cdef void send_to_control(Core* core, Task* task) noexcept nogil:
     memcpy(message.lun, task.lun, 8)
     memcpy(message.cdb, task.cdb, 16)
     message.data_bytes = length
-    if length:
+    if taken:
+        message.taken = task.buffer
+        task.buffer = NULL
+    elif length:
         memcpy(message.data, task.buffer, length)
     hand_over(core, task, &message.head)    # the buffer stays counted: it stands for the copy that Python has
 
