@@ -79,7 +79,7 @@ def execute(
 
 
 class _ConflictError(Exception):
-    """The command meets RESERVATION CONFLICT."""
+    """The command ends with RESERVATION CONFLICT."""
 
 
 def _check(unit: LogicalUnit, nexus: Nexus, command: Command | None, cdb: bytes) -> None:

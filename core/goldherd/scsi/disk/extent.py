@@ -47,7 +47,7 @@ def checked_span(call: Call) -> tuple[int, int]:
 def steps(call: Call, offset: int, length: int, multiple: int = 512) -> Iterator[tuple[int, int]]:
     """(offset, length) pieces of a byte range, each a multiple of `multiple`.
 
-    Hears in between of aborts, and of the medium being ejected or sanitized.
+    Between two pieces the command ends when its task was aborted, or the medium ejected or sanitized.
     """
     step = limits.STEP_BYTES // multiple * multiple
     end = offset + length

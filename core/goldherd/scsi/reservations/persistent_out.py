@@ -62,7 +62,7 @@ class Change:
         self.told += [(port, sense) for port in ports if port != self.port]
 
     def tell_released(self, ended: Type) -> None:
-        """Under the types that give registrants access, they hear that the reservation is gone."""
+        """RESERVATIONS RELEASED for each registrant, under the types that give registrants access."""
         if ended in REGISTRANTS_MAY:
             self.tell(self.state.registrations, codes.RESERVATIONS_RELEASED)
 

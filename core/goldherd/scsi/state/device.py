@@ -233,7 +233,7 @@ class LogicalUnit:
     # --- reservations ---
 
     def conflicts(self, nexus: Nexus, access: Access) -> bool:
-        """Whether a command of that kind meets RESERVATION CONFLICT."""
+        """Whether a command of that kind ends with RESERVATION CONFLICT."""
         if access is Access.FREE:
             return False
         if self.reserved_by is not None and self.reserved_by.port != nexus.port:

@@ -1,5 +1,5 @@
-"""The medium of a logical unit: its image, the one door of all reads and writes that Python carries out, and whether
-it can be reached.
+"""The medium of a logical unit: its image, the only way of all reads and writes that Python carries out, and
+whether the image can be reached.
 
 The data plane writes at two places of its own (session/commands.pyx: write_blocks, session/tasks.pyx: execute); both
 mark watches as this file does. Knows no command and no nexus.
@@ -116,7 +116,7 @@ class Medium:
             self.sanitize_progress = 0.0
 
     def wait_for_writers(self) -> None:
-        """Returns when no command is inside `writing`; each of them meets `check_ready` at its next step."""
+        """Returns when no command is inside `writing`; each of them calls `check_ready` at its next step."""
         with self._condition:
             self._condition.wait_for(lambda: self._writers == 0)
 

@@ -136,7 +136,7 @@ class Nexus:
         self.operations.clear()
 
     def set_flags(self, flags: int) -> None:
-        """Called by the unit; tells the data plane when something changed."""
+        """Sets NexusFlag bits; called by the unit, and passed on to the data plane when they changed."""
         if flags != self.flags:
             self.flags = flags
             if self.on_flags is not None:

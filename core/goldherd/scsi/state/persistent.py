@@ -29,7 +29,7 @@ REGISTRANTS_MAY: Final = ALL_REGISTRANTS | {
     Type.WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
     Type.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY,
 }
-"""The types under which every registrant has access, and hears of a release."""
+"""The types under which every registrant has access, and gets a unit attention by a release."""
 _READS_CONFLICT: Final = frozenset(
     {
         Type.EXCLUSIVE_ACCESS,
@@ -67,7 +67,7 @@ class Reservations:
         return self.type is not Type.NONE and port == self.holder
 
     def conflicts(self, port: Port, access: Access) -> bool:
-        """Whether a command of that kind from that port meets RESERVATION CONFLICT (SPC-4 table 65)."""
+        """Whether a command of that kind from that port ends with RESERVATION CONFLICT (SPC-4 table 65)."""
         if self.type is Type.NONE or access in (Access.FREE, Access.STATUS) or self.is_holder(port):
             return False
         if self.type in REGISTRANTS_MAY and port in self.registrations:

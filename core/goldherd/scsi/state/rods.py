@@ -191,7 +191,7 @@ class Rods:
                 self._end(rod, codes.TOKEN_CANCELLED)
                 return
         raise CommandError(
-            "The target knows as many tokens as it may.", sense=codes.INSUFFICIENT_RESOURCES_FOR_ROD_TOKEN
+            "The target holds as many tokens as it may.", sense=codes.INSUFFICIENT_RESOURCES_FOR_ROD_TOKEN
         )
 
     def _prune(self) -> None:
