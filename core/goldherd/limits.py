@@ -16,10 +16,20 @@ GRANULE_BYTES: Final = 256 * 1024
 CHAIN_DEPTH_MAX: Final = 64
 """Parents above a leaf; the VHD format names no limit, and every level costs a look-up per read."""
 STORAGE_THREADS: Final = 4
-"""Threads that may sleep in a disk: fetches, flushes, cold reads."""
+"""Threads that may sleep in a disk and stay: fetches, writes, flushes, cold reads."""
+STORAGE_THREADS_MAX: Final = 1024
+"""Storage threads while disks hang: LANE_JOBS_MAX for each of 256 disks. A thread that sleeps costs a few KiB."""
 PYTHON_THREADS: Final = 4
-"""Threads that run Python backends; apart from the storage threads, so that a slow plugin delays plugins
+"""Threads that run Python backends and stay; apart from the storage threads, so that a slow plugin delays plugins
 only."""
+PYTHON_THREADS_MAX: Final = 64
+"""Threads for Python backends while some of them hang."""
+LANE_JOBS_MAX: Final = 4
+"""Jobs of one disk that are under way at the same time: a disk that hangs holds so many threads."""
+POOL_PATIENCE_MS: Final = 5
+"""A disk's work waits so long for a thread before the pool starts one more: longer than a quick disk's answer."""
+POOL_IDLE_SECONDS: Final = 30
+"""A thread that was started while disks hung ends after so long without work."""
 FILTERS_MAX: Final = 16
 """Filters over one image: each costs a call per read and write."""
 DELAY_MILLISECONDS_MAX: Final = 60_000
@@ -28,7 +38,7 @@ PROBE_BYTES: Final = 4096
 """What a format is guessed from at each end of a file: VHD needs 512 at the end, VHDX and others 4096 at
 most."""
 CACHE_SLOTS_MIN: Final = 8
-"""Granules of the golden cache, however small its budget: one for each storage thread, and as many that are read."""
+"""Granules of the golden cache, however small its budget: one for each of its fetches, and as many that are read."""
 CACHE_FETCHES_PER_DROP: Final = 64
 """Fetches of an image after which the kernel is told to drop its copy: 16 MiB of page cache at most."""
 POPULATE_COPY_BYTES: Final = 32768
@@ -354,7 +364,10 @@ RELATIONS: Final = (
     ("a granule is whole sectors", GRANULE_BYTES % SECTOR_BYTES == 0),
     ("the longest Data-In is whole sectors", EMIT_BYTES_MAX % SECTOR_BYTES == 0),
     ("a disk's end is no more than 63 bits away", IMAGE_BYTES_MAX < 1 << 63),
-    ("each storage thread may fill a slot while others are read", CACHE_SLOTS_MIN > STORAGE_THREADS),
+    ("each fetch of a golden image may fill a slot while others are read", CACHE_SLOTS_MIN > LANE_JOBS_MAX),
+    ("one disk does not hold all the threads that stay up", LANE_JOBS_MAX <= STORAGE_THREADS),
+    ("threads are left for other disks while 255 hang", LANE_JOBS_MAX * 256 <= STORAGE_THREADS_MAX),
+    ("threads are left for other plugins while 15 hang", LANE_JOBS_MAX * 16 <= PYTHON_THREADS_MAX),
     ("what a login has received behind it is one receive", LOGIN_RECEIVE_BYTES <= RECEIVE_BYTES),
     ("a login's text comes in PDUs that are declared", LOGIN_DATA_SEGMENT_BYTES_MAX <= DATA_SEGMENT_BYTES_MAX),
     ("a line that is remembered is shorter than any bound", TEXT_LINE_KEPT_BYTES_MAX < TEXT_VALUE_BYTES_MAX),

@@ -8,7 +8,7 @@ import pytest
 from goldherd.block.golden import GoldenCache
 from goldherd.block.image import Image, NativeImage
 from goldherd.block.pool import Pool
-from goldherd.limits import GRANULE_BYTES, PYTHON_THREADS
+from goldherd.limits import GRANULE_BYTES, LANE_JOBS_MAX, PYTHON_THREADS
 
 
 class Meeting(Image):
@@ -61,6 +61,36 @@ def test_more_jobs_than_threads_are_all_done() -> None:
     for granule in range(64):
         until_memory(golden, granule)
     assert golden.resident_bytes == 64 * GRANULE_BYTES
+    golden.close()
+
+
+def test_images_that_hang_leave_threads_to_the_others() -> None:
+    """Each holds LANE_JOBS_MAX threads, and the pool starts more."""
+    cache = GoldenCache(64 * GRANULE_BYTES)
+    stuck = [cache.adopt(Meeting(LANE_JOBS_MAX + 1)) for _ in range(PYTHON_THREADS + 1)]
+    for golden in stuck:
+        for granule in range(LANE_JOBS_MAX):
+            golden.plan_of(granule * GRANULE_BYTES, 512)
+    healthy = cache.adopt(Meeting(1))
+    for granule in range(8):
+        healthy.plan_of(granule * GRANULE_BYTES, 512)
+    for granule in range(8):
+        until_memory(healthy, granule)
+    for golden in stuck:
+        assert golden.plan_of(0, 512) == "cold"
+        assert isinstance(golden.source, Meeting)
+        golden.source.barrier.wait(30)
+        golden.close()
+    healthy.close()
+
+
+def test_jobs_of_one_image_beyond_its_share_wait() -> None:
+    source = Meeting(LANE_JOBS_MAX)
+    golden = GoldenCache(64 * GRANULE_BYTES).adopt(source)
+    for granule in range(2 * LANE_JOBS_MAX):  # more at the same time would be too many for the barrier
+        golden.plan_of(granule * GRANULE_BYTES, 512)
+    for granule in range(2 * LANE_JOBS_MAX):
+        until_memory(golden, granule)
     golden.close()
 
 

@@ -4,7 +4,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,15 +27,16 @@ def warm(image: FileImage) -> FileImage:
 
 
 @pytest.fixture
-def file_of(tmp_path: Path) -> Iterator[Callable[..., FileImage]]:
-    """Makes disks in files; they hold the pattern unless told otherwise."""
+def file_of() -> Iterator[Callable[..., FileImage]]:
+    """Makes disks in files that lie in memory; they hold the pattern unless told otherwise."""
     images: list[FileImage] = []
 
     def make(content: bytes = PATTERN, *, read_only: bool = False, name: str = "disk") -> FileImage:
-        path = tmp_path / f"{name}-{len(images)}"
-        path.write_bytes(content)
-        fd = os.open(path, os.O_RDONLY if read_only else os.O_RDWR)
-        images.append(FileImage(fd, len(content), read_only=read_only, path=str(path)))
+        memory = os.memfd_create(f"{name}-{len(images)}", os.MFD_CLOEXEC)
+        os.write(memory, content)
+        fd = os.open(f"/proc/self/fd/{memory}", os.O_RDONLY if read_only else os.O_RDWR)
+        os.close(memory)
+        images.append(FileImage(fd, len(content), read_only=read_only, path=f"/proc/self/fd/{fd}"))
         return images[-1]
 
     yield make

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.pattern import write_pattern
+from tests.support.faulty_calls import FaultyCalls, build
 from tests.target.daemon import Herd
 
 GOLDEN_BYTES = 16 << 20
@@ -33,6 +34,20 @@ def herd(template: Path, tmp_path: Path) -> Herd:
     """The image lab@1 and the nodes pc-001 to pc-004, not served yet."""
     shutil.copytree(template, tmp_path / "data")
     return Herd(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("faulty"))
+
+
+@pytest.fixture
+def faults(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultyCalls:
+    """The system calls of every process that the test starts from here on."""
+    faults = FaultyCalls(library, tmp_path)
+    for name, value in faults.environment.items():
+        monkeypatch.setenv(name, value)
+    return faults
 
 
 def install(name: str, source: str, folder: Path) -> None:

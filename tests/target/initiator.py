@@ -278,6 +278,14 @@ class Session(Connection):
         assert answer.status == 0
         return answer.data
 
+    def ping(self) -> None:
+        """An immediate NOP-Out and its NOP-In."""
+        self._itt += 1
+        header = struct.pack(">BBxxI8x", 0x40, 0x80, 0)
+        self.send(header + struct.pack(">IIII", self._itt, NO_TAG, self.cmd_sn, self.exp_stat_sn))
+        found = self.take()
+        assert (found.opcode, found.itt) == (0x20, self._itt)
+
     def text(self, keys: str) -> list[tuple[str, str]]:
         """One Text request and its answer."""
         self._itt += 1

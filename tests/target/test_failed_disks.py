@@ -13,7 +13,7 @@ from goldherd.hooks import Hooks
 from goldherd.model.targets import LunConfig
 from goldherd.target.disks import Disks
 
-from tests.support.faulty_calls import FaultyCalls, build
+from tests.support.faulty_calls import FaultyCalls
 from tests.target.daemon import Daemon, Herd, running
 from tests.target.initiator import Session, log_in
 
@@ -34,20 +34,6 @@ LOST = (
     "EUCLEAN",
     "ENOMEM",
 )
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("faulty"))
-
-
-@pytest.fixture
-def faults(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultyCalls:
-    """The system calls of every process that the test starts from here on."""
-    faults = FaultyCalls(library, tmp_path)
-    for name, value in faults.environment.items():
-        monkeypatch.setenv(name, value)
-    return faults
 
 
 def wait_for(what: Callable[[], object]) -> None:

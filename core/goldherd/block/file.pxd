@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from goldherd.block.image cimport NativeImage
-from goldherd.block.pool cimport Pool
+from goldherd.block.pool cimport Lane, Pool
 from goldherd.native.linux cimport pthread_cond_t, pthread_mutex_t
 
 cdef enum Residency:
@@ -22,6 +22,7 @@ cdef struct Mapping:
     int64_t start           # the disk's byte 0 in the file
     uint8_t* states         # Residency of each granule
     uint64_t granules       # how many
+    Lane* lane              # its fetches
     uint64_t fetching       # jobs under way; guarded by `mutex`
     pthread_mutex_t mutex
     pthread_cond_t idle     # fetching became 0

@@ -9,15 +9,15 @@ from libc.errno cimport EBADF, EIO, EROFS
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from goldherd.block.fileio cimport file_extent, read_whole, write_whole, zero_range
+from goldherd.block.fileio cimport file_extent, read_whole, store_flags, write_now, write_whole, zero_range
 from goldherd.block.image cimport PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, Run
-from goldherd.block.pool cimport Job, notify, storage_pool
+from goldherd.block.pool cimport Job, close_lane, notify, storage_pool
 from goldherd.native.linux cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, PROT_READ, close, exchange8,
                                     getpagesize, load8, madvise, mincore, mmap, munmap, pthread_cond_broadcast,
                                     pthread_cond_destroy, pthread_cond_init, pthread_cond_wait,
                                     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
                                     pthread_mutex_unlock, store8)
-from goldherd.native.limits cimport GRANULE_BYTES, POPULATE_COPY_BYTES, RESIDENCY_PAGES
+from goldherd.native.limits cimport GRANULE_BYTES, LANE_JOBS_MAX, POPULATE_COPY_BYTES, RESIDENCY_PAGES
 
 import os
 
@@ -43,7 +43,9 @@ cdef Mapping* map_file(int fd, int64_t start, uint64_t size) noexcept:
     mapping.granules = (size + GRANULE_BYTES - 1) // GRANULE_BYTES
     mapping.states = <uint8_t*>calloc(mapping.granules, 1)
     mapping.memory = <char*>mmap(NULL, mapping.lead + size, PROT_READ, MAP_SHARED, fd, start - <int64_t>mapping.lead)
-    if mapping.states == NULL or <void*>mapping.memory == MAP_FAILED:
+    mapping.lane = storage_pool().open_lane(LANE_JOBS_MAX)
+    if mapping.states == NULL or mapping.lane == NULL or <void*>mapping.memory == MAP_FAILED:
+        close_lane(mapping.lane)
         if <void*>mapping.memory != MAP_FAILED:
             munmap(mapping.memory, mapping.lead + size)
         free(mapping.states)
@@ -63,6 +65,7 @@ cdef void unmap_file(Mapping* mapping) noexcept nogil:
     munmap(mapping.memory, mapping.lead + mapping.size)
     pthread_mutex_destroy(&mapping.mutex)
     pthread_cond_destroy(&mapping.idle)
+    close_lane(mapping.lane)
     free(mapping.states)
     free(mapping)
 
@@ -127,6 +130,7 @@ cdef class FileImage(NativeImage):
         self.pool = storage_pool()
         self.mapping = map_file(fd, self.start, self.size_bytes)
         self.fd = fd
+        self.flags = store_flags(fd)
 
     def __dealloc__(self) -> None:
         if self.mapping != NULL:
@@ -190,7 +194,7 @@ cdef class FileImage(NativeImage):
         pthread_mutex_lock(&mapping.mutex)
         mapping.fetching += 1
         pthread_mutex_unlock(&mapping.mutex)
-        self.pool.submit(&fetch.job)
+        self.pool.submit(mapping.lane, &fetch.job)
         return FETCHING
 
     cdef int plan(self, uint64_t offset, uint64_t length, Run* runs, int runs_max) noexcept nogil:
@@ -238,6 +242,11 @@ cdef class FileImage(NativeImage):
         if self.read_only or self.failed:
             return -EROFS
         return write_whole(self.fd, self.start + <int64_t>offset, length, source)
+
+    cdef int store_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
+        if self.read_only or self.failed:
+            return -EROFS
+        return write_now(self.fd, self.start + <int64_t>offset, length, source)
 
     cdef int persist(self) noexcept nogil:
         if self.fd < 0:

@@ -1,12 +1,15 @@
 """Whole transfers on a file descriptor, without the GIL: all of the range or an errno below zero. Inline only."""
 
-from libc.errno cimport EINTR, EIO, ENXIO, errno
-from libc.stdint cimport int64_t, uint64_t
+from libc.errno cimport EAGAIN, EINTR, EIO, EOPNOTSUPP, ENXIO, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from goldherd.block.image cimport EXTENT_HOLE, EXTENT_MAPPED
+from posix.uio cimport iovec
+
+from goldherd.block.image cimport EXTENT_HOLE, EXTENT_MAPPED, IMAGE_STORE_BLOCKS, IMAGE_STORE_NOW
 from goldherd.native.limits cimport ZERO_PAGE_BYTES, require
-from goldherd.native.linux cimport (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA,
-                                    SEEK_HOLE, fallocate, lseek, pread, pwrite)
+from goldherd.native.linux cimport (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, RWF_NOWAIT,
+                                    SEEK_DATA, SEEK_HOLE, WRITING_NEVER_WAITS, WRITING_TRIES, fallocate, lseek, pread,
+                                    preadv2, pwrite, pwritev2, writing_of)
 
 cdef extern from * nogil:
     """
@@ -43,6 +46,31 @@ cdef inline int write_whole(int fd, int64_t position, uint64_t length, const cha
         position += count
         length -= <uint64_t>count
     return 0
+
+cdef inline ssize_t read_now(int fd, int64_t position, uint64_t length, char* target) noexcept nogil:
+    """Reads what is in memory of a range, without waiting for a disk: the bytes read, or below 1 when that is none."""
+    cdef iovec piece
+    cdef ssize_t got
+    piece.iov_base = target
+    piece.iov_len = length
+    got = preadv2(fd, &piece, 1, position, RWF_NOWAIT)
+    if got < 0 and errno == EOPNOTSUPP and writing_of(fd) == WRITING_NEVER_WAITS:
+        got = pread(fd, target, length, position)
+    return got
+
+cdef inline int write_now(int fd, int64_t position, uint64_t length, const char* source) noexcept nogil:
+    """Writes length bytes without waiting for a disk; -EAGAIN when that can't be, and a part of them may be there."""
+    cdef iovec piece
+    piece.iov_base = <void*>source
+    piece.iov_len = length
+    return 0 if pwritev2(fd, &piece, 1, position, RWF_NOWAIT) == <ssize_t>length else -EAGAIN
+
+cdef inline uint32_t store_flags(int fd) noexcept nogil:
+    """The IMAGE_STORE_ flags of an image whose writes go to this file."""
+    cdef int writing = writing_of(fd)
+    if writing == WRITING_NEVER_WAITS:
+        return 0
+    return IMAGE_STORE_BLOCKS | IMAGE_STORE_NOW if writing == WRITING_TRIES else IMAGE_STORE_BLOCKS
 
 cdef inline int zero_range(int fd, int64_t position, uint64_t length) noexcept nogil:
     """The range reads as zeros afterwards: as a hole where the file system can, else by writing.

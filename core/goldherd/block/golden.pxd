@@ -13,7 +13,7 @@ So the everyday read costs one load of `place` and no atomic operation.
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from goldherd.block.image cimport Image, NativeImage
-from goldherd.block.pool cimport Pool
+from goldherd.block.pool cimport Lane, Pool
 
 cdef enum:
     PLACE_ABSENT = -1       # only on disk
@@ -47,6 +47,7 @@ cdef class GoldenImage(NativeImage):
     cdef void* source_borrowed
     cdef Pool pool
     cdef void* pool_borrowed
+    cdef Lane* lane                 # its fetches
     cdef int32_t* place             # per granule of the disk: slot, or PLACE_...
     cdef readonly uint32_t granules
     cdef int in_flight              # fetches

@@ -16,9 +16,9 @@ from libc.string cimport memcmp, memcpy, memset
 
 from goldherd.block.image cimport (
     IMAGE_PYTHON, PLAN_BLOCKING, PLAN_COLD, RUN_MEMORY, RUN_ZERO, Run)
-from goldherd.block.pool cimport Job, next_epoch, python_pool, notify, storage_pool, wait_for_epoch
+from goldherd.block.pool cimport Job, close_lane, next_epoch, python_pool, notify, storage_pool, wait_for_epoch
 from goldherd.errors import ImageError
-from goldherd.native.limits cimport CACHE_FETCHES_PER_DROP, CACHE_SLOTS_MIN, GRANULE_BYTES
+from goldherd.native.limits cimport CACHE_FETCHES_PER_DROP, CACHE_SLOTS_MIN, GRANULE_BYTES, LANE_JOBS_MAX
 
 cdef extern from * nogil:
     int32_t load_place "__atomic_load_n"(int32_t*, int)
@@ -188,9 +188,10 @@ cdef class GoldenImage(NativeImage):
         self.source_borrowed = <void*>source
         self.pool = python_pool() if source.flags & IMAGE_PYTHON else storage_pool()
         self.pool_borrowed = <void*>self.pool
+        self.lane = self.pool.open_lane(LANE_JOBS_MAX)
         self.granules = (source.size_bytes + GRANULE_BYTES - 1) // GRANULE_BYTES
         self.place = <int32_t*>malloc(self.granules * sizeof(int32_t))
-        if self.place == NULL:
+        if self.place == NULL or self.lane == NULL:
             raise MemoryError
         memset(self.place, 0xFF, self.granules * sizeof(int32_t))       # PLACE_ABSENT everywhere
         try:
@@ -204,6 +205,7 @@ cdef class GoldenImage(NativeImage):
     def __dealloc__(self) -> None:
         with nogil:                     # a fetch from a Python source needs the GIL to end
             self.let_go()
+        close_lane(self.lane)
 
     def close(self) -> None:
         """Gives its memory back; no read may follow. The source is closed with it."""
@@ -267,7 +269,7 @@ cdef class GoldenImage(NativeImage):
         fetch.image = <void*>self
         fetch.granule = granule
         add_int(&self.in_flight, 1, __ATOMIC_SEQ_CST)
-        (<Pool>self.pool_borrowed).submit(&fetch.job)
+        (<Pool>self.pool_borrowed).submit(self.lane, &fetch.job)
 
     cdef int fetch(self, uint32_t granule) noexcept nogil:
         """Reads a granule that is FETCHING into a slot; on any failure it is ABSENT again and load() tells why."""

@@ -38,6 +38,7 @@ cdef enum:
 cdef enum:
     IMAGE_PYTHON = 1        # the C door takes the GIL: use the threads for Python, never a reactor
     IMAGE_STORE_BLOCKS = 2  # store() may wait for a disk: never call it on a reactor
+    IMAGE_STORE_NOW = 4     # store_now() is worth a try before a thread is asked
 
 cdef enum ExtentState:
     EXTENT_MAPPED = 0
@@ -69,6 +70,8 @@ cdef class Image:
     cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil
     # Length of the run at `offset` (at most `length`) that has one ExtentState, stored in *state. May sleep.
     cdef int64_t extent(self, uint64_t offset, uint64_t length, int* state) noexcept nogil
+    # Like store(), but never waits: -EAGAIN when it would have to. A part may be stored then, which store() repeats.
+    cdef int store_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil
 
 cdef class NativeImage(Image):
     """An image whose C door is the real one; its Python door calls it."""

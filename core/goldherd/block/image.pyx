@@ -8,7 +8,7 @@ Knows no file, no format and no protocol. Start reading at image.pxd.
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EINTR, EINVAL, EIO, ENOSPC, ENOSYS, EROFS, ESPIPE, errno as last_errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, ENOSPC, ENOSYS, EROFS, ESPIPE, errno as last_errno
 from libc.string cimport memcpy
 
 from goldherd.native.linux cimport (SYNC_FILE_RANGE_WAIT_BEFORE, close, fdatasync, pthread_mutex_destroy,
@@ -238,6 +238,9 @@ cdef class Image:
             except BaseException:
                 return report(self, "look up")
 
+    cdef int store_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
+        return -EAGAIN
+
 
 cdef class NativeImage(Image):
     """An image with a compiled C door; the Python door goes through it, checked."""
@@ -250,7 +253,7 @@ cdef class NativeImage(Image):
 
     def __init__(self, size_bytes: int, *, read_only: bool = False, path: str = "") -> None:
         super().__init__(size_bytes, read_only=read_only, path=path)
-        self.flags = 0
+        self.flags = IMAGE_STORE_BLOCKS     # what never waits says so
 
     def read_into(self, offset_bytes: int, target: memoryview) -> None:
         cdef Py_buffer view

@@ -1,6 +1,7 @@
 """Threads that may sleep, and listeners that they notify; all without the GIL.
 
-The data plane gives a Job to a pool when something may wait for a disk (or for the GIL, in the pool for Python).
+The data plane gives a Job to a pool when something may wait for a disk (or for the GIL, in the pool for Python). The
+jobs of one disk go through a Lane, so that a disk that hangs holds up no other's.
 A reactor is a Listener: when any fetch has ended, all listeners with suspended tasks are woken.
 """
 
@@ -10,6 +11,18 @@ cdef struct Job:
     Job* next                               # owned by the pool while queued
     void (*run)(Job* job) noexcept nogil    # called once on a pool thread, which forgets the job before the call
 
+cdef struct Lane:
+    # The jobs of one disk, in the order of submit(); the pool's mutex guards it.
+    void* queue             # of the pool
+    Lane* next              # in the pool's queue
+    Job* first
+    Job* last
+    int running             # jobs under way
+    int running_max         # how many may be
+    bint queued             # in the pool's queue: a job may begin
+    bint closed             # freed by its last job
+    uint64_t since_ms       # when it came into the queue
+
 cdef struct Listener:
     int eventfd             # written with 1 when a fetch has come
     int waiting             # > 0 while the listener has suspended work; set before planning a second time
@@ -17,10 +30,12 @@ cdef struct Listener:
     Listener* next
 
 cdef class Pool:
-    cdef void* queue        # mutex, condition, list
-    cdef readonly int thread_count
+    cdef void* queue        # mutex, conditions, lanes
     cdef readonly str name
-    cdef void submit(self, Job* job) noexcept nogil
+    cdef Lane* open_lane(self, int running_max) noexcept nogil      # NULL: no memory
+    cdef void submit(self, Lane* lane, Job* job) noexcept nogil
+
+cdef void close_lane(Lane* lane) noexcept nogil         # no job comes any more; those in it are done
 
 cdef void listen(Listener* listener) noexcept nogil      # from now on it is woken; it must live until unlisten
 cdef void unlisten(Listener* listener) noexcept nogil

@@ -3,8 +3,11 @@
 from typing import Self
 
 class Pool:
-    """A fixed number of threads over one queue."""
+    """Threads over the jobs of many disks."""
 
     name: str
-    thread_count: int
-    def __new__(cls, name: str, thread_count: int) -> Self: ...
+    @property
+    def thread_count(self) -> int:
+        """How many threads there are now."""
+
+    def __new__(cls, name: str, thread_count: int, thread_count_max: int = 0) -> Self: ...

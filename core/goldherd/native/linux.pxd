@@ -1,6 +1,7 @@
 """The system calls, locks and atomic steps of Linux that Cython's own declarations lack. Declarations only."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from posix.uio cimport iovec
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_mutex_t:
@@ -10,6 +11,7 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_init(pthread_mutex_t*, void*)
     int pthread_mutex_destroy(pthread_mutex_t*)
     int pthread_mutex_lock(pthread_mutex_t*)
+    int pthread_mutex_trylock(pthread_mutex_t*)
     int pthread_mutex_unlock(pthread_mutex_t*)
     int pthread_cond_init(pthread_cond_t*, void*)
     int pthread_cond_destroy(pthread_cond_t*)
@@ -39,6 +41,11 @@ cdef extern from "<fcntl.h>" nogil:
     int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)
     int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)
 
+cdef extern from "<sys/uio.h>" nogil:
+    int RWF_NOWAIT
+    ssize_t preadv2(int fd, const iovec* iov, int count, int64_t offset, int flags)
+    ssize_t pwritev2(int fd, const iovec* iov, int count, int64_t offset, int flags)
+
 cdef extern from "<unistd.h>" nogil:
     int SEEK_DATA
     int SEEK_HOLE
@@ -57,6 +64,19 @@ cdef extern from * nogil:
     #ifndef MADV_POPULATE_READ
     #define MADV_POPULATE_READ 22   /* Linux 5.14; older headers lack the name, older kernels answer EINVAL */
     #endif
+    #include <sys/stat.h>
+    #include <sys/vfs.h>
+    static inline int gh_writing_of(int fd) {
+        struct stat file;
+        struct statfs system;
+        if (fstat(fd, &file) || !S_ISREG(file.st_mode) || fstatfs(fd, &system))
+            return 0;
+        switch ((unsigned long)system.f_type) {
+            case 0x01021994: return 2;                      /* tmpfs */
+            case 0x58465342: case 0x9123683E: return 1;     /* xfs, btrfs */
+            default: return 0;
+        }
+    }
     static inline uint8_t gh_load8(const uint8_t* p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
     static inline void gh_store8(uint8_t* p, uint8_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
     static inline int gh_exchange8(uint8_t* p, uint8_t from, uint8_t to) {
@@ -70,6 +90,7 @@ cdef extern from * nogil:
     static inline void gh_or64(uint64_t* p, uint64_t v) { __atomic_fetch_or(p, v, __ATOMIC_RELEASE); }
     """
     int MADV_POPULATE_READ
+    int writing_of "gh_writing_of"(int fd)      # Writing
     uint8_t load8 "gh_load8"(const uint8_t* place)
     void store8 "gh_store8"(uint8_t* place, uint8_t value)
     bint exchange8 "gh_exchange8"(uint8_t* place, uint8_t expected, uint8_t value)
@@ -79,3 +100,9 @@ cdef extern from * nogil:
     void* load_pointer "gh_load_pointer"(void* place)           # acquire
     void store_pointer "gh_store_pointer"(void* place, void* value)     # release
     void or64 "gh_or64"(uint64_t* place, uint64_t bits)         # release
+
+cdef enum Writing:
+    # what a write(2) of a few KiB to a file does
+    WRITING_WAITS = 0       # may wait for a disk: ext4, network file systems, block devices, what is not known
+    WRITING_TRIES = 1       # RWF_NOWAIT keeps it from waiting (Linux 6.0)
+    WRITING_NEVER_WAITS = 2

@@ -7,5 +7,4 @@ cdef class ReactorControl:
     cdef Core core
     cdef readonly int number
     cdef readonly EventQueue events
-    cdef object storage, python     # the pools, kept alive
     cdef dict units                 # session id -> objects that must live as long as the session

@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from goldherd.block.pool cimport listen, python_pool, storage_pool, unlisten
+from goldherd.block.pool cimport listen, unlisten
 from goldherd.native.limits cimport (
     DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SENSE_BYTES_MAX,
     SILENCE_SECONDS)
@@ -53,10 +53,6 @@ cdef class ReactorControl:
         self.events = events
         self.units = {}
         open_core(&self.core)
-        self.storage = storage_pool()
-        self.python = python_pool()
-        self.core.storage = <void*>self.storage
-        self.core.python = <void*>self.python
         self.core.events = &events.queue
         self.core.ping_ms = PING_SECONDS * 1000
         self.core.silence_ms = SILENCE_SECONDS * 1000

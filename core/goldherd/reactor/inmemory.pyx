@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
-from goldherd.block.pool cimport Job, Pool, begin_step, end_step
+from goldherd.block.pool cimport Job, Lane, Pool, begin_step, end_step
 from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED
 from goldherd.reactor.loop cimport INTEREST_END, Loop
 from goldherd.reactor.events_out cimport EventQueue
@@ -93,10 +93,10 @@ cdef ssize_t receive_from_stream(Core* core, Connection* c, iovec* iov, int coun
 cdef class DeferredPool(Pool):
     """A pool without threads: its jobs wait until the caller says which one is done next."""
 
-    def __cinit__(self, str name, int thread_count) -> None:
+    def __cinit__(self, str name, int thread_count, int thread_count_max = 0) -> None:
         self.first = NULL
 
-    cdef void submit(self, Job* job) noexcept nogil:
+    cdef void submit(self, Lane* lane, Job* job) noexcept nogil:
         cdef Job** place = &self.first
         while place[0] != NULL:
             place = &place[0].next
@@ -222,8 +222,7 @@ cdef class InMemoryReactor(Loop):
     def defer_jobs(self) -> None:
         """From now on jobs are done when finish_job() says so, and in that order, instead of by threads."""
         self.deferred_jobs = DeferredPool("deferred", 0)
-        self.storage = self.python = self.deferred_jobs
-        self.core.storage = self.core.python = <void*>self.deferred_jobs
+        self.core.pool = <void*>self.deferred_jobs
 
     @property
     def jobs(self) -> int:

@@ -4,11 +4,11 @@ Reads and writes that nothing stands in the way of are carried out here; prebuil
 takes the slow path. A transfer is checked against the disk before anything of it happens.
 """
 
-from libc.errno cimport EBADE, EBADRQC, EOVERFLOW
+from libc.errno cimport EAGAIN, EBADE, EBADRQC, EOVERFLOW
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from goldherd.block.image cimport IMAGE_STORE_BLOCKS, Image
+from goldherd.block.image cimport IMAGE_STORE_BLOCKS, IMAGE_STORE_NOW
 from goldherd.native.endian cimport get16, get32, get64
 from goldherd.native.limits cimport (
     IMMEDIATE_TASKS_MAX, PARAMETER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
@@ -19,7 +19,7 @@ from goldherd.session.ordering cimport count_command
 from goldherd.session.memory cimport known_task, take_task
 from goldherd.session.queues cimport enqueue
 from goldherd.session.tasks cimport (
-    conclude, data_arrived, fail, get_buffer, send_to_control, start_job, wait_for_data)
+    conclude, data_arrived, fail, get_buffer, send_to_control, start_job, store_now, wait_for_data)
 from goldherd.scsi.fastpath.statuses cimport TASK_SET_FULL
 from goldherd.scsi.fastpath.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.fastpath.unit cimport (
@@ -237,20 +237,21 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
     core.counters.writes += 1
     if (whole and arrived and arrived == length and arrived == expected and not fua and not is_quiesced(unit)
             and arrived <= <uint32_t>WRITE_INLINE_BYTES_MAX and c.immediate_data and arrived <= c.first_burst
-            and not unit.image_flags & IMAGE_STORE_BLOCKS):
+            and unit.image_flags & (IMAGE_STORE_BLOCKS | IMAGE_STORE_NOW) != IMAGE_STORE_BLOCKS):
         # The everyday small write: all data is here, and the page cache takes it at once.
         touch(watches_of(unit), offset, length)
-        result = (<Image>unit.image).store(offset, length, <const char*>data)
+        result = store_now(unit, offset, length, <const char*>data)
         if result >= 0:
             memcpy(&itt, header + ITT, 4)
             emit_response(core, c, itt, 0, length, expected, 0, NULL, 0)
             core.counters.write_bytes += length
             c.write_bytes += length
             return
-        task = make_task(core, c, header, nexus, expected, PURPOSE_WRITE)
-        if task != NULL:
-            fail(core, task, -result)
-        return
+        if result != -EAGAIN:
+            task = make_task(core, c, header, nexus, expected, PURPOSE_WRITE)
+            if task != NULL:
+                fail(core, task, -result)
+            return
     task = make_task(core, c, header, nexus, expected, PURPOSE_WRITE)
     if task == NULL:
         return

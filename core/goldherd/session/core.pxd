@@ -85,8 +85,7 @@ cdef struct Core:
     MessageQueue messages   # to this reactor
     MessageQueue* events    # to the control plane
     Listener listener
-    void* storage           # Pool for disks
-    void* python            # Pool for Python backends
+    void* pool              # Pool of a driver without threads, for all jobs; NULL: each unit's own
 
 cdef struct TaskJob:
     Job job

@@ -12,6 +12,7 @@ from goldherd.block.image cimport Image, PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN
 from goldherd.native.endian cimport put16, put32
 from goldherd.native.limits cimport EMIT_BYTES_MAX, PLAN_RUNS_MAX, SECTOR_BYTES, SENSE_BYTES_MAX
 from goldherd.session.batch cimport Batch, put_control, put_memory, has_room
+from goldherd.block.fileio cimport read_now
 from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_LOGOUT, PDU_CLOSES, PDU_CLOSES_ALONE, PDU_TAKES_STAT_SN
 from goldherd.session.state cimport max_cmd_sn
 from goldherd.wire.digest cimport CRC_START, crc_store, crc_update
@@ -21,10 +22,6 @@ from goldherd.wire.opcodes cimport (
 from goldherd.wire.pdu cimport (
     BUFFER_OFFSET, DATA_SN, DESIRED_LENGTH, EXP_CMD_SN, FLAGS, ITT, LUN, MAX_CMD_SN, RESIDUAL, RESPONSE, STATUS,
     STAT_SN, TTT, data_length, padded)
-
-cdef extern from "<sys/uio.h>" nogil:
-    ssize_t preadv2(int fd, const iovec* iov, int iovcnt, int64_t offset, int flags)
-    int RWF_NOWAIT
 
 cdef enum:
     SECTOR_MASK = SECTOR_BYTES - 1
@@ -131,15 +128,12 @@ cdef int materialise(Core* core, Connection* c, Run* runs, int count, uint64_t* 
     mapping is read like a file: touching it here could end in SIGBUS if the file was truncated.
     """
     cdef Batch* batch = core.batch
-    cdef iovec piece
     cdef ssize_t got
     cdef int i
     cdef uint64_t total = 0
     for i in range(count):
         if runs[i].kind == RUN_FILE or (c.data_digest and runs[i].kind == RUN_MEMORY and runs[i].fd >= 0):
-            piece.iov_base = batch.data + batch.data_used
-            piece.iov_len = runs[i].length
-            got = preadv2(runs[i].fd, &piece, 1, runs[i].position, RWF_NOWAIT)
+            got = read_now(runs[i].fd, runs[i].position, runs[i].length, <char*>batch.data + batch.data_used)
             got = got & ~<ssize_t>SECTOR_MASK if got > 0 else 0
             if got == 0:
                 covered[0] = total

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from goldherd.scsi.fastpath.unit cimport UnitState
 from goldherd.session.core cimport Core
 from goldherd.session.state cimport Connection, Task
 
@@ -12,6 +13,8 @@ cdef void wait_for_data(Core* core, Task* task, int emitted) noexcept nogil
 # `length` bytes of Data-Out have come; `final` is the F bit of their PDU.
 cdef void data_arrived(Core* core, Task* task, uint32_t length, bint final) noexcept nogil
 # Stores the chunk that is complete, here or on another thread.
+# On the reactor, without waiting: -EAGAIN when a thread must do it.
+cdef int store_now(UnitState* unit, uint64_t offset, uint64_t length, const char* data) noexcept nogil
 cdef void execute(Core* core, Task* task) noexcept nogil
 # Hands the task to the control plane, with the Data-Out it has.
 cdef void send_to_control(Core* core, Task* task) noexcept nogil

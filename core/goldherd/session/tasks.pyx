@@ -4,12 +4,12 @@ A task is in one place at a time (Phase in state.pxd): a queue, a pool, or with 
 on a task its memory stays; a task that ends meanwhile is marked, and the job's report releases it.
 """
 
-from libc.errno cimport ENOMEM
+from libc.errno cimport EAGAIN, ENOMEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from goldherd.block.image cimport IMAGE_PYTHON, IMAGE_STORE_BLOCKS, Image
+from goldherd.block.image cimport IMAGE_STORE_BLOCKS, IMAGE_STORE_NOW, Image
 from goldherd.block.pool cimport Job, Pool
 from goldherd.native.limits cimport (
     COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
@@ -26,7 +26,7 @@ from goldherd.session.connections cimport release_connection
 from goldherd.session.memory cimport await_fetch, release_buffer, release_task, stop_awaiting_fetch, take_buffer
 from goldherd.session.queues cimport dequeue, enqueue, stop_running, unqueue
 from goldherd.scsi.fastpath.statuses cimport BUSY, TASK_SET_FULL
-from goldherd.scsi.fastpath.unit cimport is_quiesced, watches_of
+from goldherd.scsi.fastpath.unit cimport UnitState, is_quiesced, watches_of
 from goldherd.scsi.fastpath.watch cimport touch
 from goldherd.session.phases cimport (
     PHASE_BUFFER, PHASE_CONTROL, PHASE_DATA_OUT, PHASE_PDU, PHASE_POOL, PHASE_R2T, PHASE_READ, PHASE_REPLY,
@@ -187,11 +187,22 @@ cdef void execute(Core* core, Task* task) noexcept nogil:
         return
     # Here, not in the pool: the list of watches is good for this step only.
     touch(watches_of(task.nexus.unit), task.offset + task.done, task.chunk)
-    if task.nexus.unit.image_flags & IMAGE_STORE_BLOCKS or task.chunk > WRITE_INLINE_BYTES_MAX:
+    result = store_now(task.nexus.unit, task.offset + task.done, task.chunk, task.buffer)
+    if result == -EAGAIN:
         start_job(core, task, PURPOSE_WRITE)
-        return
-    result = (<Image>task.nexus.unit.image).store(task.offset + task.done, task.chunk, task.buffer)
-    job_done(core, task, PURPOSE_WRITE, result)
+    else:
+        job_done(core, task, PURPOSE_WRITE, result)
+
+
+cdef int store_now(UnitState* unit, uint64_t offset, uint64_t length, const char* data) noexcept nogil:
+    """Stores data on the reactor; -EAGAIN when that could take long, for the disk's sake or for its length."""
+    if length > WRITE_INLINE_BYTES_MAX:
+        return -EAGAIN
+    if not unit.image_flags & IMAGE_STORE_BLOCKS:
+        return (<Image>unit.image).store(offset, length, data)
+    if unit.image_flags & IMAGE_STORE_NOW:
+        return (<Image>unit.image).store_now(offset, length, data)
+    return -EAGAIN
 
 
 cdef void stored(Core* core, Task* task) noexcept nogil:
@@ -243,7 +254,9 @@ cdef void run_job(Job* job) noexcept nogil:
 cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
     cdef TaskJob* work
     cdef uint64_t length
-    cdef void* pool = core.python if task.nexus.unit.image_flags & IMAGE_PYTHON else core.storage
+    cdef UnitState* unit = task.nexus.unit
+    # A driver that does without threads has a pool of its own.
+    cdef void* pool = core.pool if core.pool != NULL else unit.pool
     stop_awaiting_fetch(core, task)
     if operation == PURPOSE_READ:
         length = task.move - task.done
@@ -275,7 +288,7 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
     enter(task, PHASE_POOL)
     task.connection.jobs += 1
     core.counters.jobs += 1
-    (<Pool>pool).submit(&work.job)
+    (<Pool>pool).submit(unit.lane, &work.job)
 
 
 cdef void job_done(Core* core, Task* task, int operation, int result) noexcept nogil:

@@ -21,4 +21,6 @@ cdef class VhdImage(NativeImage):
 
     cdef uint64_t run_at(self, uint64_t offset, uint64_t end, int64_t* position) noexcept nogil
     cdef int _put(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil
+    cdef int _put_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil
+    cdef bint _owns(self, uint64_t block, uint64_t inside, uint64_t length) noexcept nogil
     cdef bint _reads_zero_below(self, uint64_t offset, uint64_t length) noexcept nogil

@@ -5,11 +5,11 @@ walk over runs is run_at(); plan, load, erase and extent are made of it. Reads t
 bit becomes visible only after what it stands for (writer.pyx keeps the order).
 """
 
-from libc.errno cimport EBADF, EINVAL, EIO, EROFS
+from libc.errno cimport EAGAIN, EBADF, EINVAL, EIO, EROFS
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from goldherd.block.fileio cimport file_extent, read_whole, write_whole, zero_range
+from goldherd.block.fileio cimport file_extent, read_whole, store_flags, write_now, write_whole, zero_range
 from goldherd.block.image cimport EXTENT_HOLE, RUN_FILE, RUN_ZERO, Run
 from goldherd.native.linux cimport close
 from goldherd_plugins.vhd.bat cimport place_of
@@ -64,6 +64,7 @@ cdef class VhdImage(NativeImage):
                                  bitmap_bytes=self.bitmap_bytes, file_bytes=survey.file_bytes,
                                  footer=survey.footer.raw)
         self.fd = fd
+        self.flags = store_flags(fd)
 
     def __dealloc__(self) -> None:
         if self.fd >= 0:
@@ -221,13 +222,53 @@ cdef class VhdImage(NativeImage):
             length -= part
         return 0
 
+    cdef int store_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
+        """Sectors of blocks that have a place; everything else is for a thread that may wait."""
+        cdef uint64_t part
+        cdef int result
+        if self.read_only or self.failed:
+            return -EROFS
+        if (offset | length) & 511:
+            return -EINVAL
+        while length:
+            part = min(length, self.block_bytes - (offset & (self.block_bytes - 1)))
+            result = self._put_now(offset, part, source)
+            if result:
+                return result
+            offset += part
+            source += part
+            length -= part
+        return 0
+
+    cdef int _put_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
+        cdef uint64_t block = offset >> self.block_shift
+        cdef uint64_t inside = offset & (self.block_bytes - 1)
+        cdef uint64_t place = place_of(self.table.slots, block)
+        cdef int result
+        if self.fd < 0:
+            return -EBADF
+        if place == 0:
+            return -EAGAIN
+        result = write_now(self.fd, <int64_t>(place + self.bitmap_bytes + inside), length, source)
+        if result or self._owns(block, inside, length) or self.writer.mark_now(block, inside >> 9, length >> 9):
+            return result
+        return -EAGAIN
+
+    cdef bint _owns(self, uint64_t block, uint64_t inside, uint64_t length) noexcept nogil:
+        """Whether every sector of a range of an allocated block is the disk's own already."""
+        cdef bint own
+        cdef uint64_t run
+        if self.bitmaps is None:
+            return True
+        run = bit_run(self.bitmaps.words + block * self.bitmaps.words_per_block, inside >> 9,
+                      (inside + length) >> 9, &own)
+        return own and run >= length >> 9
+
     cdef int _put(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
         """Stores a part of one block (source NULL: zeros): place, then data, then bits."""
         cdef uint64_t block = offset >> self.block_shift
         cdef uint64_t inside = offset & (self.block_bytes - 1)
         cdef uint64_t place = place_of(self.table.slots, block)
-        cdef uint64_t run
-        cdef bint own
         cdef int result
         if self.fd < 0:
             return -EBADF
@@ -241,13 +282,9 @@ cdef class VhdImage(NativeImage):
             result = write_whole(self.fd, <int64_t>place, length, source)
         else:
             result = zero_range(self.fd, <int64_t>place, length)
-        if result or self.bitmaps is None:
-            return result
-        run = bit_run(self.bitmaps.words + block * self.bitmaps.words_per_block, inside >> 9,
-                      (inside + length) >> 9, &own)
-        if not own or run < length >> 9:
+        if result == 0 and not self._owns(block, inside, length):
             self.writer.mark(block, inside >> 9, length >> 9)
-        return 0
+        return result
 
     cdef int persist(self) noexcept nogil:
         if self.fd < 0:

@@ -31,6 +31,8 @@ cdef class Writer:
 
     cdef int allocate(self, uint64_t block) noexcept nogil
     cdef void mark(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil
+    cdef bint mark_now(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil
+    cdef void _mark(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil
     cdef int flush(self, NativeImage owner) noexcept nogil
     cdef int _grow(self, uint64_t block) noexcept nogil
     cdef int _snapshot(self, TableSector** sectors, uint64_t* count) noexcept nogil

@@ -27,6 +27,7 @@ from libc.string cimport memcpy, memset
 from goldherd.block.fileio cimport write_whole
 from goldherd.block.image cimport NativeImage
 from goldherd.native.linux cimport (ftruncate, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
+                                    pthread_mutex_trylock,
                                     pthread_mutex_unlock, store32)
 from goldherd_plugins.vhd.bat cimport BAT_ENTRIES_PER_SECTOR, place_of
 from goldherd_plugins.vhd.bitmap cimport WORDS_PER_SECTOR, set_run
@@ -116,12 +117,23 @@ cdef class Writer:
 
     cdef void mark(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil:
         """Sets bits whose sectors have been written. Call it after the data's pwrite has returned."""
-        cdef uint64_t sector
         pthread_mutex_lock(&self.changes)
+        self._mark(block, first, count)
+        pthread_mutex_unlock(&self.changes)
+
+    cdef bint mark_now(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil:
+        """mark(), unless another thread changes the tables: it may be waiting for the disk. Whether the bits are set."""
+        if pthread_mutex_trylock(&self.changes):
+            return False
+        self._mark(block, first, count)
+        pthread_mutex_unlock(&self.changes)
+        return True
+
+    cdef void _mark(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil:
+        cdef uint64_t sector
         set_run(self.bitmaps.words + block * self.bitmaps.words_per_block, first, count)
         for sector in range(first // (64 * WORDS_PER_SECTOR), (first + count - 1) // (64 * WORDS_PER_SECTOR) + 1):
             dirty_add(&self.dirty_bitmaps, block * self.bitmaps.file_sectors_per_block + sector)
-        pthread_mutex_unlock(&self.changes)
 
     # --- flush ---
 

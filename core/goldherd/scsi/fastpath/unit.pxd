@@ -7,6 +7,7 @@ reactor has reported the connection as closed.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from goldherd.block.image cimport Image
+from goldherd.block.pool cimport Lane, Pool
 from goldherd.native.linux cimport load32, load_pointer
 from goldherd.scsi.fastpath.watch cimport Watches
 
@@ -35,6 +36,8 @@ cdef struct UnitState:
     uint64_t block_count
     uint32_t block_shift    # log2 of the block length in bytes
     uint32_t image_flags    # IMAGE_...
+    void* pool              # Pool: where its image may sleep
+    Lane* lane              # the unit's jobs in that pool
     uint32_t quiesced       # > 0: writes wait until it is 0 again (exclusive commands)
     Watches* watches        # NULL almost always; else to be told of every write before it is stored (watch.pxd)
     Answers* answers        # swapped whole; an older list lives until every step that may have seen it is over
@@ -61,6 +64,7 @@ cdef inline Watches* watches_of(UnitState* unit) noexcept nogil:
 cdef class HotUnit:
     cdef UnitState state
     cdef readonly Image image
+    cdef Pool pool
     cdef list keep          # bytes objects that the answers point into
     cdef list watched       # Watch objects that the watches point into
     cdef object publishing  # a lock: one list of either kind is published at a time

@@ -8,9 +8,9 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from goldherd.block.image cimport Image
-from goldherd.block.pool cimport next_epoch, wait_for_epoch
-from goldherd.native.limits cimport PREBUILT_ANSWER_BYTES_MAX
+from goldherd.block.image cimport IMAGE_PYTHON, Image
+from goldherd.block.pool cimport Pool, close_lane, next_epoch, python_pool, storage_pool, wait_for_epoch
+from goldherd.native.limits cimport LANE_JOBS_MAX, PREBUILT_ANSWER_BYTES_MAX
 from goldherd.native.linux cimport store32, store_pointer
 from goldherd.scsi.fastpath.watch cimport Watch, WatchState, Watches
 
@@ -49,6 +49,11 @@ cdef class HotUnit:
         self.state.block_shift = block_size.bit_length() - 1
         self.state.block_count = image.size_bytes >> self.state.block_shift
         self.state.image_flags = image.flags
+        self.pool = python_pool() if image.flags & IMAGE_PYTHON else storage_pool()
+        self.state.pool = <void*>self.pool
+        self.state.lane = self.pool.open_lane(LANE_JOBS_MAX)
+        if self.state.lane == NULL:
+            raise MemoryError
         self.publish([])
 
     def publish(self, answers: list) -> None:
@@ -128,6 +133,7 @@ cdef class HotUnit:
         store32(&self.state.quiesced, self.state.quiesced - 1)
 
     def __dealloc__(self) -> None:
+        close_lane(self.state.lane)
         free_answers(self.state.answers)
         free_watches(self.state.watches)
 

@@ -1,0 +1,88 @@
+"""A disk that hangs holds up its own node and nobody else: no reactor, no login and no other disk waits for it."""
+
+import errno
+import select
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from goldherd.limits import LANE_JOBS_MAX, STORAGE_THREADS
+
+from bench.pattern import words
+from tests.support.faulty_calls import FaultyCalls
+from tests.target.daemon import Daemon, Herd
+from tests.target.initiator import Session
+
+PATTERN = b"\xa5" * 4096
+LONG_SECONDS = 3600
+"""A call hangs until its daemon is killed."""
+SICK = STORAGE_THREADS + 2
+"""Nodes whose disks hang: they would take every thread that stays, several times over."""
+
+
+@pytest.fixture
+def many(template: Path) -> Iterator[Herd]:
+    """More nodes on a disk, which a folder of the system is not everywhere: a file in memory can't hang."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        shutil.copytree(template, Path(folder) / "data")
+        herd = Herd(Path(folder) / "data")
+        herd.do("node", "add", f"sick-[1-{SICK}]", "--image", "lab")
+        yield herd
+
+
+def works(daemon: Daemon, node: str) -> None:
+    """A login, a cold read, writes, a flush and a ping of a node: all of it is answered."""
+    with daemon.log_in(node) as session:
+        assert session.read(8, 8) == words(4096, 4096)
+        for lba in range(16, 64, 8):
+            assert session.write(lba, PATTERN).status == 0
+        assert session.flush().status == 0
+        assert session.read(16, 8) == PATTERN
+        session.ping()
+
+
+def hang_writes(session: Session, count: int) -> None:
+    """Sends writes that nothing will answer."""
+    for number in range(count):
+        session.start(struct.pack(">BBIBH", 0x2A, 0, 8 * number, 0, 8), write=PATTERN, immediate=len(PATTERN))
+
+
+def is_silent(session: Session) -> bool:
+    """Whether nothing has come that was not taken."""
+    return not select.select([session.socket], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("call", ["pwrite", "ftruncate"])
+def test_writes_that_hang_hold_up_no_other_node(many: Herd, faults: FaultyCalls, call: str) -> None:
+    with many.serve("--reactors", "1") as daemon:
+        sick = [daemon.log_in(f"sick-{number}") for number in range(1, SICK + 1)]
+        faults.arm(call, errno.EIO, "overlays/sick-", times=1 << 20, sleep_seconds=LONG_SECONDS)
+        for session in sick:
+            hang_writes(session, LANE_JOBS_MAX + 2)
+        for session in sick:
+            session.ping()
+            session.inquire()
+        works(daemon, "pc-001")
+        works(daemon, "pc-002")
+        assert faults.hits >= SICK
+        assert all(map(is_silent, sick))
+        daemon.kill()
+
+
+def test_flushes_that_hang_hold_up_no_other_node(many: Herd, faults: FaultyCalls) -> None:
+    with many.serve("--reactors", "1") as daemon:
+        sick = [daemon.log_in(f"sick-{number}") for number in range(1, SICK + 1)]
+        for session in sick:
+            assert session.write(0, PATTERN).status == 0
+        faults.arm("fdatasync", errno.EIO, "overlays/sick-", times=1 << 20, sleep_seconds=LONG_SECONDS)
+        for session in sick:
+            session.start(b"\x35")
+        works(daemon, "pc-001")
+        assert faults.hits >= SICK
+        assert all(map(is_silent, sick))
+        for session in sick:  # the sick node itself still reads what is in memory
+            assert session.read(8, 8) == words(4096, 4096)
+        daemon.kill()
