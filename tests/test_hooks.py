@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import goldherd
 import pytest
 from goldherd.block.filter import FilterImage
 from goldherd.block.format import Format
@@ -276,6 +277,32 @@ def test_wrap_image():
         formats.wrap(image, (FilterSpec("quiet"),))
     with pytest.raises(PluginError, match="instead of an Image"):
         hooks_with(hook("wrap_image", lambda: 7)).formats.wrap(image, (FilterSpec("seven"),))
+
+
+def test_image_filters():
+    named = hook("image_filters", lambda: {"loud": dict, "quiet": dict})
+    records = {record.name: record for record in hooks_with(named).formats.plugins}
+    assert records["plugin0"].filters == ("loud", "quiet")
+    for senseless in (lambda: ["loud"], lambda: {7: dict}, lambda: 1 / 0):
+        hooks = hooks_with(hook("image_filters", senseless))
+        assert hooks.formats.plugins[-1].name == "plugin0" and hooks.formats.plugins[-1].state == "declined"
+
+
+def test_records_tell_what_plugins_are_and_bring(module, tmp_path):
+    module("zoo", "from goldherd.hookspecs import hookimpl\n@hookimpl\ndef list_targets(): return []\n")
+    module("worn", f"goldherd_abi = {ABI + 1}")
+    info = tmp_path / "zoo-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.5\n")
+    (info / "entry_points.txt").write_text("[goldherd]\nzoo = zoo\nworn = worn\n")
+    hooks = Hooks()
+    hooks.register(SimpleNamespace(goldherd_abi=ABI), "native")
+    records = {record.name: record for record in hooks.formats.plugins}
+    assert (records["zoo"].version, records["zoo"].hooks) == ("1.5", ("list_targets",))
+    assert (records["vhd"].version, records["vhd"].abi) == (goldherd.__version__, None)
+    assert records["vhd"].formats == ("vhd", "vhd-fixed") and records["filter_delay"].filters == ("delay",)
+    assert (records["native"].abi, records["native"].version) == (ABI, None)
+    assert records["worn"].state == "declined" and "image ABI" in records["worn"].reason
 
 
 def test_session_opened():

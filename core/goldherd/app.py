@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from goldherd.environment import TARGET_PREFIX
 from goldherd.model.access import Peer
 from goldherd.model.images import Formats
 from goldherd.model.portals import Portal
 from goldherd.model.targets import ChapCredentials, TargetConfig
-from goldherd.settings import TARGET_PREFIX, ExportSettings, ServeSettings
+from goldherd.settings import ExportSettings, ServeSettings
 
 if TYPE_CHECKING:
     from goldherd.services.context import Services
@@ -101,6 +102,7 @@ def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
 
     with (
         open_services(settings.data, settings.server.target_prefix) as services,
+        services.catalog,  # opened, or refused in a sentence, before anything else is made
         Control(settings.control_socket) as control,
     ):
         services.volumes.journal.sweep()
@@ -115,6 +117,7 @@ def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
             server = Server(
                 directory, settings.server, Hooks(), seals=directory, state=state, reset=directory.remove_disks
             )
+            services.live = server
             control.status = server.status
 
             def ready(portals: Sequence[Portal]) -> None:

@@ -1,10 +1,11 @@
-"""What the environment says before any setting is read: the data folder, and which GOLDHERD_ variables there are.
+"""What the environment says before any setting is read: the data folder, the names of targets, the GOLDHERD_ variables.
 
 Imports nothing heavy, because every command asks for this. The variables of the settings themselves are read by
 settings.py; a test keeps the list here equal to its fields.
 """
 
 import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from goldherd.errors import SettingsError
 PREFIX: Final = "GOLDHERD_"
 DATA: Final = "GOLDHERD_DATA"
 """The variable that names the data folder."""
+TARGET_PREFIX: Final = "iqn.2026-11.io.goldherd"
+"""What stands before ":NODE" in a target's name, unless GOLDHERD_TARGET_PREFIX says otherwise."""
 VARIABLES: Final = frozenset(
     PREFIX + name
     for name in (
@@ -50,6 +53,31 @@ def default_data_folder() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/goldherd")
     return Path("~/.local/share/goldherd").expanduser()
+
+
+def control_socket(data: Path) -> Path:
+    """The unix socket of the daemon that serves a data folder."""
+    return data / "control.sock"
+
+
+def check_prefix(text: str) -> str:
+    """What may stand before ":NODE" in a target's name; ValueError with a sentence otherwise."""
+    if not _TARGET_PREFIX.fullmatch(text):
+        raise ValueError(
+            f"'{text}' can't begin a target name; write iqn.YYYY-MM. and a reversed domain in small letters"
+        )
+    return text
+
+
+def target_prefix() -> str:
+    """$GOLDHERD_TARGET_PREFIX, checked, or the default; SettingsError when it can't be used."""
+    try:
+        return check_prefix(os.environ.get("GOLDHERD_TARGET_PREFIX", TARGET_PREFIX))
+    except ValueError as error:
+        raise SettingsError(f"GOLDHERD_TARGET_PREFIX can't be used: {error}.") from None
+
+
+_TARGET_PREFIX: Final = re.compile(r"iqn\.\d{4}-\d{2}\.[a-z0-9][a-z0-9.-]*[a-z0-9]")
 
 
 def check_variables(environment: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,8 @@ block/format.py for the contract.
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from goldherd.block.image import Image
 from goldherd.errors import GoldherdError, ImageError, PluginError, raise_for_shortage
 from goldherd.limits import FILTERS_MAX, PROBE_BYTES
 from goldherd.model.options import FilterSpec, OptionTexts, read_options
+from goldherd.model.plugins import PluginRecord
 
 FALLBACK_FORMAT: Final = "raw"
 """What a file is when no plugin knows better and nothing says that it is a container."""
@@ -34,18 +36,16 @@ T = TypeVar("T")
 class Plugins(Protocol):
     """The hooks that formats and filters come from (goldherd.hooks.Hooks)."""
 
-    @property
-    def names(self) -> Sequence[str]:
-        """The plugins in use."""
-        ...
-
-    @property
-    def declined(self) -> Sequence[Any]:
-        """The plugins and formats that are not used: each with its name and the reason."""
+    def records(self) -> Sequence[PluginRecord]:
+        """The plugins in use, then those that are not; formats and filters are not in it."""
         ...
 
     def image_formats(self) -> Iterable[tuple[str, object]]:
         """(plugin, answer) of every plugin that has the hook, in the order of registration."""
+        ...
+
+    def image_filters(self) -> Iterable[tuple[str, object]]:
+        """(plugin, answer) of every plugin that names its filters, in the order of registration."""
         ...
 
     def open_image(self, url: str, mode: str, opener: Opener) -> object:
@@ -75,6 +75,11 @@ class Formats:
         for plugin, answer in plugins.image_formats():
             if answer is not None:
                 self._add(plugin, answer)
+        self._filters: dict[str, str] = {}
+        """The filters that plugins name, and whose each is."""
+        for plugin, answer in plugins.image_filters():
+            if answer is not None:
+                self._add_filters(plugin, answer)
 
     def _add(self, plugin: str, answer: object) -> None:
         """Takes the formats that a plugin answered; declines what is none, or has a name that is taken."""
@@ -89,17 +94,30 @@ class Formats:
             self._formats[name] = each
             self._owners[name] = plugin
 
+    def _add_filters(self, plugin: str, answer: object) -> None:
+        """Takes the names of the filters of a plugin."""
+        if not isinstance(answer, Mapping) or not all(isinstance(name, str) for name in answer):
+            reason = f"it answered image_filters with {type(answer).__name__} instead of names and types. Update it."
+            self._plugins.decline_format(plugin, reason)
+            return
+        for name in answer:
+            self._filters.setdefault(name, plugin)
+
     # --- what there is ---
 
     @property
-    def names(self) -> Sequence[str]:
-        """The plugins in use, with formats or without."""
-        return self._plugins.names
-
-    @property
-    def declined(self) -> Sequence[Any]:
-        """The plugins and formats that are not used: each with its name and the reason."""
-        return self._plugins.declined
+    def plugins(self) -> Sequence[PluginRecord]:
+        """The plugins in use with what they bring, then those that are not used."""
+        return [
+            record
+            if record.state == "declined"
+            else replace(
+                record,
+                formats=tuple(name for name, owner in self._owners.items() if owner == record.name),
+                filters=tuple(name for name, owner in self._filters.items() if owner == record.name),
+            )
+            for record in self._plugins.records()
+        ]
 
     def __iter__(self) -> Iterator[Format]:
         """The formats in the order of registration: goldherd's own first."""

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 import pluggy
 import structlog
 
-from goldherd import hookspecs, limits
+from goldherd import __version__, hookspecs, limits
 from goldherd.block.format import Opener
 from goldherd.block.image import ABI, Image
 from goldherd.errors import AUTHENTICATION_FAILURE, GoldherdError, PluginError, ProtocolError, shown
@@ -33,6 +33,7 @@ from goldherd.formats import Formats
 from goldherd.hookspecs import PROJECT, AuthExchange, Credentials, Redirect, SessionRecord, TargetRecord
 from goldherd.isolation import Isolated, Take
 from goldherd.model.options import FilterSpec
+from goldherd.model.plugins import PluginRecord
 
 BUILTIN: Final[dict[str, str]] = {
     "auth_none": "goldherd_plugins.auth_none",
@@ -81,6 +82,8 @@ class Hooks:
         self.declined: list[Declined] = []
         self.faults = Faults()
         """What the plugins in use did wrong since they were registered."""
+        self._abis: dict[str, int] = {}
+        """The image ABI of each compiled plugin."""
         self._isolated: dict[str, Isolated] = {}
         """Strangers' plugins by name; ours are called directly."""
         for name, module in installed() if sources is None else sources:
@@ -90,6 +93,23 @@ class Hooks:
     def names(self) -> list[str]:
         """The names of the plugins in use, in the order of registration."""
         return [name for name, plugin in self._manager.list_name_plugin() if plugin is not None]
+
+    def records(self) -> list[PluginRecord]:
+        """The plugins in use with what they are and which hooks they have, then those that are not used."""
+        return [
+            *(
+                PluginRecord(
+                    name,
+                    "loaded",
+                    version=_version(name),
+                    abi=self._abis.get(name),
+                    hooks=tuple(sorted(hook.name for hook in self._manager.get_hookcallers(plugin) or ())),
+                )
+                for name, plugin in self._manager.list_name_plugin()
+                if plugin is not None
+            ),
+            *(PluginRecord(declined.name, "declined", declined.reason) for declined in self.declined),
+        ]
 
     # --- registration ---
 
@@ -130,6 +150,8 @@ class Hooks:
             self._manager.check_pending()
             if not ours:
                 self._isolated[name] = Isolated(name, self.faults)
+            if abi is not None:
+                self._abis[name] = abi
         except Exception as failure:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -229,7 +251,14 @@ class Hooks:
 
     def image_formats(self) -> Iterator[tuple[str, object]]:
         """(plugin, answer) of every plugin that has formats, in the order of registration; declines one that fails."""
-        for implementation in self._manager.hook.image_formats.get_hookimpls():
+        return self._answers("image_formats")
+
+    def image_filters(self) -> Iterator[tuple[str, object]]:
+        """The same of every plugin that names its filters."""
+        return self._answers("image_filters")
+
+    def _answers(self, hook: str) -> Iterator[tuple[str, object]]:
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 answer = implementation.function()
             except ChargedError as failure:
@@ -248,7 +277,7 @@ class Hooks:
         return self._manager.hook.wrap_image(image=image, options=options)
 
     def decline_format(self, plugin: str, reason: str) -> None:
-        """Notes that a format of a plugin is not used, which is a fault of the plugin."""
+        """Notes that a format or filter of a plugin is not used, which is a fault of the plugin."""
         self.faults.count(plugin, self._decline_format(plugin, reason))
 
     def _decline_format(self, plugin: str, reason: str) -> str:
@@ -348,6 +377,13 @@ def installed() -> list[tuple[str, str]]:
     """(name, module) of every plugin to load: ours first, then those of others in name order."""
     found = {(point.name, point.value) for point in entry_points(group=PROJECT)}
     return [*BUILTIN.items(), *sorted(found - BUILTIN.items())]
+
+
+def _version(name: str) -> str | None:
+    """The version of the package that brings the plugin of that name; None when none is installed that does."""
+    if name in BUILTIN:
+        return __version__
+    return next((point.dist.version for point in entry_points(group=PROJECT, name=name) if point.dist), None)
 
 
 def _imported(module: str) -> object:

@@ -7,7 +7,7 @@ may be coroutine functions and have a time limit (isolation.py). No hook is ever
 per command: the data plane holds what the hook returned.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -161,6 +161,15 @@ def open_image(url: str, mode: str, opener: Opener) -> Image | None:
 
     Returns: the image, or None when the format is not the plugin's. Raises ImageError with one clear
         sentence.
+    """
+
+
+@hookspec
+def image_filters() -> Mapping[str, type] | None:
+    """Names the filters that `wrap_image` of the plugin has, for lists and for completion.
+
+    Returns: each filter's name with the type of its options, a dataclass or a pydantic model. A filter that no plugin
+    names works all the same.
     """
 
 

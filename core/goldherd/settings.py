@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from goldherd.environment import TARGET_PREFIX, check_prefix, control_socket
 from goldherd.errors import SettingsError
 from goldherd.limits import (
     CONNECTIONS_MAX,
@@ -29,7 +30,6 @@ from goldherd.limits import (
 from goldherd.model.targets import TargetConfig
 
 ISCSI_PORT: Final = 3260
-TARGET_PREFIX: Final = "iqn.2026-11.io.goldherd"
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -111,14 +111,6 @@ def _parse_bytes(value: Any) -> Any:
     raise ValueError(f"'{text}' is not a size; write bytes, 512M, 8G or a share of the memory such as 50%")
 
 
-def _check_prefix(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"iqn\.\d{4}-\d{2}\.[a-z0-9][a-z0-9.-]*[a-z0-9]", value):
-        raise ValueError(
-            f"'{value}' can't begin a target name; write iqn.YYYY-MM. and a reversed domain in small letters"
-        )
-    return value
-
-
 class ServerSettings(BaseSettings):
     """What both kinds of server share. Sizes are bytes, times are seconds."""
 
@@ -132,7 +124,7 @@ class ServerSettings(BaseSettings):
     """Threads of the data plane; 0 runs it on the control plane's event loop."""
     cache: Annotated[int, BeforeValidator(_parse_bytes)] = Field(default_factory=lambda: memory_bytes() // 2, ge=0)
     """Budget of the golden cache in bytes; given as "8G" or "50%". Filled by what machines really read."""
-    target_prefix: Annotated[str, BeforeValidator(_check_prefix)] = TARGET_PREFIX
+    target_prefix: Annotated[str, AfterValidator(check_prefix)] = TARGET_PREFIX
     """What comes before ":NODE" in a target's name."""
     login_seconds: float = Field(default=15.0, gt=0, le=600)
     """A connection that is not in full feature phase after this time is closed."""
@@ -185,11 +177,6 @@ class ExportSettings:
 
     target: TargetConfig
     server: ServerSettings
-
-
-def control_socket(data: Path) -> Path:
-    """The unix socket of the daemon that serves a data folder."""
-    return data / "control.sock"
 
 
 def server_settings(**options: Any) -> ServerSettings:

@@ -56,6 +56,12 @@ class DelayImage(FilterImage):
 
 
 @hookimpl
+def image_filters() -> dict[str, type]:
+    """The filter "delay"."""
+    return {"delay": DelayOptions}
+
+
+@hookimpl
 def wrap_image(image: Image, options: FilterSpec) -> Image | None:
     """The filter "delay"."""
     return DelayImage(image, options.read(DelayOptions)) if options.name == "delay" else None

@@ -88,6 +88,12 @@ class ErrorImage(FilterImage):
 
 
 @hookimpl
+def image_filters() -> dict[str, type]:
+    """The filter "error"."""
+    return {"error": ErrorOptions}
+
+
+@hookimpl
 def wrap_image(image: Image, options: FilterSpec) -> Image | None:
     """The filter "error"."""
     return ErrorImage(image, options.read(ErrorOptions)) if options.name == "error" else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from goldherd.cli import logs
-from goldherd.cli.commands import run as run_commands
+from goldherd.cli.command_line import run as run_commands
 
 
 @dataclass

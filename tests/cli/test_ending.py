@@ -32,7 +32,7 @@ COMMAND: Final = [sys.executable, "-m", "goldherd.cli.main"]
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("goldherd.cli.commands", ["--help"]),
+        ("goldherd.cli.command_line", ["--help"]),
         ("typer", ["--help"]),
         ("goldherd.errors", ["node", "list"]),
         ("goldherd.services.context", ["node", "list"]),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import typer
-from goldherd.app import open_services
-from goldherd.cli.export import export_settings
-from goldherd.cli.luns import parse_lun
+from goldherd.cli.commands.export import export_settings
+from goldherd.cli.commands.luns import parse_lun
+from goldherd.cli.context import Context
 from goldherd.errors import CatalogError, ImageError
 from goldherd.model.targets import LunConfig
 from goldherd.settings import ExportSettings, server_settings
@@ -26,9 +26,9 @@ def disk(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(data: Path) -> Settings:
     def do(*luns: LunConfig, **options: Any) -> ExportSettings:
-        services = open_services(data) if (data / "catalog.sqlite").exists() else None
         defaults = {"overlay": None, "target": None, "credentials": None, "server": server_settings()}
-        return export_settings(services, luns=luns, **{**defaults, **options})
+        with Context(data).glance() as client:
+            return export_settings(client, luns=luns, **{**defaults, **options})
 
     return do
 

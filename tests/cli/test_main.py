@@ -20,7 +20,6 @@ def test_version_is_shown(run: Any) -> None:
         ("nonsense",),
         ("node", "add"),
         ("node", "list", "--nonsense"),
-        ("node", "add", "pc-1", "--image", "lab", "--policy", "maybe"),
         ("node", "add", "pc-1", "--image", "lab", "--chap-user", "u"),
         ("node", "set", "pc-1"),
         ("image", "import", "x"),
@@ -45,6 +44,7 @@ def test_wrong_usage_ends_with_2(run: Any, arguments: tuple[str, ...]) -> None:
         ("image", "verify", "lab@1"),
         ("image", "remove", "lab@1"),
         ("node", "add", "pc-1", "--image", "lab"),
+        ("node", "add", "pc-1", "--image", "lab", "--policy", "maybe"),
         ("node", "add", "pc-[1-", "--image", "lab"),
         ("node", "add", "pc-[1-99999999]", "--image", "lab"),
         ("node", "add", "pc-1", "--image", "lab", "--mac", "xx"),
@@ -112,6 +112,14 @@ def test_data_folder_comes_from_the_environment(tmp_path: Path, golden: Path) ->
         ("goldherd --data {data} node add x --image lab@", {"lab@1"}),
         ("goldherd --data {data} node sh", {"show"}),
         ("goldherd --data {data}/none node show pc", set()),
+        ("goldherd --data {data} image import x --format vhd", {"vhd", "vhd-fixed"}),
+        ("goldherd --data {data} export x --filter de", {"delay"}),
+        ("goldherd --data {data} export x.vhd,re", {"x.vhd,read-only", "x.vhd,removable"}),
+        (
+            "goldherd --data {data} export x.vhd,thick,format=vhd",
+            {f"x.vhd,thick,format={n}" for n in ("vhd", "vhd-fixed")},
+        ),
+        ("goldherd --data {data} plugins auth_", {"auth_chap", "auth_none"}),
     ],
 )
 def test_shell_completes_commands_nodes_and_images(

@@ -71,6 +71,30 @@ def test_status_asks_the_daemon(run: Any, answer: Any) -> None:
     assert shown["daemon"] == REPLY
 
 
+def test_status_and_plugins_show_the_failures_of_plugins(run: Any, answer: Any) -> None:
+    failed = {"name": "vhd", "faults": 3, "last": "It divides by zero.", "at": "2026-11-28T12:00:00Z"}
+    reply = json.dumps({**REPLY, "plugins": [failed]}).encode() + b"\n"
+    sentence = "The plugin vhd failed 3 times, last at 2026-11-28T12:00:00Z: It divides by zero.\n"
+    answer(reply)
+    assert sentence in run("status").out
+    answer(reply)
+    assert sentence in run("plugins").out
+    answer(reply)
+    shown = {plugin["name"]: plugin for plugin in run("plugins", "--json").json}
+    assert [shown["vhd"][key] for key in ("faults", "last_fault", "fault_at")] == list(failed.values())[1:]
+    assert shown["auth_chap"]["faults"] == 0
+
+
+def test_plugins_without_a_daemon_show_what_they_bring(run: Any, data: Path) -> None:
+    shown = {plugin["name"]: plugin for plugin in run("plugins", "--json").json}
+    assert shown["vhd"]["formats"] == ["vhd", "vhd-fixed"] and shown["vhd"]["faults"] is None
+    assert shown["filter_delay"]["filters"] == ["delay"] and "wrap_image" in shown["filter_delay"]["hooks"]
+    (one,) = run("plugins", "auth_chap", "--json").json
+    assert list(one) == list(shown["vhd"]) and one["name"] == "auth_chap"
+    assert run("plugins", "zebra").code == 1
+    assert not data.exists()
+
+
 def test_status_for_people_shows_portals_sessions_and_cache(run: Any, answer: Any) -> None:
     answer(json.dumps(REPLY).encode() + b"\n")
     out = run("status").out

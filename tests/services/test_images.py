@@ -10,9 +10,10 @@ from goldherd.catalog.tables import versions
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
 from goldherd.model.images import PLAIN_HASH, ImageRef, VersionRecord
 from goldherd.model.nodes import NodeSpec
-from goldherd.services import images, nodes
+from goldherd.services import images, nodes, requests
 from goldherd.services.context import Services
 from goldherd.services.importing import SealedOpener
+from goldherd.services.operations import run
 from goldherd.volumes.sealing import verify_sealed
 from sqlalchemy import update
 
@@ -298,6 +299,6 @@ def test_changed_version_is_not_activated(services: Services, seal: Sealer) -> N
 def test_totals_count_what_there_is(services: Services, seal: Sealer) -> None:
     version = seal()
     add_node(services, "pc", ImageRef("lab", None))
-    found = images.totals(services)
+    found = run(services, "status", requests.ShowStatus()).catalog
     assert (found.images, found.versions, found.nodes) == (1, 1, 1)
     assert found.golden_bytes == version.seal.file_bytes

@@ -33,6 +33,7 @@ def test_function_takes_the_request_and_gives_the_answer_of_its_line(operation: 
     expected: list[Any] = [Services, operation.request, *([Progress] if operation.job else [])]
     assert list(hints.values()) == expected
     assert answer == operation.answer
+    assert typing.get_args(operation.request.__orig_bases__[0]) == (answer,)  # type: ignore[attr-defined]
     assert function.__doc__ is not None and function.__doc__.startswith(f"{operation.name}.")
 
 
@@ -65,14 +66,14 @@ def test_operations_do_what_the_table_says(services: Services, make_raw: Callabl
     assert [node.target for node in run(services, "node.list", requests.ListNodes(("pc-2",)))] == [
         services.target_name("pc-2")
     ]
-    assert run(services, "image.show", requests.NameVersion("lab")).nodes == added.created
-    assert run(services, "image.verify", requests.NameVersion("lab@1")).seal_renewed is False
-    assert run(services, "image.activate", requests.NameVersion("lab@1")).changed is False
+    assert run(services, "image.show", requests.ShowImage("lab")).nodes == added.created
+    assert run(services, "image.verify", requests.VerifyImage("lab@1")).seal_renewed is False
+    assert run(services, "image.activate", requests.ActivateImage("lab@1")).changed is False
     assert run(services, "node.set", requests.SetNodes(("pc-1",), policy="keep")).changed == ("pc-1",)
-    assert run(services, "node.reset", requests.ClearNodes(("pc-1",))).nodes == ("pc-1",)
-    assert len(run(services, "node.remove", requests.ClearNodes(("pc-[1-3]",))).files) == 3
-    assert run(services, "status", requests.Nothing()).catalog.nodes == 0
-    assert "vhd" in {plugin.name for plugin in run(services, "plugins", requests.Nothing())}
+    assert run(services, "node.reset", requests.ResetNodes(("pc-1",))).nodes == ("pc-1",)
+    assert len(run(services, "node.remove", requests.RemoveNodes(("pc-[1-3]",))).files) == 3
+    assert run(services, "status", requests.ShowStatus()).catalog.nodes == 0
+    assert "vhd" in {plugin.record.name for plugin in run(services, "plugins", requests.ListPlugins())}
     assert run(services, "image.remove", requests.RemoveImage("lab", all_versions=True)).names == ("lab@1",)
     assert done[0] == "image.import" and len(done) == 12
 
@@ -81,7 +82,7 @@ def test_refused_operation_is_not_audited_as_done(services: Services) -> None:
     done: list[str] = []
     services.audit = lambda name, request: done.append(name)
     with pytest.raises(GoldherdError) as refused:
-        run(services, "image.show", requests.NameVersion("none"))
+        run(services, "image.show", requests.ShowImage("none"))
     assert refused.value.kind == ErrorKind.NOT_FOUND
     assert [tuple(about) for about in refused.value.about] == [("image", "none")]
     assert done == []
@@ -89,7 +90,7 @@ def test_refused_operation_is_not_audited_as_done(services: Services) -> None:
 
 def test_request_of_another_operation_is_an_error_of_the_program(services: Services) -> None:
     with pytest.raises(TypeError):
-        run(services, "node.add", requests.Nothing())
+        run(services, "node.add", requests.ShowStatus())
 
 
 @pytest.mark.parametrize(
@@ -102,9 +103,9 @@ def test_shortage_of_memory_or_threads_is_named(
     def fails(*arguments: object) -> None:
         raise failure
 
-    monkeypatch.setattr("goldherd.services.installation.totals", fails)
+    monkeypatch.setattr("goldherd.catalog.glance.totals", fails)
     with pytest.raises(GoldherdError, match=words) as refused:
-        run(services, "status", requests.Nothing())
+        run(services, "status", requests.ShowStatus())
     assert refused.value.kind == ErrorKind.LIMIT
 
 

@@ -1,1 +1,1 @@
-"""The command line: a file for each group of commands, and output.py, which alone knows a terminal."""
+"""The command line: what every command uses; output.py alone knows a terminal. The commands stand in commands/."""

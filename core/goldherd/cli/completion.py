@@ -1,30 +1,42 @@
-"""What the shell offers when Tab is pressed: names of nodes and images. Never an error, never a new file.
+"""What the shell offers when Tab is pressed: names of what there is. Never an error, never a new file.
 
 The script for bash is our own: Typer's splits `lab@1` and `mac:` where bash does, and finds nothing for them.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from goldherd.cli.context import context_of
 from goldherd.errors import GoldherdError
 
+if TYPE_CHECKING:
+    from goldherd.services.requests import NameKind
+
 
 def complete_node(context: typer.Context, incomplete: str) -> list[str]:
     """Nodes whose name begins so."""
-    from goldherd.services.glance import node_names
-
-    return _beginning(incomplete, context, node_names)
+    return names_of(context, incomplete, "node")
 
 
 def complete_image(context: typer.Context, incomplete: str) -> list[str]:
     """Images, and versions as NAME@NUMBER, that begin so."""
-    from goldherd.services.glance import image_names
+    return sorted(names_of(context, incomplete, "image") + names_of(context, incomplete, "version"))
 
-    return _beginning(incomplete, context, image_names)
+
+def complete_plugin(context: typer.Context, incomplete: str) -> list[str]:
+    """Plugins whose name begins so."""
+    return names_of(context, incomplete, "plugin")
+
+
+def complete_format(context: typer.Context, incomplete: str) -> list[str]:
+    """Image formats whose name begins so."""
+    return names_of(context, incomplete, "format")
+
+
+def complete_filter(context: typer.Context, incomplete: str) -> list[str]:
+    """Filters whose name begins so; their options are not known here."""
+    return names_of(context, incomplete, "filter")
 
 
 def complete_policy(incomplete: str) -> list[str]:
@@ -43,9 +55,13 @@ def complete_rule(incomplete: str) -> list[str]:
     return sorted(kind for kind in kinds if kind.startswith(incomplete.lower()))
 
 
-def _beginning(incomplete: str, context: typer.Context, names: Callable[[Path], list[str]]) -> list[str]:
+def names_of(context: typer.Context, incomplete: str, kind: "NameKind") -> list[str]:
+    """The names of one kind that begin so; none when they can't be had."""
+    from goldherd.services.requests import FindNames
+
     try:
-        return sorted(name for name in names(context_of(context).data) if name.startswith(incomplete.lower()))
+        with context_of(context).glance() as client:
+            return list(client.ask(FindNames(kind, incomplete)))
     except GoldherdError:
         return []  # the command itself will say what is wrong
 

@@ -1,19 +1,18 @@
-"""What every command starts from: the data folder and the operations on it."""
+"""What every command starts from: the data folder and the client that asks for operations on it."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from goldherd.cli import logs, output
-from goldherd.environment import default_data_folder
+from goldherd.environment import default_data_folder, target_prefix
 from goldherd.errors import SettingsError
 
 if TYPE_CHECKING:
+    from goldherd.client import Client
     from goldherd.hooks import Hooks
-    from goldherd.model.progress import Progress
-    from goldherd.services.context import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +21,21 @@ class Context:
 
     data: Path
 
-    def services(self, *, new: bool = False) -> "Services":
-        """Opens the data folder; only a command that can begin a herd (`new`) makes one.
+    def client(self, *, new: bool = False) -> "Client":
+        """The door to the operations on the data folder; only a command that can begin a herd (`new`) makes one.
 
         Raises SettingsError when there is none: a command that only reads would show an empty one after a typo.
         """
         if not new:
             self.check()
         logs.start()
-        from goldherd.services.context import Services
-        from goldherd.settings import server_settings
+        return self.glance()
 
-        return Services(self.data, lambda: load_hooks().formats, server_settings().target_prefix)
+    def glance(self) -> "Client":
+        """The same for operations that make nothing, log nothing, and answer for a folder without a catalog as well."""
+        from goldherd.client import Client, Local
 
-    def ask(self, operation: str, request: object, progress: "Progress | None" = None, *, new: bool = False) -> Any:
-        """Does one operation of services/operations.py and gives its answer: the door that every command may use."""
-        from goldherd.model.progress import silent
-        from goldherd.services import operations
-
-        with self.services(new=new) as services:
-            return operations.run(services, operation, request, progress or silent)
+        return Client(Local(self.data, lambda: load_hooks().formats, target_prefix()))
 
     def check(self) -> None:
         """SettingsError when there is no such folder, or when it holds no catalog."""
@@ -55,10 +49,6 @@ class Context:
                 f"The folder {self.data} holds no catalog: check --data and GOLDHERD_DATA; 'goldherd image import' "
                 "begins one."
             )
-
-    def existing_services(self) -> "Services | None":
-        """The operations if the data folder has a catalog; nothing is made."""
-        return self.services() if (self.data / "catalog.sqlite").is_file() else None
 
 
 def _alike(folder: Path) -> str:

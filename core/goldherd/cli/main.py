@@ -1,26 +1,22 @@
 """The entry point of the command `goldherd`: runs the command line and turns every failure into one sentence.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 141 the reader of the output has gone. This
-module imports nothing but what every Python process has already, so that Ctrl-C is answered quietly from the first
-moment on; the commands themselves stand in commands.py.
+This module imports nothing but what every Python process has already, so that Ctrl-C is answered quietly from the first
+moment on; the commands are put together in command_line.py.
 """
 
 import os
 import signal
 import sys
-from typing import Final, NoReturn
+from typing import NoReturn
 
-INTERRUPTED: Final = 128 + signal.SIGINT
-"""The exit code of a command that Ctrl-C ended."""
-READER_GONE: Final = 128 + signal.SIGPIPE
-"""The exit code of a command whose output is read no more, as `head` does after its last line."""
+from goldherd.cli.exit_codes import INTERRUPTED, READER_GONE
 
 
 def main() -> NoReturn:
     """Runs the command line of this process and ends the process."""
     # Until a command runs nothing is half-made: Ctrl-C may end the process where it stands, even inside an import.
     signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(INTERRUPTED))
-    from goldherd.cli.commands import run
+    from goldherd.cli.command_line import run
 
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the process was started with it closed, as by `goldherd status >&-`

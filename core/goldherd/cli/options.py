@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from goldherd.cli.completion import complete_image, complete_node
-from goldherd.errors import SettingsError
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where there is no terminal.")]
@@ -47,24 +46,3 @@ Nodes = Annotated[
 Version = Annotated[
     str, typer.Argument(metavar="NAME[@VERSION]", help="An image or version.", autocompletion=complete_image)
 ]
-
-
-def read_chap(user: str | None, secret_file: Path | None, what: str = "--chap") -> bytes | None:
-    """The secret that goes with a CHAP user name; both are given or neither."""
-    from goldherd.cli.output import complain
-    from goldherd.limits import CHAP_SECRET_BYTES_MIN
-    from goldherd.services.secrets import read_secret_file
-
-    if (user is None) != (secret_file is None):
-        raise typer.BadParameter(f"{what}-user and {what}-secret-file belong together: give both.")
-    if secret_file is None:
-        return None
-    if not user:
-        raise SettingsError(f"{what}-user is empty: give the name that the initiator will send.")
-    secret = read_secret_file(secret_file)
-    if len(secret) < CHAP_SECRET_BYTES_MIN:
-        complain(
-            f"Warning: the secret in {secret_file} has {len(secret)} bytes; RFC 7143 asks for "
-            f"{CHAP_SECRET_BYTES_MIN} at least, and Windows refuses fewer."
-        )
-    return secret

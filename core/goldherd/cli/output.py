@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from goldherd.cli.main import READER_GONE
+from goldherd.cli.exit_codes import READER_GONE
 from goldherd.limits import PROGRESS_AFTER_SECONDS
 
 if TYPE_CHECKING:

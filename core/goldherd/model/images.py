@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from goldherd.model.options import OptionTexts
+from goldherd.model.plugins import PluginRecord
 
 State = Literal["draft", "sealed", "active", "retired"]
 
@@ -99,13 +100,8 @@ class Formats(Protocol):
     """The image formats, as goldherd.formats.Formats offers them: the catalog itself knows none."""
 
     @property
-    def names(self) -> Sequence[str]:
-        """The plugins in use."""
-        ...
-
-    @property
-    def declined(self) -> Sequence[Any]:
-        """The plugins that are not used: each with its name and the reason."""
+    def plugins(self) -> Sequence[PluginRecord]:
+        """The plugins in use with what they bring, and those that are not used."""
         ...
 
     def probe(self, path: Path) -> str:

@@ -1,9 +1,11 @@
 """What an operation answers, where it is no plain record of model/: frozen values, the same for every face."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from goldherd.model.images import Totals, VersionRecord
 from goldherd.model.nodes import NodeRecord
+from goldherd.model.plugins import PluginRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +78,40 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundFile:
+    """What a file is to the catalog."""
+
+    version: VersionRecord | None
+    """The sealed version that it is; None for any other file."""
+    write_protected: bool
+    """Whether no user has permission to write it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """The catalog in numbers; what is live is added by the daemon that answers."""
+    """The catalog in numbers, and what is live."""
 
     data: str
     catalog: Totals
+    running: bool
+    """Whether a daemon serves the data folder."""
+    daemon: dict[str, Any] | None
+    """What the daemon says of itself (docs/cli.md); None when none runs or it does not tell this user."""
+    withheld: str | None
+    """Why a running daemon does not tell: one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An installed plugin: loaded, or declined with the reason."""
+    """An installed plugin, and what it did wrong in the running daemon."""
 
-    name: str
-    state: str
-    reason: str | None
+    record: PluginRecord
+    faults: int | None
+    """How often it failed since the daemon began; None when no daemon tells."""
+    last_fault: str | None
+    """Its last failure, in one sentence."""
+    fault_at: str | None
+    """When that was: UTC in ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +134,7 @@ class Marked:
     folders: tuple[str, ...]
 
 
+Names = tuple[str, ...]
 NodeRecords = tuple[NodeRecord, ...]
+Plugins = tuple[Plugin, ...]
 VersionRecords = tuple[VersionRecord, ...]

@@ -1,22 +1,26 @@
-"""The context of every operation: the records, the files, the image formats, and the names of this installation."""
+"""The context of every operation: records, files, image formats, what is live, and the names of this installation.
+
+Nothing is opened, made or imported before an operation needs it: a command that only asks who is logged in loads
+neither a database nor a plugin.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
-
-from goldherd.catalog import changes
-from goldherd.catalog import installation as installations
-from goldherd.catalog.store import Catalog
 from goldherd.errors import About, ErrorKind, SettingsError
 from goldherd.model.images import Formats
 from goldherd.model.installation import Installation
-from goldherd.volumes import marks
-from goldherd.volumes.store import Change, Volumes, explained
+from goldherd.model.live import Live, NothingLive
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from goldherd.catalog.store import Catalog
+    from goldherd.volumes.store import Change, Volumes
 
 Audit = Callable[[str, Any], None]
 
@@ -26,29 +30,46 @@ def unheard(operation: str, request: Any) -> None:
 
 
 class Services:
-    """One data folder and what may be done with it; app.py makes it. Safe to use from several threads.
+    """One data folder and what may be done with it; app.py and client.py make it. Safe to use from several threads.
 
     Args:
         data: the data folder.
         formats: finds the image formats; called once, by the first operation that needs one.
         prefix: what stands before ":NODE" in a target's name.
         audit: told of every operation that was done: its name and its request.
+        live: what serves the folder at this moment.
 
     Raises SettingsError for a data folder whose path can't be used, before anything is made.
     """
 
-    def __init__(self, data: Path, formats: Callable[[], Formats], prefix: str, audit: Audit = unheard) -> None:
+    def __init__(
+        self,
+        data: Path,
+        formats: Callable[[], Formats],
+        prefix: str,
+        audit: Audit = unheard,
+        live: Live | None = None,
+    ) -> None:
         _check_folder(data)
         self.data = data.absolute()
         self.prefix = prefix
         self.audit = audit
-        self.volumes = Volumes(data, self._is_decided)
+        self.live: Live = live or NothingLive()
         self._find_formats = formats
 
     @cached_property
-    def catalog(self) -> Catalog:
+    def catalog(self) -> "Catalog":
         """The records; opened by the first operation that needs them."""
+        from goldherd.catalog.store import Catalog
+
         return Catalog(self.data)
+
+    @cached_property
+    def volumes(self) -> "Volumes":
+        """The files; their folders are made by the first operation that needs them."""
+        from goldherd.volumes.store import Volumes
+
+        return Volumes(self.data, self._is_decided)
 
     @cached_property
     def formats(self) -> Formats:
@@ -58,17 +79,23 @@ class Services:
     @cached_property
     def installation(self) -> Installation:
         """Which installation this is."""
+        from goldherd.catalog import installation
+
         with self.catalog.read() as connection:
-            return installations.find(connection)
+            return installation.find(connection)
 
     def check_volumes(self) -> None:
         """Raises CatalogError (kind absent) when a folder is not the one in which the disks of this catalog lie."""
+        from goldherd.volumes import marks
+
         if self._is_marked():
             for folder in self.volumes.marked:
                 marks.check(folder, self.installation)
 
     def claim_volumes(self) -> None:
         """Like check_volumes; folders that were never marked, as by an older goldherd, are marked."""
+        from goldherd.volumes import marks
+
         self.check_volumes()
         if self._is_marked():
             return
@@ -78,19 +105,25 @@ class Services:
         self.mark_volumes()
 
     def _is_marked(self) -> bool:
+        from goldherd.catalog import installation
+
         with self.catalog.read() as connection:
-            return installations.is_marked(connection)
+            return installation.is_marked(connection)
 
     def mark_volumes(self) -> None:
         """Makes the folders, as they are now, those in which the disks of this catalog lie."""
+        from goldherd.catalog import installation
+        from goldherd.volumes import marks
+        from goldherd.volumes.store import explained
+
         for folder in self.volumes.marked:
             with explained(folder, "mark the folder"):
                 marks.mark(folder, self.installation)
         with self.catalog.write() as connection:
-            installations.set_marked(connection)
+            installation.set_marked(connection)
 
     @contextmanager
-    def changing(self) -> Iterator[Change]:
+    def changing(self) -> "Iterator[Change]":
         """A change of files, in folders that were found to be the right ones; decide it by `deciding`."""
         self.claim_volumes()
         with self.volumes.journal.change() as change:
@@ -105,8 +138,10 @@ class Services:
         return f"{self.prefix}.node:{node}"
 
     @contextmanager
-    def deciding(self, change: str) -> Iterator[Connection]:
+    def deciding(self, change: str) -> "Iterator[Connection]":
         """A writing transaction that decides a change of files: both happen, or neither."""
+        from goldherd.catalog import changes
+
         with self.catalog.write() as connection:
             yield connection
             changes.decide(connection, change, self.volumes.journal.live())
@@ -125,6 +160,8 @@ class Services:
         self.close()
 
     def _is_decided(self, change: str) -> bool:
+        from goldherd.catalog import changes
+
         with self.catalog.read() as connection:
             return changes.is_decided(connection, change)
 

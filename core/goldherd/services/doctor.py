@@ -29,7 +29,7 @@ _REBUILT: Final = "catalog.rebuilt.sqlite"
 _NUMBERED: Final = re.compile(r"[^@]+@[1-9]\d{0,8}")
 
 
-def rebuild_catalog(services: Services, request: requests.RebuildCatalog, progress: Progress) -> answers.Rebuilt:
+def rebuild(services: Services, request: requests.RebuildCatalog, progress: Progress) -> answers.Rebuilt:
     """doctor.rebuild_catalog. The new catalog is built beside the old one, which is moved aside at the end."""
     listing = Listing(services.volumes)
     versions, unknown = _named_versions(services)

@@ -10,8 +10,9 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from goldherd.catalog import images as records
-from goldherd.errors import About, CatalogError, ErrorKind
-from goldherd.model.images import ImageRef, Totals, VersionRecord
+from goldherd.catalog.store import CATALOG_FILE
+from goldherd.errors import About, CatalogError, ErrorKind, ImageError
+from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.names import check_image_name, natural_key, parse_image_ref
 from goldherd.model.progress import Progress
 from goldherd.services import answers, requests
@@ -86,11 +87,6 @@ def sealed_version_at(services: Services, path: Path) -> VersionRecord | None:
     if version is not None:
         sealing.verify_sealed(version)
     return version
-
-
-def is_write_protected(path: Path) -> bool:
-    """Whether the file has no write permission; goldherd then does not write it, even as root."""
-    return sealing.is_write_protected(path)
 
 
 def activate(services: Services, ref: ImageRef) -> bool:
@@ -193,12 +189,6 @@ def verify(services: Services, ref: ImageRef, progress: Progress) -> tuple[Versi
     return version, True
 
 
-def totals(services: Services) -> Totals:
-    """The catalog in numbers, for `status`."""
-    with services.catalog.read() as connection:
-        return records.totals(connection)
-
-
 def unknown_image(ref: ImageRef) -> CatalogError:
     """The refusal for a name that is not in the catalog."""
     what = "image" if ref.number is None else "version"
@@ -239,7 +229,7 @@ def list_(services: Services, request: requests.ListImages) -> answers.VersionRe
     return tuple(list_versions(services, None if request.image is None else check_image_name(request.image)))
 
 
-def show(services: Services, request: requests.NameVersion) -> answers.VersionDetails:
+def show(services: Services, request: requests.ShowImage) -> answers.VersionDetails:
     """image.show."""
     version = get_version(services, parse_image_ref(request.version))
     with services.catalog.read() as connection:
@@ -247,20 +237,34 @@ def show(services: Services, request: requests.NameVersion) -> answers.VersionDe
     return answers.VersionDetails(version, tuple(sorted(users, key=natural_key)))
 
 
-def verify_(services: Services, request: requests.NameVersion, progress: Progress) -> answers.Verified:
+def find(services: Services, request: requests.FindImage) -> answers.FoundFile:
+    """image.find. A data folder without a catalog knows no file, and none is made."""
+    path = Path(request.file)
+    try:
+        protected = sealing.is_write_protected(path)
+    except (OSError, ValueError) as error:
+        reason = f"There is no file {path}: check the name."
+        raise ImageError(reason, path=str(path), kind=ErrorKind.NOT_FOUND) from error
+    known = (services.data / CATALOG_FILE).is_file()
+    return answers.FoundFile(sealed_version_at(services, path) if known else None, protected)
+
+
+def verify_(services: Services, request: requests.VerifyImage, progress: Progress) -> answers.Verified:
     """image.verify."""
     version, renewed = verify(services, parse_image_ref(request.version), progress)
     return answers.Verified(version.name, version.hash, version.hash_algorithm, version.sha256, renewed)
 
 
-def activate_(services: Services, request: requests.NameVersion) -> answers.Changed:
+def activate_(services: Services, request: requests.ActivateImage) -> answers.Changed:
     """image.activate."""
-    return answers.Changed(request.version, activate(services, _numbered(request.version)))
+    ref = _numbered(request.version)
+    return answers.Changed(str(ref), activate(services, ref))
 
 
-def retire_(services: Services, request: requests.NameVersion) -> answers.Changed:
+def retire_(services: Services, request: requests.RetireImage) -> answers.Changed:
     """image.retire."""
-    return answers.Changed(request.version, retire(services, _numbered(request.version)))
+    ref = _numbered(request.version)
+    return answers.Changed(str(ref), retire(services, ref))
 
 
 def remove_(services: Services, request: requests.RemoveImage) -> answers.Removed:

@@ -1,11 +1,11 @@
-"""The installation as a whole: what the catalog holds, which plugins there are, and whether records fit the files."""
+"""The installation as a whole: whether the records fit the files, and which folders are its own."""
 
 from goldherd.catalog import disks
 from goldherd.catalog import images as records
 from goldherd.errors import About, CatalogError, ErrorKind
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
-from goldherd.services.images import list_versions, totals
+from goldherd.services.images import list_versions
 from goldherd.volumes.overlays import Listing, node_of
 
 
@@ -46,19 +46,7 @@ def note_disks_that_lie_here(services: Services) -> None:
             disks.note_each(connection, sorted(unknown))
 
 
-def mark_volumes(services: Services, request: requests.Nothing) -> answers.Marked:  # noqa: ARG001 - as below
+def mark_volumes(services: Services, request: requests.MarkVolumes) -> answers.Marked:  # noqa: ARG001 - every line has one
     """doctor.mark_volumes."""
     services.mark_volumes()
     return answers.Marked(tuple(map(str, services.volumes.marked)))
-
-
-def status(services: Services, request: requests.Nothing) -> answers.Status:  # noqa: ARG001 - every line has a request
-    """status."""
-    return answers.Status(str(services.data), totals(services))
-
-
-def plugins(services: Services, request: requests.Nothing) -> tuple[answers.Plugin, ...]:  # noqa: ARG001 - as above
-    """plugins."""
-    formats = services.formats
-    loaded = [answers.Plugin(name, "loaded", None) for name in formats.names]
-    return (*loaded, *(answers.Plugin(each.name, "declined", each.reason) for each in formats.declined))

@@ -15,9 +15,11 @@ from goldherd.catalog import disks as disk_records
 from goldherd.catalog import nodes as records
 from goldherd.catalog.tables import StoredNode
 from goldherd.errors import About, CatalogError, ErrorKind
+from goldherd.limits import CHAP_SECRET_BYTES_MAX
 from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.names import expand_nodes, natural_key, normalise_mac, parse_image_ref, parse_rule
 from goldherd.model.nodes import POLICIES, NodeRecord, NodeSpec, Outcome, Policy
+from goldherd.model.secrets import can_be_secret
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.services.images import find_version, get_version, in_the_way
@@ -329,17 +331,17 @@ def list_(services: Services, request: requests.ListNodes) -> answers.NodeRecord
     return tuple(list_nodes(services, expand_nodes(list(request.nodes)) if request.nodes else None))
 
 
-def show(services: Services, request: requests.NameNodes) -> answers.NodeRecords:
+def show(services: Services, request: requests.ShowNodes) -> answers.NodeRecords:
     """node.show."""
     return tuple(list_nodes(services, expand_nodes(list(request.nodes))))
 
 
-def reset_(services: Services, request: requests.ClearNodes) -> answers.Reset:
+def reset_(services: Services, request: requests.ResetNodes) -> answers.Reset:
     """node.reset."""
     return reset(services, expand_nodes(list(request.nodes)), dry_run=request.dry_run)
 
 
-def remove_(services: Services, request: requests.ClearNodes) -> answers.Removed:
+def remove_(services: Services, request: requests.RemoveNodes) -> answers.Removed:
     """node.remove."""
     return remove(services, expand_nodes(list(request.nodes)), dry_run=request.dry_run)
 
@@ -349,6 +351,12 @@ def _spec_of(request: requests.AddNodes | requests.SetNodes) -> NodeSpec:
     if (request.chap_secret is None) != (request.chap_user is None):
         raise CatalogError(
             "A CHAP user name and its secret belong together: give both.",
+            kind=ErrorKind.INVALID,
+            about=(About("field", "chap_user"), About("field", "chap_secret")),
+        )
+    if request.chap_user == "" or (request.chap_secret is not None and not can_be_secret(request.chap_secret)):
+        raise CatalogError(
+            f"A CHAP user needs a name, and a secret is one line of 1 to {CHAP_SECRET_BYTES_MAX} bytes.",
             kind=ErrorKind.INVALID,
             about=(About("field", "chap_user"), About("field", "chap_secret")),
         )

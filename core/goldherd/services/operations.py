@@ -8,14 +8,15 @@ loads it when the operation is asked for.
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from goldherd.errors import shortages_named
 from goldherd.model.images import VersionRecord
 from goldherd.model.progress import Progress, silent
-from goldherd.services import answers, requests
+from goldherd.services import answers as a
+from goldherd.services import requests as r
 
 if TYPE_CHECKING:
     from goldherd.services.context import Services
@@ -35,21 +36,37 @@ class Operation:
 
     name: str
     """`noun.verb`; also that of its audit entries."""
-    summary: str
-    """One sentence for people."""
-    request: type
+    request: type[r.Request[Any]]
+    """Its docstring says what the operation does."""
     answer: Any
     """The type of the answer; a tuple of records for a list."""
     function: str
     """`module:function` below goldherd.services; it takes (Services, request), and Progress when it is a job."""
     role: Role
-    method: str
-    path: str
-    """Fields of the request in braces are part of the path."""
+    route: str
+    """HTTP method and path; fields of the request in braces are part of the path."""
     job: bool = False
     """Whether it takes long, tells its progress and can be cancelled."""
-    removes_data: bool = False
-    """Whether data may be gone afterwards: a face asks first, and its request has a dry run."""
+
+    @property
+    def summary(self) -> str:
+        """One sentence for people."""
+        return " ".join((self.request.__doc__ or "").split())
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.route.partition(" ")[0]
+
+    @property
+    def path(self) -> str:
+        """The HTTP path."""
+        return self.route.partition(" ")[2]
+
+    @property
+    def removes_data(self) -> bool:
+        """Whether data may be gone afterwards: the request has a dry run, and a face asks first."""
+        return "dry_run" in {field.name for field in fields(self.request)}
 
     def load(self) -> Callable[..., Any]:
         """The function that does it."""
@@ -58,65 +75,44 @@ class Operation:
         return found
 
 
-_VIEWER, _OPERATOR, _ADMIN = Role
-_GET, _POST, _PATCH, _DELETE = "GET", "POST", "PATCH", "DELETE"
+def _job(name: str, request: type[r.Request[Any]], answer: Any, function: str, role: Role, route: str) -> Operation:
+    """An operation that takes long."""
+    return Operation(name, request, answer, function, role, route, job=True)
 
-# fmt: off
+
+_op = Operation
+_VIEWER, _OPERATOR, _ADMIN = Role
+
 TABLE: Final[tuple[Operation, ...]] = (
     # --- images ---
-    Operation("image.import", "Checks a disk image and seals it as the next version.",
-              requests.ImportImage, VersionRecord, "importing:import_", _ADMIN, _POST,
-              "/images/{name}/versions", job=True),
-    Operation("image.list", "Lists all versions of all images.",
-              requests.ListImages, answers.VersionRecords, "images:list_", _VIEWER, _GET, "/images"),
-    Operation("image.show", "Shows one version and the nodes that get it.",
-              requests.NameVersion, answers.VersionDetails, "images:show", _VIEWER, _GET, "/images/{version}"),
-    Operation("image.verify", "Reads a version's whole file and compares it with the SHA-256 it was sealed with.",
-              requests.NameVersion, answers.Verified, "images:verify_", _OPERATOR, _POST,
-              "/images/{version}/verify", job=True),
-    Operation("image.activate", "Makes a version what the next login of every following node gets.",
-              requests.NameVersion, answers.Changed, "images:activate_", _OPERATOR, _POST,
-              "/images/{version}/activate"),
-    Operation("image.retire", "Takes a version out of use; its file is kept.",
-              requests.NameVersion, answers.Changed, "images:retire_", _OPERATOR, _POST,
-              "/images/{version}/retire"),
-    Operation("image.remove", "Removes a version, or all of an image, with the disks that nodes kept on it.",
-              requests.RemoveImage, answers.Removed, "images:remove_", _ADMIN, _DELETE, "/images/{version}",
-              removes_data=True),
-
+    _job("image.import", r.ImportImage, VersionRecord, "importing:import_", _ADMIN, "POST /images/{name}/versions"),
+    _op("image.list", r.ListImages, a.VersionRecords, "images:list_", _VIEWER, "GET /images"),
+    _op("image.show", r.ShowImage, a.VersionDetails, "images:show", _VIEWER, "GET /images/{version}"),
+    _op("image.find", r.FindImage, a.FoundFile, "images:find", _VIEWER, "GET /files"),
+    _job("image.verify", r.VerifyImage, a.Verified, "images:verify_", _OPERATOR, "POST /images/{version}/verify"),
+    _op("image.activate", r.ActivateImage, a.Changed, "images:activate_", _OPERATOR, "POST /images/{version}/activate"),
+    _op("image.retire", r.RetireImage, a.Changed, "images:retire_", _OPERATOR, "POST /images/{version}/retire"),
+    _op("image.remove", r.RemoveImage, a.Removed, "images:remove_", _ADMIN, "DELETE /images/{version}"),
     # --- nodes ---
-    Operation("node.add", "Makes nodes, each with a disk, a target and an access rule.",
-              requests.AddNodes, answers.Added, "nodes:add_", _OPERATOR, _POST, "/nodes"),
-    Operation("node.set", "Changes nodes: only what is named.",
-              requests.SetNodes, answers.NodesChanged, "nodes:set_", _OPERATOR, _PATCH, "/nodes/{nodes}"),
-    Operation("node.list", "Lists nodes.",
-              requests.ListNodes, answers.NodeRecords, "nodes:list_", _VIEWER, _GET, "/nodes"),
-    Operation("node.show", "Shows nodes with everything that is known of them, but never a secret.",
-              requests.NameNodes, answers.NodeRecords, "nodes:show", _VIEWER, _GET, "/nodes/{nodes}"),
-    Operation("node.reset", "Gives nodes a fresh disk on their present version; what they wrote is thrown away.",
-              requests.ClearNodes, answers.Reset, "nodes:reset_", _OPERATOR, _POST, "/nodes/{nodes}/reset",
-              removes_data=True),
-    Operation("node.remove", "Removes nodes with their disks and secrets.",
-              requests.ClearNodes, answers.Removed, "nodes:remove_", _OPERATOR, _DELETE, "/nodes/{nodes}",
-              removes_data=True),
-
+    _op("node.add", r.AddNodes, a.Added, "nodes:add_", _OPERATOR, "POST /nodes"),
+    _op("node.set", r.SetNodes, a.NodesChanged, "nodes:set_", _OPERATOR, "PATCH /nodes/{nodes}"),
+    _op("node.list", r.ListNodes, a.NodeRecords, "nodes:list_", _VIEWER, "GET /nodes"),
+    _op("node.show", r.ShowNodes, a.NodeRecords, "nodes:show", _VIEWER, "GET /nodes/{nodes}"),
+    _op("node.reset", r.ResetNodes, a.Reset, "nodes:reset_", _OPERATOR, "POST /nodes/{nodes}/reset"),
+    _op("node.remove", r.RemoveNodes, a.Removed, "nodes:remove_", _OPERATOR, "DELETE /nodes/{nodes}"),
     # --- the installation ---
-    Operation("status", "Shows what the catalog holds and who is logged in.",
-              requests.Nothing, answers.Status, "installation:status", _VIEWER, _GET, "/status"),
-    Operation("plugins", "Lists the plugins in use, and those declined with the reason.",
-              requests.Nothing, tuple[answers.Plugin, ...], "installation:plugins", _VIEWER, _GET, "/plugins"),
-    Operation("doctor.mark_volumes", "Marks the folders of images and disks as those of this catalog.",
-              requests.Nothing, answers.Marked, "installation:mark_volumes", _ADMIN, _POST, "/doctor/mark-volumes"),
-    Operation("doctor.rebuild_catalog", "Makes a catalog from the images and overlays that lie in the data folder.",
-              requests.RebuildCatalog, answers.Rebuilt, "doctor:rebuild_catalog", _ADMIN, _POST,
-              "/doctor/rebuild-catalog", job=True, removes_data=True),
+    _op("status", r.ShowStatus, a.Status, "glance:status", _VIEWER, "GET /status"),
+    _op("plugins", r.ListPlugins, a.Plugins, "plugins:plugins", _VIEWER, "GET /plugins"),
+    _op("names", r.FindNames, a.Names, "glance:names", _VIEWER, "GET /names/{kind}"),
+    _op("doctor.mark_volumes", r.MarkVolumes, a.Marked, "installation:mark_volumes", _ADMIN, "POST /doctor/volumes"),
+    _job("doctor.rebuild_catalog", r.RebuildCatalog, a.Rebuilt, "doctor:rebuild", _ADMIN, "POST /doctor/catalog"),
 )
-# fmt: on
 
 BY_NAME: Final = {operation.name: operation for operation in TABLE}
+BY_REQUEST: Final = {operation.request: operation for operation in TABLE}
 
 
-def run(services: "Services", name: str, request: Any, progress: Progress = silent) -> Any:
+def run(services: "Services", name: str, request: r.Request[r.Answer], progress: Progress = silent) -> r.Answer:
     """Does the operation of that name and gives its answer.
 
     Raises GoldherdError with its kind, the things it is about and the reason; TypeError for another's request.
@@ -126,7 +122,7 @@ def run(services: "Services", name: str, request: Any, progress: Progress = sile
         raise TypeError(f"{name} takes a {operation.request.__name__}, not a {type(request).__name__}")
     function = operation.load()
     with shortages_named(f"{name} could not be done"):
-        answer = function(services, request, progress) if operation.job else function(services, request)
+        answer: r.Answer = function(services, request, progress) if operation.job else function(services, request)
     services.audit(name, request)
     return answer
 

@@ -5,38 +5,13 @@ hash would be the secret. They are not in the database, so that the database can
 helper. A secret never becomes part of a record, a message or a log line.
 """
 
-import codecs
 import os
 import secrets as randomness
 from pathlib import Path
 
-from goldherd.errors import About, CatalogError, ErrorKind, SettingsError
+from goldherd.errors import About, CatalogError, ErrorKind
 from goldherd.files.newfile import sync_folder
-from goldherd.limits import CHAP_SECRET_BYTES_MAX
 from goldherd.volumes.store import Volumes
-
-
-def read_secret_file(path: Path) -> bytes:
-    """The secret in a file that a user named: its bytes without the newline at the end.
-
-    Raises SettingsError when there is none, or when it can't be a secret.
-    """
-    try:
-        with path.open("rb") as file:
-            secret = file.read(CHAP_SECRET_BYTES_MAX + len(codecs.BOM_UTF8) + len(b"\r\n"))
-    except OSError as error:
-        raise SettingsError(f"The secret file {path} can't be read ({error.strerror}).") from error
-    if secret.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise SettingsError(
-            f"The secret file {path} is UTF-16 text, so its bytes are not the secret: save it as UTF-8."
-        )
-    # Editors on Windows put a byte order mark before the text and CR LF behind it; neither is part of the secret.
-    secret = secret.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
-    if not secret or len(secret) > CHAP_SECRET_BYTES_MAX or b"\n" in secret or b"\0" in secret:
-        raise SettingsError(
-            f"The secret file {path} does not hold a secret: write one line of 1 to {CHAP_SECRET_BYTES_MAX} bytes."
-        )
-    return secret
 
 
 def staged_name(secret_file: Path) -> Path:

@@ -4,8 +4,8 @@ import codecs
 from pathlib import Path
 
 import pytest
+from goldherd.cli.secret_files import read_secret_file
 from goldherd.errors import SettingsError
-from goldherd.volumes.secrets import read_secret_file
 
 SECRET = b"twelve-bytes"
 

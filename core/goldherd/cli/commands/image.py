@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from goldherd.cli.completion import complete_image
+from goldherd.cli.completion import complete_filter, complete_format, complete_image
 from goldherd.cli.context import context_of
 from goldherd.cli.options import DryRun, Json, Version, Yes
 from goldherd.cli.output import confirm, count_text, progress_bar, say, show_fields, show_json, show_table, size_text
-from goldherd.errors import CatalogError
 
 if TYPE_CHECKING:
-    from goldherd.model.images import ImageRef, VersionRecord
+    from goldherd.model.images import VersionRecord
+    from goldherd.services.answers import Changed
 
 
 _MOSTLY_HOLES = "not worked out: the file is mostly holes"
@@ -54,7 +54,10 @@ def import_(
         bool, typer.Option("--in-place", help="Seal the file where it is instead of copying it.")
     ] = False,
     format_name: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="The file's format; default: probed.")
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help="The file's format; default: probed.", autocompletion=complete_format
+        ),
     ] = None,
     parent: Annotated[
         str | None,
@@ -70,6 +73,7 @@ def import_(
         typer.Option(
             "--filter",
             metavar="NAME[:OPTION=VALUE,...]",
+            autocompletion=complete_filter,
             help="A filter over the disks of nodes on this version, e.g. delay:ms=20; may be repeated, the first lies "
             "nearest to the disk.",
         ),
@@ -77,22 +81,11 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Checks a disk image and seals it as the next version; the first one becomes active."""
-    from goldherd.model.names import check_image_name, parse_image_ref
-    from goldherd.model.options import parse_filter
-    from goldherd.services import importing
+    from goldherd.services.requests import ImportImage
 
-    image = check_image_name(name)
-    with context_of(context).services(new=True) as services, progress_bar() as progress:
-        version = importing.import_image(
-            services,
-            file.expanduser(),
-            image,
-            format_name=format_name,
-            in_place=in_place,
-            parent_ref=None if parent is None else parse_image_ref(parent),
-            filters=[parse_filter(text) for text in filters or ()],
-            progress=progress,
-        )
+    request = ImportImage(str(file.expanduser()), name, in_place, format_name, parent, tuple(filters or ()))
+    with context_of(context).client(new=True) as client, progress_bar() as progress:
+        version = client.ask(request, progress)
     if as_json:
         show_json(version_json(version))
         return
@@ -101,12 +94,19 @@ def import_(
 
 
 @app.command("list")
-def list_(context: typer.Context, as_json: Json = False) -> None:
-    """Lists all versions of all images."""
-    from goldherd.services import images
+def list_(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Only the versions of this image.", autocompletion=complete_image),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Lists all versions of all images, or of one."""
+    from goldherd.services.requests import ListImages
 
-    with context_of(context).services() as services:
-        versions = images.list_versions(services)
+    with context_of(context).client() as client:
+        versions = client.ask(ListImages(name))
     if as_json:
         show_json([version_json(version) for version in versions])
         return
@@ -130,16 +130,13 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Shows one version (the active one if there is no number) and the nodes that get it."""
-    from goldherd.model.names import parse_image_ref
-    from goldherd.services import images
-    from goldherd.services.nodes import list_nodes
+    from goldherd.services.requests import ShowImage
 
-    with context_of(context).services() as services:
-        version = images.get_version(services, parse_image_ref(name))
-        mine = (version.image, version.number)
-        users = [node.name for node in list_nodes(services) if (node.image, node.version) == mine]
+    with context_of(context).client() as client:
+        details = client.ask(ShowImage(name))
+    version = details.version
     if as_json:
-        show_json({**version_json(version), "nodes": users})
+        show_json({**version_json(version), "nodes": list(details.nodes)})
         return
     show_fields(
         [
@@ -154,59 +151,78 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
             ("Parent", version.parent or "none"),
             ("Filters of its nodes", " ".join(version.filters) or "none"),
             ("Created", version.created_at),
-            ("Nodes", str(len(users))),
+            ("Nodes", str(len(details.nodes))),
         ]
     )
 
 
 @app.command()
+def find(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A disk image.")],
+    as_json: Json = False,
+) -> None:
+    """Tells which sealed version a file is, by whatever name it is reached, and that it is unchanged."""
+    from goldherd.services.requests import FindImage
+
+    with context_of(context).client() as client:
+        found = client.ask(FindImage(str(file.expanduser())))
+    if as_json:
+        version = None if found.version is None else version_json(found.version)
+        show_json({"version": version, "write_protected": found.write_protected})
+    elif found.version is None:
+        say(f"{file} is no sealed version.")
+    else:
+        say(f"{file} is {found.version.name}, unchanged since it was sealed.")
+
+
+@app.command()
 def verify(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Reads a version's whole file and compares it with the hash it was sealed with."""
-    from goldherd.model.names import parse_image_ref
-    from goldherd.services import images
+    from goldherd.services.requests import VerifyImage
 
-    with context_of(context).services() as services, progress_bar() as progress:
-        version, renewed = images.verify(services, parse_image_ref(name), progress)
+    with context_of(context).client() as client, progress_bar() as progress:
+        done = client.ask(VerifyImage(name), progress)
     if as_json:
         show_json(
             {
-                "name": version.name,
-                "sha256": version.sha256,
-                "seal_renewed": renewed,
-                "hash": version.hash,
-                "hash_algorithm": version.hash_algorithm,
+                "name": done.name,
+                "sha256": done.sha256,
+                "seal_renewed": done.seal_renewed,
+                "hash": done.hash,
+                "hash_algorithm": done.hash_algorithm,
             }
         )
         return
-    say(f"{version.name}: every byte is as it was sealed{'; its new file time was noted' if renewed else ''}.")
+    say(f"{done.name}: every byte is as it was sealed{'; its new file time was noted' if done.seal_renewed else ''}.")
 
 
 @app.command()
 def activate(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Makes a version what the next login of every node that follows the image gets."""
-    from goldherd.services import images
+    from goldherd.services.requests import ActivateImage
 
-    ref = _numbered(name)
-    with context_of(context).services() as services:
-        changed = images.activate(services, ref)
-    if as_json:
-        show_json({"name": str(ref), "changed": changed})
-        return
-    say(f"{ref} is active now." if changed else f"{ref} is active already: nothing changed.")
+    with context_of(context).client() as client:
+        _tell(client.ask(ActivateImage(name)), "active", as_json)
 
 
 @app.command()
 def retire(context: typer.Context, name: Version, as_json: Json = False) -> None:
     """Takes a version out of use; its file is kept."""
-    from goldherd.services import images
+    from goldherd.services.requests import RetireImage
 
-    ref = _numbered(name)
-    with context_of(context).services() as services:
-        changed = images.retire(services, ref)
+    with context_of(context).client() as client:
+        _tell(client.ask(RetireImage(name)), "retired", as_json)
+
+
+def _tell(done: "Changed", state: str, as_json: bool) -> None:
+    """Whether a version got another state."""
     if as_json:
-        show_json({"name": str(ref), "changed": changed})
-        return
-    say(f"{ref} is retired now." if changed else f"{ref} is retired already: nothing changed.")
+        show_json({"name": done.name, "changed": done.changed})
+    elif done.changed:
+        say(f"{done.name} is {state} now.")
+    else:
+        say(f"{done.name} is {state} already: nothing changed.")
 
 
 @app.command()
@@ -226,13 +242,13 @@ def remove(
     if ("@" in name) == all_versions:
         image = name.partition("@")[0]
         raise typer.BadParameter(f"name one version, such as {image}@1, or give --all-versions with {image} alone.")
-    ask = context_of(context).ask
-    done = ask("image.remove", RemoveImage(name, all_versions, dry_run=True))
-    names, disks = ", ".join(done.names), count_text(done.disks, "node disk")
-    if not dry_run:
-        confirm(f"Remove {names} with {disks}?", yes)
-        done = ask("image.remove", RemoveImage(name, all_versions))
+    with context_of(context).client() as client:
+        done = client.ask(RemoveImage(name, all_versions, dry_run=True))
         names, disks = ", ".join(done.names), count_text(done.disks, "node disk")
+        if not dry_run:
+            confirm(f"Remove {names} with {disks}?", yes)
+            done = client.ask(RemoveImage(name, all_versions))
+            names, disks = ", ".join(done.names), count_text(done.disks, "node disk")
     if as_json:
         show_json(
             {
@@ -251,12 +267,3 @@ def remove(
         say(f"{names} would be removed, with {disks}. Nothing was removed.{left}")
     else:
         say(f"{names} removed, with {disks}.{left}")
-
-
-def _numbered(name: str) -> "ImageRef":
-    from goldherd.model.names import parse_image_ref
-
-    ref = parse_image_ref(name)
-    if ref.number is None:
-        raise CatalogError(f"'{name}' names no version: write {name}@NUMBER; 'goldherd image list' shows them.")
-    return ref

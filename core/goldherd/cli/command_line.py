@@ -14,8 +14,10 @@ from typing import Annotated, Any, Final
 import typer
 
 import goldherd
-from goldherd.cli import completion, doctor, export, image, logs, node, plugins, serve, status
+from goldherd.cli import completion, logs
+from goldherd.cli.commands import doctor, export, image, node, plugins, serve, status
 from goldherd.cli.context import Context
+from goldherd.cli.exit_codes import REFUSED
 from goldherd.cli.hints import hint_for
 from goldherd.cli.output import complain, show_error
 from goldherd.environment import act_as_owner_of, check_variables, default_data_folder
@@ -36,7 +38,7 @@ app.command("export")(export.export)
 app.command("serve")(serve.serve)
 app.add_typer(image.app, name="image")
 app.add_typer(node.app, name="node")
-app.command("status")(status.status)
+app.command("status")(status.show)
 app.command("plugins")(plugins.plugins)
 app.command("doctor")(doctor.doctor)
 
@@ -135,7 +137,7 @@ def _failed(
     """Says why a command failed, in a sentence and, if that was asked for, in JSON; the exit code."""
     complain(f"{reason} {hint}" if hint else reason)
     _as_json(arguments, kind, about, reason, hint)
-    return 1
+    return REFUSED
 
 
 def _as_json(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from goldherd.cli.commands.plugins import fault_text
 from goldherd.cli.context import context_of
 from goldherd.cli.options import Json
 from goldherd.cli.output import count_text, say, show_json, show_table, size_text
@@ -12,22 +13,21 @@ if TYPE_CHECKING:
     from goldherd.model.images import Totals
 
 
-def status(context: typer.Context, as_json: Json = False) -> None:
+def show(context: typer.Context, as_json: Json = False) -> None:
     """Shows whether the daemon runs, who is logged in, and what the catalog holds."""
-    from goldherd.client import ask
-    from goldherd.services.glance import totals
-    from goldherd.settings import control_socket
+    from goldherd.services.requests import ShowStatus
 
-    data = context_of(context).data
-    if not data.exists():
-        context_of(context).check()
-    numbers = totals(data)
-    daemon = ask(control_socket(data), "status")
+    found = context_of(context)
+    if not found.data.exists():
+        found.check()
+    with found.glance() as client:
+        status = client.ask(ShowStatus())
+    numbers, daemon = status.catalog, status.daemon
     if as_json:
         show_json(
             {
-                "running": daemon is not None,
-                "data": str(data.absolute()),
+                "running": status.running,
+                "data": status.data,
                 "catalog": {
                     "images": numbers.images,
                     "versions": numbers.versions,
@@ -35,10 +35,13 @@ def status(context: typer.Context, as_json: Json = False) -> None:
                     "golden_bytes": numbers.golden_bytes,
                 },
                 "daemon": daemon,
+                "withheld": status.withheld,
             }
         )
         return
-    if daemon is None:
+    if status.withheld is not None:
+        say(f"A daemon is running. {status.withheld}")
+    elif daemon is None:
         say("No daemon is running for this data folder; 'goldherd serve' starts one.")
     else:
         _show_daemon(daemon)
@@ -57,6 +60,9 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
     cache = daemon.get("cache") or {}
     if cache:
         say("Golden cache: " + ", ".join(f"{name} {_value_text(name, value)}" for name, value in cache.items()) + ".")
+    for plugin in daemon.get("plugins", []):
+        if plugin.get("faults"):
+            say(fault_text(plugin["name"], plugin["faults"], plugin.get("last"), plugin.get("at")))
     sessions = daemon.get("sessions", [])
     if not sessions:
         say("Nobody is logged in.")

@@ -21,8 +21,6 @@ def serve(
 
     server = server_settings(listen=listen, reactors=reactors, cache=cache, connections_max=connections_max)
     found = context_of(context)
-    with found.services(new=True) as services:
-        services.catalog.close()  # says now, in one sentence, if the data folder can't be used
     logs.speak(logging.WARNING)
     from goldherd import app
 

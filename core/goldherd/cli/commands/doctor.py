@@ -28,21 +28,22 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Mends what an accident has done: a lost catalog is made anew, folders that were restored are marked."""
-    from goldherd.services.requests import Nothing, RebuildCatalog
+    from goldherd.services.requests import MarkVolumes, RebuildCatalog
 
     if rebuild_catalog == mark_volumes:
         raise typer.BadParameter("say what to mend: --rebuild-catalog or --mark-volumes.")
     found = context_of(context)
     if mark_volumes:
-        folders = list(found.ask("doctor.mark_volumes", Nothing()).folders)
+        with found.client() as client:
+            folders = list(client.ask(MarkVolumes()).folders)
         show_json({"folders": folders}) if as_json else say(f"Marked {' and '.join(folders)}.")
         return
     if not found.data.exists():
         found.check()
     if not dry_run:
         confirm("Make the catalog anew? Rules, MAC addresses and policies that only it knew are lost.", yes)
-    with progress_bar() as progress:
-        done = found.ask("doctor.rebuild_catalog", RebuildCatalog(dry_run), progress, new=True)
+    with found.client(new=True) as client, progress_bar() as progress:
+        done = client.ask(RebuildCatalog(dry_run), progress)
     if as_json:
         show_json(
             {

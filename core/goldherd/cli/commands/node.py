@@ -1,18 +1,18 @@
 """`goldherd node`: the machines, one by one or by the thousand."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from goldherd.cli.completion import complete_image, complete_node, complete_policy, complete_rule
 from goldherd.cli.context import context_of
-from goldherd.cli.options import ChapSecretOption, ChapUserOption, DryRun, Json, Nodes, Yes, read_chap
+from goldherd.cli.options import ChapSecretOption, ChapUserOption, DryRun, Json, Nodes, Yes
 from goldherd.cli.output import confirm, count_text, say, show_fields, show_json, show_table
+from goldherd.cli.secret_files import read_chap
 
 if TYPE_CHECKING:
-    from goldherd.model.nodes import NodeRecord, NodeSpec, Policy
+    from goldherd.model.nodes import NodeRecord
 
 
 app = typer.Typer(help="Diskless machines.", no_args_is_help=True)
@@ -93,19 +93,26 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Makes nodes, each with a disk, a target and an access rule; a second run changes nothing."""
-    from goldherd.model.names import expand_nodes
-    from goldherd.services import nodes
+    from goldherd.services.requests import AddNodes
 
-    spec = _spec(image, mac, initiator, allow, policy, chap_user, chap_secret_file)
-    with context_of(context).services() as services:
-        outcome = nodes.add(services, expand_nodes(names), spec)
+    request = AddNodes(
+        tuple(names),
+        image,
+        policy=policy,
+        rules=_rules(initiator, allow),
+        macs=None if mac is None else tuple(mac),
+        chap_user=chap_user,
+        chap_secret=read_chap(chap_user, chap_secret_file),
+    )
+    with context_of(context).client() as client:
+        done = client.ask(request)
     if as_json:
-        show_json({"created": outcome.changed, "unchanged": outcome.unchanged})
-    elif not outcome.changed:
-        say(f"Nothing changed: {count_text(len(outcome.unchanged), 'node')} as wished already.")
+        show_json({"created": list(done.created), "unchanged": list(done.unchanged)})
+    elif not done.created:
+        say(f"Nothing changed: {count_text(len(done.unchanged), 'node')} as wished already.")
     else:
-        same = f"; {len(outcome.unchanged)} existed already" if outcome.unchanged else ""
-        say(f"{count_text(len(outcome.changed), 'node')} added{same}.")
+        same = f"; {len(done.unchanged)} existed already" if done.unchanged else ""
+        say(f"{count_text(len(done.created), 'node')} added{same}.")
 
 
 @app.command("set")
@@ -124,23 +131,32 @@ def set_(
     as_json: Json = False,
 ) -> None:
     """Changes nodes: only what is named. Another image means another disk; the old one is kept."""
-    from goldherd.model.names import expand_nodes
-    from goldherd.model.nodes import NodeSpec
-    from goldherd.services import nodes
+    from goldherd.services.requests import SetNodes
 
     if no_mac and mac:
         raise typer.BadParameter("--no-mac and --mac exclude each other.")
-    spec = _spec(image, [] if no_mac else mac, initiator, allow, policy, chap_user, chap_secret_file, no_chap)
-    if spec == NodeSpec():
+    if no_chap and chap_user is not None:
+        raise typer.BadParameter("--no-chap and --chap-user exclude each other.")
+    request = SetNodes(
+        tuple(names),
+        image=image,
+        policy=policy,
+        rules=_rules(initiator, allow),
+        macs=() if no_mac else None if mac is None else tuple(mac),
+        chap_user=chap_user,
+        chap_secret=read_chap(chap_user, chap_secret_file),
+        without_chap=no_chap,
+    )
+    if request == SetNodes(request.nodes):
         raise typer.BadParameter("nothing to change: name at least one option.")
-    with context_of(context).services() as services:
-        outcome = nodes.change(services, expand_nodes(names), spec)
+    with context_of(context).client() as client:
+        done = client.ask(request)
     if as_json:
-        show_json({"changed": outcome.changed, "unchanged": outcome.unchanged})
-    elif not outcome.changed:
-        say(f"Nothing changed: {count_text(len(outcome.unchanged), 'node')} as wished already.")
+        show_json({"changed": list(done.changed), "unchanged": list(done.unchanged)})
+    elif not done.changed:
+        say(f"Nothing changed: {count_text(len(done.unchanged), 'node')} as wished already.")
     else:
-        say(f"{count_text(len(outcome.changed), 'node')} changed.")
+        say(f"{count_text(len(done.changed), 'node')} changed.")
 
 
 @app.command("list")
@@ -153,11 +169,10 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Lists nodes."""
-    from goldherd.model.names import expand_nodes
-    from goldherd.services import nodes
+    from goldherd.services.requests import ListNodes
 
-    with context_of(context).services() as services:
-        found = nodes.list_nodes(services, expand_nodes(names) if names else None)
+    with context_of(context).client() as client:
+        found = client.ask(ListNodes(tuple(names or ())))
     if as_json:
         show_json([node_json(node) for node in found])
         return
@@ -182,11 +197,10 @@ def list_(
 @app.command()
 def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
     """Shows nodes with everything that is known of them, but never a secret."""
-    from goldherd.model.names import expand_nodes
-    from goldherd.services import nodes
+    from goldherd.services.requests import ShowNodes
 
-    with context_of(context).services() as services:
-        found = nodes.list_nodes(services, expand_nodes(name))
+    with context_of(context).client() as client:
+        found = client.ask(ShowNodes(tuple(name)))
     if as_json:
         shapes = [node_json(node) for node in found]
         show_json(shapes[0] if len(shapes) == 1 else shapes)
@@ -215,13 +229,13 @@ def remove(
     context: typer.Context, names: Nodes, yes: Yes = False, dry_run: DryRun = False, as_json: Json = False
 ) -> None:
     """Removes nodes with their disks and secrets."""
-    from goldherd.services.requests import ClearNodes
+    from goldherd.services.requests import RemoveNodes
 
-    ask = context_of(context).ask
-    done = ask("node.remove", ClearNodes(tuple(names), dry_run=True))
-    if not dry_run:
-        confirm(f"Remove {count_text(len(done.names), 'node')} with {count_text(done.disks, 'disk')}?", yes)
-        done = ask("node.remove", ClearNodes(tuple(names)))
+    with context_of(context).client() as client:
+        done = client.ask(RemoveNodes(tuple(names), dry_run=True))
+        if not dry_run:
+            confirm(f"Remove {count_text(len(done.names), 'node')} with {count_text(done.disks, 'disk')}?", yes)
+            done = client.ask(RemoveNodes(tuple(names)))
     _tell("removed", done.names, done.files, dry_run, as_json)
 
 
@@ -230,13 +244,13 @@ def reset(
     context: typer.Context, names: Nodes, yes: Yes = False, dry_run: DryRun = False, as_json: Json = False
 ) -> None:
     """Gives nodes a fresh disk on their present version; everything they wrote is thrown away."""
-    from goldherd.services.requests import ClearNodes
+    from goldherd.services.requests import ResetNodes
 
-    ask = context_of(context).ask
-    done = ask("node.reset", ClearNodes(tuple(names), dry_run=True))
-    if not dry_run:
-        confirm(f"Throw away everything that {count_text(len(done.nodes), 'node')} wrote?", yes)
-        done = ask("node.reset", ClearNodes(tuple(names)))
+    with context_of(context).client() as client:
+        done = client.ask(ResetNodes(tuple(names), dry_run=True))
+        if not dry_run:
+            confirm(f"Throw away everything that {count_text(len(done.nodes), 'node')} wrote?", yes)
+            done = client.ask(ResetNodes(tuple(names)))
     _tell("reset", done.nodes, done.files, dry_run, as_json)
 
 
@@ -262,46 +276,7 @@ def _rules_text(node: "NodeRecord") -> str:
     return " ".join(rule.removeprefix("initiator:") for rule in node.rules) or "nobody"
 
 
-def _policy(text: str | None) -> "Policy | None":
-    from goldherd.model.nodes import POLICIES
-
-    for policy in POLICIES:
-        if text == policy:
-            return policy
-    if text is None:
-        return None
-    raise typer.BadParameter(f"--policy can be {' or '.join(POLICIES)}, not '{text}'.")
-
-
-def _spec(
-    image: str | None,
-    mac: list[str] | None,
-    initiator: str | None,
-    allow: list[str] | None,
-    policy: str | None,
-    chap_user: str | None,
-    chap_secret_file: Path | None,
-    no_chap: bool = False,
-) -> "NodeSpec":
-    from goldherd.model.names import normalise_mac, parse_image_ref
-    from goldherd.model.nodes import NodeSpec
-
-    if no_chap and chap_user is not None:
-        raise typer.BadParameter("--no-chap and --chap-user exclude each other.")
-    return NodeSpec(
-        image=None if image is None else parse_image_ref(image),
-        policy=_policy(policy),
-        rules=_rules(initiator, allow),
-        macs=None if mac is None else tuple(normalise_mac(text) for text in mac),
-        chap_user=chap_user,
-        chap_secret=read_chap(chap_user, chap_secret_file),
-        without_chap=no_chap,
-    )
-
-
 def _rules(initiator: str | None, allow: list[str] | None) -> tuple[str, ...] | None:
     """What --initiator and --allow say together; None when neither is given."""
-    from goldherd.model.names import normalise_initiator, parse_rule
-
-    named = () if initiator is None else (f"initiator:{normalise_initiator(initiator)}",)
-    return (*named, *(parse_rule(text) for text in allow or ())) or None
+    named = () if initiator is None else (f"initiator:{initiator}",)
+    return (*named, *(allow or ())) or None

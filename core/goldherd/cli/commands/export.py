@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from goldherd.cli import logs
-from goldherd.cli.completion import complete_rule
+from goldherd.cli.completion import complete_filter, complete_rule, names_of
 from goldherd.cli.context import context_of, load_hooks
 from goldherd.cli.options import (
     CacheOption,
@@ -19,19 +19,32 @@ from goldherd.cli.options import (
     ConnectionsOption,
     ListenOption,
     ReactorsOption,
-    read_chap,
 )
 from goldherd.cli.output import complain
+from goldherd.cli.secret_files import read_chap
 from goldherd.errors import ImageError, SettingsError
 
 if TYPE_CHECKING:
+    from goldherd.client import Client
     from goldherd.model.access import Rule
     from goldherd.model.targets import ChapCredentials, LunConfig
-    from goldherd.services.context import Services
     from goldherd.settings import ExportSettings, ServerSettings
 
 
 LISTEN_DEFAULT: Final = "127.0.0.1:3260"
+
+
+def complete_disk(context: typer.Context, incomplete: str) -> list[str]:
+    """FILE,option...: options behind a comma, formats behind format=. Names of files are the shell's own business."""
+    from goldherd.cli.commands.luns import OPTIONS
+
+    before, comma, last = incomplete.rpartition(",")
+    if not comma:
+        return []
+    name, equals, value = last.partition("=")
+    if equals and name == "format":
+        return [f"{before},format={each}" for each in names_of(context, value, "format")]
+    return [f"{before},{option}" for option in OPTIONS if option.startswith(last)]
 
 
 def export(
@@ -43,6 +56,7 @@ def export(
             help="Disk images; each is the next LUN, from 0. Options: read-only, removable, thick, "
             "block-size=4096, physical-block-size=4096, format=NAME, and those of the format. A disk that is no file "
             "is FORMAT:LOCATION.",
+            autocompletion=complete_disk,
         ),
     ],
     listen: ListenOption = None,
@@ -76,6 +90,7 @@ def export(
             "--filter",
             metavar="NAME[:OPTION=VALUE,...]",
             help="A filter over the disks, e.g. delay:ms=20; may be repeated, the first lies nearest to the disk.",
+            autocompletion=complete_filter,
         ),
     ] = None,
     reactors: ReactorsOption = None,
@@ -83,7 +98,7 @@ def export(
     connections_max: ConnectionsOption = None,
 ) -> None:
     """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
-    from goldherd.cli.luns import check_options, parse_lun
+    from goldherd.cli.commands.luns import check_options, parse_lun
     from goldherd.model.options import parse_filter
     from goldherd.settings import server_settings
 
@@ -93,15 +108,18 @@ def export(
     for lun in luns:
         if lun.options:
             check_options(lun, load_hooks().formats)
-    settings = export_settings(
-        context_of(context).existing_services(),
-        luns=luns,
-        overlay=overlay,
-        target=target,
-        credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
-        access=_access(allow),
-        server=server_settings(listen=_listen(listen), reactors=reactors, cache=cache, connections_max=connections_max),
-    )
+    with context_of(context).glance() as client:
+        settings = export_settings(
+            client,
+            luns=luns,
+            overlay=overlay,
+            target=target,
+            credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
+            access=_access(allow),
+            server=server_settings(
+                listen=_listen(listen), reactors=reactors, cache=cache, connections_max=connections_max
+            ),
+        )
     from goldherd import app
 
     logs.speak(logging.WARNING)
@@ -109,7 +127,7 @@ def export(
 
 
 def export_settings(
-    services: "Services | None",
+    client: "Client",
     *,
     luns: "Sequence[LunConfig]",
     overlay: Path | None,
@@ -127,9 +145,9 @@ def export_settings(
     from goldherd.settings import ExportSettings
 
     if overlay is None:
-        luns = [_protected(lun, services) for lun in luns]
+        luns = [_protected(lun, client) for lun in luns]
     elif len(luns) == 1:
-        luns = [_over(luns[0], overlay, services)]
+        luns = [_over(luns[0], overlay, client)]
     else:
         raise typer.BadParameter("--overlay goes with exactly one FILE.")
     name = normalise_iscsi_name(server.target_name("export") if target is None else target)
@@ -172,41 +190,38 @@ def _credentials(
     return ChapCredentials(user, secret, mutual_user, mutual_secret)
 
 
-def _protected(lun: "LunConfig", services: "Services | None") -> "LunConfig":
+def _protected(lun: "LunConfig", client: "Client") -> "LunConfig":
     """A sealed image is never opened for writing, by whatever route; nor is a file nobody may write."""
-    from goldherd.cli.luns import is_there
-    from goldherd.services.images import is_write_protected, sealed_version_at
+    from goldherd.cli.commands.luns import is_there
+    from goldherd.services.requests import FindImage
 
     if not is_there(lun.path):
         return lun
-    version = None if services is None else sealed_version_at(services, lun.path)
-    if version is not None:
+    found = client.ask(FindImage(str(lun.path)))
+    if found.version is not None:
         if not lun.read_only:
-            complain(f"Note: {lun.path} is sealed as {version.name} and is served read-only.")
+            complain(f"Note: {lun.path} is sealed as {found.version.name} and is served read-only.")
         return replace(lun, read_only=True, sealed=True)
-    if not lun.read_only and is_write_protected(lun.path):
+    if not lun.read_only and found.write_protected:
         complain(f"Note: {lun.path} has no write permission and is served read-only.")
         return replace(lun, read_only=True)
     return lun
 
 
-def _over(lun: "LunConfig", overlay: Path, services: "Services | None") -> "LunConfig":
-    from goldherd.cli.luns import is_there
-    from goldherd.services.images import sealed_version_at, version_at
+def _over(lun: "LunConfig", overlay: Path, client: "Client") -> "LunConfig":
+    from goldherd.cli.commands.luns import is_there
+    from goldherd.services.requests import FindImage
 
     child = overlay.expanduser()
     if child.exists() and is_there(lun.path) and child.samefile(lun.path):
         raise ImageError(f"{child} can't be a differencing child of itself: name another file.", path=str(child))
     if not child.absolute().parent.is_dir():
         raise ImageError(f"There is no folder {child.absolute().parent} to make {child.name} in.", path=str(child))
-    if services is not None:
-        version = version_at(services, child)
-        if version is not None:
-            raise ImageError(
-                f"{child} is sealed as {version.name} and can't take writes: name a new file.",
-                path=str(child),
-            )
-        if is_there(lun.path):
-            sealed_version_at(services, lun.path)
+    version = client.ask(FindImage(str(child))).version if is_there(child) else None
+    if version is not None:
+        reason = f"{child} is sealed as {version.name} and can't take writes: name a new file."
+        raise ImageError(reason, path=str(child))
+    if is_there(lun.path):
+        client.ask(FindImage(str(lun.path)))  # refuses a sealed parent that was changed
     # The parent's format says which format its children have.
     return replace(lun, location=str(child), format=None, parent=lun.path, parent_format=lun.format, create=True)

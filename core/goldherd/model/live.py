@@ -1,0 +1,22 @@
+"""What runs at this moment, as operations ask it: the server itself in the daemon, the daemon elsewhere."""
+
+from typing import Any, Protocol
+
+
+class Live(Protocol):
+    """What serves a data folder."""
+
+    def status(self) -> dict[str, Any] | None:
+        """What the daemon says of itself (docs/cli.md); None when none serves the folder.
+
+        Raises GoldherdError, of kind NOT_PERMITTED when a daemon runs and this user may not ask it.
+        """
+        ...
+
+
+class NothingLive:
+    """No daemon is known of."""
+
+    def status(self) -> dict[str, Any] | None:
+        """None."""
+        return None
