@@ -2,7 +2,6 @@
 
 import json
 import socket
-import stat
 
 from tests.support.targets import PREFIX
 from tests.target.daemon import Herd, goldherd
@@ -46,12 +45,6 @@ def test_node_list_tells_when_and_from_where_a_node_was_seen(herd: Herd) -> None
     seen = {node["name"]: node for node in json.loads(herd.do("node", "list", "--json"))}
     assert address in seen["pc-001"].values()
     assert address not in seen["pc-002"].values()
-
-
-def test_only_the_user_of_the_daemon_may_ask_it(herd: Herd) -> None:
-    with herd.serve():
-        found = (herd.data / "control.sock").stat()
-        assert stat.S_ISSOCK(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600
 
 
 def test_nonsense_on_the_control_socket_is_answered_in_words(herd: Herd) -> None:

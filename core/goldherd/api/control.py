@@ -4,6 +4,7 @@ A request is {"command": NAME}; the reply is one object, {"error": SENTENCE} whe
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -48,7 +49,10 @@ class Control:
         os.close(self._lock)
 
     async def open(self) -> None:
-        """Listens; only the user who runs the daemon may ask it."""
+        """Listens; the user who runs the daemon may ask it, and the group of the data folder.
+
+        A daemon whose user may not give files to that group answers its own user only.
+        """
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         mask = os.umask(0o177)  # there is no moment in which somebody else may connect
@@ -62,6 +66,9 @@ class Control:
             ) from None
         finally:
             os.umask(mask)
+        with contextlib.suppress(PermissionError):
+            os.chown(self._path, -1, self._path.parent.stat().st_gid)
+            self._path.chmod(0o660)
         self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=CONTROL_REQUEST_BYTES_MAX)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

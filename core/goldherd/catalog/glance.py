@@ -5,13 +5,12 @@ read-only: nothing is made, migrated or locked. Every answer is empty when the f
 """
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from goldherd.errors import CatalogError
+from goldherd.catalog.readonly import open_read_only
+from goldherd.errors import CatalogError, ErrorKind
 
 
 def node_names(data: Path) -> list[str]:
@@ -36,31 +35,24 @@ def totals(data: Path) -> tuple[int, int, int, int]:
     return 0, 0, 0, 0
 
 
-def _rows(data: Path, query: str) -> Iterator[tuple[Any, ...]]:
+def _rows(data: Path, query: str) -> list[tuple[Any, ...]]:
     path = data.absolute() / "catalog.sqlite"
     try:
         if not path.is_file():
-            return
-        rows = _read(path, query, "mode=ro")
+            return []
+        with closing(open_read_only(path)) as connection:
+            return connection.execute(query).fetchall()
     except PermissionError as error:
-        raise CatalogError(f"The data folder {data} may not be read: run this as the user who owns it.") from error
+        raise CatalogError(
+            f"The data folder {data} may not be read: run this as the user who owns it, or as one of its group.",
+            kind=ErrorKind.NOT_PERMITTED,
+        ) from error
     except sqlite3.OperationalError as error:
-        # Without write permission SQLite can't join the other readers of a WAL file; with no such file there are none.
-        if Path(f"{path}-wal").exists():
-            raise CatalogError(f"The catalog {path} can't be read ({error}): run this as its owner.") from error
-        rows = _whole(path, query)
+        raise CatalogError(
+            f"The catalog {path} can't be read ({error}): run this as the user who owns it, or as one of its group.",
+            kind=ErrorKind.NOT_PERMITTED,
+        ) from error
     except sqlite3.DatabaseError as error:
-        raise CatalogError(f"The file {path} is not a catalog ({error}): move it away.") from error
-    yield from rows
-
-
-def _whole(path: Path, query: str) -> list[tuple[Any, ...]]:
-    try:
-        return _read(path, query, "mode=ro&immutable=1")
-    except sqlite3.Error as error:
-        raise CatalogError(f"The catalog {path} can't be read ({error}): run this as its owner.") from error
-
-
-def _read(path: Path, query: str, options: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True)) as connection:
-        return connection.execute(query).fetchall()
+        raise CatalogError(
+            f"The file {path} is not a catalog ({error}): move it away.", kind=ErrorKind.DAMAGED
+        ) from error

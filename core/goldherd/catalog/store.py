@@ -21,12 +21,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from goldherd.catalog.migrations import is_current, migrate
+from goldherd.catalog.readonly import open_read_only
 from goldherd.errors import About, CatalogError, ErrorKind, GoldherdError, StorageFullError
 from goldherd.limits import CATALOG_BUSY_MILLISECONDS
 
 CATALOG_FILE: Final = "catalog.sqlite"
+_PRAGMAS_READING = (f"PRAGMA busy_timeout = {CATALOG_BUSY_MILLISECONDS}",)
 _PRAGMAS = (
-    f"PRAGMA busy_timeout = {CATALOG_BUSY_MILLISECONDS}",
+    *_PRAGMAS_READING,
     "PRAGMA journal_mode = WAL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
@@ -72,14 +74,26 @@ class Catalog:
     def __init__(self, data: Path, name: str = CATALOG_FILE) -> None:
         self.data = data.absolute()
         self.path = self.data / name
+        self.read_only = _may_only_read(self.path)
+        """Whether this user may read the catalog and not change it."""
         try:
             self.data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _folder_error(self.data, error) from error
         # The driver is given the path itself: in a URL, characters such as ? and % would mean something else.
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=QueuePool)
-        event.listen(self._engine, "connect", _connected)
+        event.listen(self._engine, "connect", self._connected)
         event.listen(self._engine, "begin", _begin)
+        if self.read_only:
+            with self.read() as connection:
+                if not is_current(connection):
+                    raise CatalogError(
+                        f"The catalog {self.path} is that of another goldherd, and this user may not bring it up to "
+                        "date: run this once as the user who owns it.",
+                        kind=ErrorKind.NOT_PERMITTED,
+                        about=(About("file", str(self.path)),),
+                    )
+            return
         # The first connection may turn WAL on, which two processes must not do at the same time.
         with self._schema_lock():
             with self.read() as connection:
@@ -89,7 +103,15 @@ class Catalog:
                     migrate(connection, self.path)
 
     def _connect(self) -> sqlite3.Connection:
+        if self.read_only:
+            return open_read_only(self.path)
         return sqlite3.connect(self.path, check_same_thread=False)
+
+    def _connected(self, connection: Any, _record: object) -> None:
+        # The driver must not open transactions by itself: "begin" below says which kind each one is.
+        connection.isolation_level = None
+        for pragma in _PRAGMAS_READING if self.read_only else _PRAGMAS:
+            connection.execute(pragma)
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -153,17 +175,19 @@ class Catalog:
             raise CatalogError(f"The catalog {self.path} failed ({text}): see the log, then try again.") from error
 
 
-def _connected(connection: Any, _record: object) -> None:
-    # The driver must not open transactions by itself: "begin" below says which kind each one is.
-    connection.isolation_level = None
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
-
-
 def _begin(connection: Connection) -> None:
     # IMMEDIATE takes the write lock at once: a transaction that reads first could not be waited for later.
     writes = connection.get_execution_options().get("goldherd_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _may_only_read(path: Path) -> bool:
+    """Whether there is a catalog that this user may not write, or beside which he may make no files."""
+
+    def writable(place: Path) -> bool:
+        return os.access(place, os.W_OK, effective_ids=True)
+
+    return os.access(path, os.F_OK, effective_ids=True) and not (writable(path) and writable(path.parent))
 
 
 def _folder_error(data: Path, error: OSError) -> GoldherdError:

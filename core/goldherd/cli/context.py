@@ -8,7 +8,7 @@ import typer
 
 from goldherd.cli import logs, output
 from goldherd.environment import default_data_folder, target_prefix
-from goldherd.errors import SettingsError
+from goldherd.errors import ErrorKind, SettingsError
 
 if TYPE_CHECKING:
     from goldherd.client import Client
@@ -38,17 +38,35 @@ class Context:
         return Client(Local(self.data, lambda: load_hooks().formats, target_prefix()))
 
     def check(self) -> None:
-        """SettingsError when there is no such folder, or when it holds no catalog."""
-        if not self.data.exists():
-            raise SettingsError(
-                f"There is no data folder {self.data}{_alike(self.data.absolute())}: check --data and GOLDHERD_DATA; "
-                "'goldherd image import' makes a new one."
-            )
-        if self.data.is_dir() and not (self.data / "catalog.sqlite").exists():
+        """SettingsError when there is no such folder, when it holds no catalog, or when it may not be read."""
+        self.check_folder()
+        try:
+            found = not self.data.is_dir() or (self.data / "catalog.sqlite").exists()
+        except PermissionError as error:
+            raise self._unreadable() from error
+        if not found:
             raise SettingsError(
                 f"The folder {self.data} holds no catalog: check --data and GOLDHERD_DATA; 'goldherd image import' "
                 "begins one."
             )
+
+    def check_folder(self) -> None:
+        """SettingsError when there is no such folder, or when that may not be told."""
+        try:
+            found = self.data.exists()
+        except PermissionError as error:
+            raise self._unreadable() from error
+        if not found:
+            raise SettingsError(
+                f"There is no data folder {self.data}{_alike(self.data.absolute())}: check --data and GOLDHERD_DATA; "
+                "'goldherd image import' makes a new one."
+            )
+
+    def _unreadable(self) -> SettingsError:
+        return SettingsError(
+            f"The data folder {self.data} may not be read: run this as the user who owns it, or as one of its group.",
+            kind=ErrorKind.NOT_PERMITTED,
+        )
 
 
 def _alike(folder: Path) -> str:

@@ -38,8 +38,7 @@ def doctor(
             folders = list(client.ask(MarkVolumes()).folders)
         show_json({"folders": folders}) if as_json else say(f"Marked {' and '.join(folders)}.")
         return
-    if not found.data.exists():
-        found.check()
+    found.check_folder()
     if not dry_run:
         confirm("Make the catalog anew? Rules, MAC addresses and policies that only it knew are lost.", yes)
     with found.client(new=True) as client, progress_bar() as progress:

@@ -18,8 +18,7 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     from goldherd.services.requests import ShowStatus
 
     found = context_of(context)
-    if not found.data.exists():
-        found.check()
+    found.check_folder()
     with found.glance() as client:
         status = client.ask(ShowStatus())
     numbers, daemon = status.catalog, status.daemon
