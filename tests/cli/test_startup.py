@@ -69,7 +69,7 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path, arguments: tuple[st
         (("node", "show", "pc-1", "--json"), CATALOG),
         (("image", "list", "--json"), CATALOG),
         (("image", "verify", "lab"), CATALOG),
-        (("status", "--json"), {"pydantic", "asyncio"}),
+        (("status", "--json"), set()),
         (("plugins", "--json"), PLUGINS),
         (("node", "list"), CATALOG),
         (("node", "reset", "pc-1", "--yes"), CATALOG | PLUGINS),
@@ -95,6 +95,12 @@ def test_names_for_plugins_are_loaded_when_they_are_asked_for() -> None:
         "from goldherd import *\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_completion_of_formats_and_filters_loads_plugins_and_no_catalog(run: Any, data: Path, tmp_path: Path) -> None:
+    for words in ("goldherd image import x --format v", "goldherd export x --filter d"):
+        environment = {"_GOLDHERD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        assert weight(loaded(tmp_path, **environment)) <= PLUGINS
 
 
 @pytest.mark.parametrize("words", ["goldherd --data {data} node show p", "goldherd --data {data} image show l"])

@@ -72,9 +72,16 @@ def test_status_asks_the_daemon(run: Any, answer: Any) -> None:
 
 
 def test_status_and_plugins_show_the_failures_of_plugins(run: Any, answer: Any) -> None:
-    failed = {"name": "vhd", "faults": 3, "last": "It divides by zero.", "at": "2026-11-28T12:00:00Z"}
+    failed = {
+        "name": "vhd",
+        "faults": 3,
+        "last": "The plugin vhd failed in open (ZeroDivisionError).",
+        "at": "2026-11-28T12:00:00Z",
+    }
     reply = json.dumps({**REPLY, "plugins": [failed]}).encode() + b"\n"
-    sentence = "The plugin vhd failed 3 times, last at 2026-11-28T12:00:00Z: It divides by zero.\n"
+    sentence = (
+        "Plugin vhd: 3 faults, the last at 2026-11-28T12:00:00Z. The plugin vhd failed in open (ZeroDivisionError).\n"
+    )
     answer(reply)
     assert sentence in run("status").out
     answer(reply)

@@ -109,6 +109,41 @@ def test_shortage_of_memory_or_threads_is_named(
     assert refused.value.kind == ErrorKind.LIMIT
 
 
+class Serving:
+    """A daemon that tells, or refuses to tell."""
+
+    def __init__(self, told: dict[str, Any] | GoldherdError) -> None:
+        self.told = told
+
+    def status(self) -> dict[str, Any]:
+        if isinstance(self.told, GoldherdError):
+            raise self.told
+        return self.told
+
+
+def test_status_and_plugins_tell_what_is_live(services: Services) -> None:
+    quiet = run(services, "status", requests.ShowStatus())
+    assert (quiet.running, quiet.daemon, quiet.withheld) == (False, None, None)
+    fault = {"name": "vhd", "faults": 2, "last": "It failed.", "at": "2026-11-28T12:00:00Z"}
+    told = {"sessions": [], "plugins": [fault]}
+    services.live = Serving(told)
+    busy = run(services, "status", requests.ShowStatus())
+    assert (busy.running, busy.daemon, busy.withheld) == (True, told, None)
+    (vhd,) = run(services, "plugins", requests.ListPlugins(("vhd",)))
+    assert (vhd.faults, vhd.last_fault, vhd.fault_at) == (2, "It failed.", "2026-11-28T12:00:00Z")
+
+
+def test_daemon_that_does_not_tell_this_user_is_no_failure(services: Services) -> None:
+    services.live = Serving(GoldherdError("You may not ask.", kind=ErrorKind.NOT_PERMITTED))
+    found = run(services, "status", requests.ShowStatus())
+    assert (found.running, found.daemon, found.withheld) == (True, None, "You may not ask.")
+    assert all(plugin.faults is None for plugin in run(services, "plugins", requests.ListPlugins()))
+    services.live = Serving(GoldherdError("It answers nonsense."))
+    for name, request in (("status", requests.ShowStatus()), ("plugins", requests.ListPlugins())):
+        with pytest.raises(GoldherdError, match="nonsense"):
+            run(services, name, request)
+
+
 def test_secret_of_a_request_is_not_shown() -> None:
     assert "very-secret" not in repr(requests.AddNodes(("pc",), "lab", chap_user="u", chap_secret=b"very-secret"))
 

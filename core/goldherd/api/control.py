@@ -55,7 +55,7 @@ class Control:
         """
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        mask = os.umask(0o177)  # there is no moment in which somebody else may connect
+        mask = os.umask(0o177)  # there is no moment in which another user may connect
         try:
             listener.bind(str(self._path))
         except OSError as failure:
@@ -77,7 +77,7 @@ class Control:
             writer.write(json.dumps(self._reply(line)).encode() + b"\n")
             await writer.drain()
         except (OSError, ValueError):
-            pass  # who asked has gone, or sent no line: there is nobody to tell
+            pass  # the client has gone, or sent no line
         finally:
             writer.close()
 

@@ -1,7 +1,7 @@
 """Opens a catalog for a user who may read it and not write it.
 
 SQLite keeps the newest changes in a file beside the database (-wal), which readers join. Where there is none, and the
-user can't make one, nobody writes at that moment, and the file alone is the whole catalog.
+user can't make one, no program writes at that moment, and the file alone is the whole catalog.
 """
 
 import sqlite3

@@ -11,6 +11,7 @@ HINTS: Final[dict[tuple[ErrorKind, str], str]] = {
     (ErrorKind.NOT_FOUND, "image"): "'goldherd image list' shows what there is.",
     (ErrorKind.NOT_FOUND, "version"): "'goldherd image list' shows what there is.",
     (ErrorKind.NOT_FOUND, "node"): "'goldherd node list' shows what there is.",
+    (ErrorKind.NOT_FOUND, "plugin"): "'goldherd plugins' shows what there is.",
     (ErrorKind.EXISTS, "mac"): "'goldherd node set NODE --no-mac' takes it from its owner.",
     (ErrorKind.EXISTS, "node"): "'goldherd node set' changes it.",
     (ErrorKind.NO_ACTIVE_VERSION, ANYTHING): "'goldherd image activate NAME@NUMBER' chooses one.",

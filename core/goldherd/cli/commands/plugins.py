@@ -71,10 +71,8 @@ def plugins(
 
 
 def fault_text(name: str, faults: int, last: str | None, at: str | None) -> str:
-    """What a plugin did wrong in the running daemon, in one sentence."""
-    when = f" at {at}" if at else ""
-    why = f": {last.rstrip('.')}" if last else ""
-    return f"The plugin {name} failed {count_text(faults, 'time')}, last{when}{why}."
+    """What a plugin did wrong in the running daemon; its last fault is a sentence that names it."""
+    return f"Plugin {name}: {count_text(faults, 'fault')}, the last at {at or 'an unknown time'}. {last or ''}".rstrip()
 
 
 def _version_text(plugin: "Plugin") -> str:
