@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 from goldherd.block.golden import GoldenCache
 from goldherd.block.image import Image
-from goldherd.cli.luns import parse_lun
+from goldherd.cli.commands.luns import parse_lun
 from goldherd.hooks import Hooks
 from goldherd.model.targets import LunConfig
 from goldherd.target.disks import Disks
