@@ -296,7 +296,7 @@ class Server:
             try:
                 self._act(event)
             except Exception:
-                log.exception("an event of a reactor could not be answered", event=type(event).__name__)
+                log.exception("an event of a reactor could not be answered", kind=type(event).__name__)
                 session = self.sessions.get(getattr(event, "session_id", 0))
                 if session is not None:  # a new session is better than an answer that never comes
                     session.end("a request of it could not be answered")
