@@ -27,7 +27,17 @@ def build(folder: Path) -> Path:
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "fuse3"], capture_output=True, text=True, check=False)
     if flags.returncode:
         raise RuntimeError(f"The tests of faults need libfuse3-dev and pkg-config (scripts/setup test): {flags.stderr}")
-    command = ["cc", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-o", program, *sorted(SOURCES.glob("*.c"))]
+    command: list[str | Path] = [
+        "cc",
+        "-O2",
+        "-g",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        program,
+        *sorted(SOURCES.glob("*.c")),
+    ]
     built = subprocess.run([*command, *shlex.split(flags.stdout)], capture_output=True, text=True, check=False)
     if built.returncode:
         raise RuntimeError(f"faultfs can't be built:\n{built.stderr}")
@@ -77,7 +87,9 @@ class FaultFs:
             self._process.read_line("ready")
         except RuntimeError as error:
             self.unmount()
-            raise RuntimeError(f"No power can be cut here: the file system of the tests does not start. {error}") from None
+            raise RuntimeError(
+                f"No power can be cut here: the file system of the tests does not start. {error}"
+            ) from None
         self._control = socket.socket(socket.AF_UNIX)
         self._control.settimeout(ANSWER_SECONDS_MAX)
         self._control.connect(str(self._socket))
@@ -98,9 +110,12 @@ class FaultFs:
             raise RuntimeError(f"faultfs refused '{command}': {rest}")
         return rest
 
-    def cut(self, seed: int) -> str:
-        """Cuts the power now, unless an armed cut came first; what was lost, for people."""
-        return "cut before" if self.is_dead() else self.tell(f"cut {seed}")
+    def cut(self, seed: int, *, nothing: bool = False) -> str:
+        """Cuts the power now, unless an armed cut came first; what was lost, for people.
+
+        nothing: of what was not synced nothing survives.
+        """
+        return "cut before" if self.is_dead() else self.tell(f"cut {seed}{' nothing' if nothing else ''}")
 
     def is_dead(self) -> bool:
         """Whether the power is cut."""

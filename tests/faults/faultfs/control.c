@@ -1,6 +1,6 @@
 /* The commands: a line each over a Unix socket, and a line in answer, "ok ..." or "error ...".
  *
- *   cut SEED              cuts the power now
+ *   cut SEED [nothing]    cuts the power now; with "nothing" all is lost that was not synced
  *   cut-after N SEED      cuts it before the N-th changing request from now; N is 0: not any more
  *   state                 "ok alive|dead REQUESTS CHANGING SYNCS"
  *   rule NAME fail|lose|hang|cut [op=GLOB] [path=GLOB] [errno=NAME] [nth=N] [count=N] [from=BYTE] [to=BYTE] [seed=N]
@@ -52,8 +52,8 @@ static void carry_out(char *line, char *answer, size_t space)
     const char *verb = count ? words[0] : "", *problem = NULL;
     char report[PAGE] = "";
     int result = 0;
-    if (!strcmp(verb, "cut") && count == 2 && !world.dead)
-        result = cut_power(strtoull(words[1], NULL, 10), report, sizeof report);
+    if (!strcmp(verb, "cut") && count >= 2 && !world.dead)
+        result = cut_power(strtoull(words[1], NULL, 10), count == 3, report, sizeof report);
     else if (!strcmp(verb, "cut-after") && count == 3)
         arm_cut(strtoull(words[1], NULL, 10), strtoull(words[2], NULL, 10));
     else if (!strcmp(verb, "state") && count == 1)

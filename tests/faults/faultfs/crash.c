@@ -103,9 +103,9 @@ static void sector_after(const node *file, const fate *how, off_t sector, char *
     }
 }
 
-static int content_after(node *file)
+static int content_after(node *file, bool nothing)
 {
-    fate how = {draw() % STYLES, (unsigned[]){10, 50, 90}[draw() % 3], 0, 0, NULL};
+    fate how = {nothing ? NOTHING : draw() % STYLES, (unsigned[]){10, 50, 90}[draw() % 3], 0, 0, NULL};
     if (!file->mutation_count)
         return 0;
     size_t sizes = 0;
@@ -202,11 +202,12 @@ static int replace_backing(void)
     return 0;
 }
 
-int cut_power(uint64_t seed, char *report, size_t space)
+/* nothing: of what was not synced nothing survives. */
+int cut_power(uint64_t seed, bool nothing, char *report, size_t space)
 {
     state = seed;
     size_t mutations = 0, names = 0, kept = 0;
-    unsigned percent = (unsigned[]){0, 50, 90, 100}[draw() % 4];
+    unsigned percent = nothing ? 0 : (unsigned[]){0, 50, 90, 100}[draw() % 4];
     bool broken = false;
     for (change *one = world.changes; one; one = one->next) {
         names++;
@@ -224,7 +225,7 @@ int cut_power(uint64_t seed, char *report, size_t space)
         if (one->attributes_dirty && luck(percent))
             one->durable = one->now;
         if (one->fd >= 0)
-            result = content_after(one);
+            result = content_after(one, nothing);
     }
     if (!result)
         result = replace_backing();

@@ -151,7 +151,7 @@ void forget_content(node *file);
 shadow *shadow_of(node *file, off_t page);
 
 /* crash.c */
-int cut_power(uint64_t seed, char *report, size_t space);
+int cut_power(uint64_t seed, bool nothing, char *report, size_t space);
 int end_in_order(void);
 int load_tree(void);
 

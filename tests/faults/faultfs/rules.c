@@ -139,7 +139,7 @@ static rule *match(const struct fuse_buf *request, int kind)
 static void cut_now(uint64_t seed)
 {
     char report[PAGE];
-    int result = cut_power(seed, report, sizeof report);
+    int result = cut_power(seed, false, report, sizeof report);
     if (result)
         fprintf(stderr, "faultfs: the cut failed: %s\n", strerror(-result));
     world.dead = true;

@@ -1,0 +1,32 @@
+"""Some rounds of power cuts in every run; `python -m tests.faults` plays many."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.launcher import Launcher
+from tests.faults.rounds import FORMATS, QUICK, DiskRounds
+
+ROUNDS = 8
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with Launcher(QUICK) as started:
+        yield started
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_flushed_data_survives_power_cuts(program: Path, launcher: Launcher, folder: Path, seed: int) -> None:
+    tally = DiskRounds(program, launcher, folder, seed).run(ROUNDS)
+    assert tally.violations == []
+    for name in FORMATS:
+        assert tally.cuts[name] >= ROUNDS and tally.flushes[name]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_daemon_whose_fsync_does_nothing_is_caught_in_the_first_round(
+    program: Path, launcher: Launcher, folder: Path, name: str
+) -> None:
+    assert DiskRounds(program, launcher, folder, 1, formats=[name], lie=True).run(1).violations
