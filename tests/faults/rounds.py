@@ -227,7 +227,7 @@ class DiskRounds:
         golden = next((backing / "data" / "images").glob("lab@1*"))
         if hashlib.sha256(golden.read_bytes()).digest() != self._golden:
             raise Violation(f"{golden} has changed")
-        overlays = [*(backing / "data" / "overlays").iterdir()] if "differencing" in self.formats else []
+        overlays = [*(backing / "data" / "overlays").glob("[!.]*")] if "differencing" in self.formats else []
         for path, kind in [
             *((backing / "exports" / name, FORMAT_NAMES[name]) for name in self._exported),
             *((path, "vhd") for path in overlays),
