@@ -69,5 +69,5 @@ def test_space_is_never_set_aside_for_a_copy(formats: Formats, tmp_path: Path) -
 
 
 def test_trial_of_a_file_system_leaves_nothing(tmp_path: Path) -> None:
-    keeps_holes(tmp_path)
+    keeps_holes(tmp_path / "trial")
     assert list(tmp_path.iterdir()) == []

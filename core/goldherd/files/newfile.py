@@ -43,6 +43,7 @@ def new_file(path: Path) -> Iterator[int]:
         yield fd
         os.fsync(fd)
         _give_name(temporary, path)
+        temporary.unlink(missing_ok=True)  # before the folder is synced, or a power cut leaves both names
         sync_folder(path.parent)
     except FileExistsError as error:
         raise _taken(path) from error

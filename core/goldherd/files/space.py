@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +22,12 @@ def allocate(descriptor: int, size_bytes: int) -> None:
         os.ftruncate(descriptor, size_bytes)
 
 
-def keeps_holes(folder: Path) -> bool:
-    """Whether a file in the folder takes only the space of what is written to it.
+def keeps_holes(trial: Path) -> bool:
+    """Whether a file of that name takes only the space of what is written to it.
 
-    FAT and exFAT write zeros over the whole length of a file instead. Tried with a small file, which is removed.
+    FAT and exFAT write zeros over the whole length of a file instead. Tried with a small file, which is removed. Name a
+    file that is to be made next: a power cut can bring the removed one back.
     """
-    trial = folder / f".{secrets.token_hex(8)}.trial"
     descriptor = os.open(trial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         trial.unlink()  # nothing stays, even if the process is killed now

@@ -107,7 +107,7 @@ def stage(
     golden = golden_format(formats, format_name)
     wrapping = _wrapping(formats, golden)
     if holes is None:
-        holes = keeps_holes(staged.parent)
+        holes = keeps_holes(staged)
     if holes and wrapping is not None:
         formats.create(f"{wrapping}:{staged}", size_bytes, None, (("preallocate", "no"),))
         _copy(source, staged, kind, size_bytes, progress)

@@ -34,6 +34,11 @@ def make_read_only(path: Path) -> None:
     """Takes every write permission from a file; one that has none may lie on a read-only mount and is left as it is."""
     if not is_write_protected(path):
         path.chmod(0o444)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)  # permissions are the file's own: no fsync of its folder makes them durable
+        finally:
+            os.close(descriptor)
 
 
 def is_write_protected(path: Path) -> bool:
