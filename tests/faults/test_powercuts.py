@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.launcher import Launcher
+from tests.faults.management import ManagementRounds
 from tests.faults.rounds import FORMATS, QUICK, DiskRounds
 
-ROUNDS = 8
+ROUNDS = 6
+CUTS = 20
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +32,15 @@ def test_a_daemon_whose_fsync_does_nothing_is_caught_in_the_first_round(
     program: Path, launcher: Launcher, folder: Path, name: str
 ) -> None:
     assert DiskRounds(program, launcher, folder, 1, formats=[name], lie=True).run(1).violations
+
+
+def test_operations_happen_or_do_not(program: Path, launcher: Launcher, folder: Path) -> None:
+    outcome = ManagementRounds(program, launcher, folder, 1).run(CUTS)
+    assert outcome.violations == []
+    assert outcome.cuts.total() == CUTS and outcome.happened.total()
+
+
+def test_operations_on_a_disk_whose_fsync_does_nothing_are_caught(
+    program: Path, launcher: Launcher, folder: Path
+) -> None:
+    assert ManagementRounds(program, launcher, folder, 1, lie=True).run(4).violations

@@ -28,8 +28,10 @@ static struct stat status_of(const node *one)
     if (one->fd >= 0) {
         struct stat stored;
         status.st_size = one->size;
-        if (!fstat(one->fd, &stored))
+        if (!fstat(one->fd, &stored)) {
             status.st_blocks = stored.st_blocks;
+            status.st_ino = stored.st_ino; /* the same after a cut, as on any disk */
+        }
     }
     return status;
 }
