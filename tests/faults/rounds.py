@@ -30,6 +30,8 @@ NODES = ("pc-1", "pc-2")
 ROUNDS_OF_ONE_DISK = 6
 """Then the disks are made anew, so that blocks are allocated again."""
 KILL_SHARE = 0.2
+SPOIL_SHARE = 0.15
+SYNC_ERRORS = ("EIO", "ENOSPC", "EDQUOT", "ENODATA", "EREMOTEIO", "ETIMEDOUT", "ENOLINK", "ESTALE", "EUCLEAN")
 QUICK = {"GOLDHERD_FLUSH_SECONDS": "0.3"}
 WRITTEN_THROUGH = ("raw", "sparse")
 """Formats whose acknowledged writes all survive the daemon. The tables of a VHD are in its memory until they are
@@ -48,19 +50,26 @@ class Tally:
 
     cuts: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
+    spoiled: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
     flushes: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
 
     def table(self) -> str:
         """For people, and for docs/reliability.md."""
-        lines = [
-            "| format | disks after a power cut | after the death of the daemon | writes answered | flushes answered |"
-        ]
-        lines.append("|---|---|---|---|---|")
+        titles = (
+            "format",
+            "disks cut",
+            "after a kill",
+            "after a sync that lost data",
+            "writes answered",
+            "flushes answered",
+        )
+        lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
         for name in FORMATS:
-            if self.cuts[name] or self.kills[name]:
-                counts = (self.cuts[name], self.kills[name], self.writes[name], self.flushes[name])
+            if self.cuts[name]:
+                counted = (self.cuts, self.kills, self.spoiled, self.writes, self.flushes)
+                counts = [counter[name] for counter in counted]
                 lines.append(f"| {name} | " + " | ".join(f"{count:,}" for count in counts) + " |")
         return "\n".join(lines)
 
@@ -166,21 +175,29 @@ class DiskRounds:
         self.filesystem.writeback = choose.random() < 0.3
         self.filesystem.order = choose.choice(("strict", "strict", "journal"))
         killed = choose.random() < KILL_SHARE
+        spoiled = choose.choice(self.disks) if choose.random() < SPOIL_SHARE else None
         with self.filesystem as mounted:
             if self.lie:
                 mounted.tell("lie on")
             with self._served() as sessions:
                 self._judge(sessions, stable=True)
-                self._work(mounted, sessions, cut=not killed)
+                if spoiled is not None:
+                    mounted.tell(_spoil(spoiled, choose))
+                self._work(mounted, sessions, cut=not killed and spoiled is None)
             if killed:
                 for disk in self.disks:
-                    disk.record.killed(everything=disk.format in WRITTEN_THROUGH)
+                    disk.record.killed(everything=disk.format in WRITTEN_THROUGH and disk is not spoiled)
                 with self._served() as sessions:
                     self._judge(sessions, stable=False)
+            hits = mounted.tell("hits spoil")
             lost = mounted.cut(choose.getrandbits(48), nothing=self.lie)
             self._how = f"writeback={mounted.writeback}, order={mounted.order}, killed={killed}, {lost}"
         self._count(killed)
         self._judge_files()
+        if spoiled is not None:
+            self.tally.spoiled[spoiled.format] += int(hits)
+            self._look()
+            self.renew()  # a failed disk stays one
 
     def _look(self) -> None:
         """Judges what the last cut left, and works no more."""
@@ -273,6 +290,12 @@ class DiskRounds:
                 process.kill()
             for session in sessions.values():
                 session.socket.close()
+
+
+def _spoil(disk: Disk, choose: random.Random) -> str:
+    """One sync of the disk fails, and what it was to bring to the disk is lost: the next sync succeeds (fsync(2))."""
+    path = f"/exports/{disk.record.name}" if disk.place == "export" else f"/data/overlays/{disk.place}.*"
+    return f"rule spoil lose op=fsync path={path} errno={choose.choice(SYNC_ERRORS)} nth={choose.randint(1, 4)} count=1"
 
 
 def _portal(process: Launched) -> tuple[str, int]:
