@@ -5,7 +5,9 @@ installed program does. `python -m tests.faults.launcher FD` is that process; La
 """
 
 import contextlib
-import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import json
 import os
 import select
@@ -20,6 +22,8 @@ from types import TracebackType
 from typing import Self
 
 START_SECONDS_MAX = 60
+MUTANT = "FAULTS_MUTANT"
+"""The environment variable MODULE=FILE: where the launcher finds one compiled module instead of its own place."""
 
 
 class Launched:
@@ -127,7 +131,22 @@ def serve(requests: socket.socket) -> None:
         requests.send(str(child).encode())
 
 
+class _Mutant(importlib.abc.MetaPathFinder):
+    """Finds one compiled module in another file (mutants.py)."""
+
+    def __init__(self, name: str, file: str) -> None:
+        self._name, self._file = name, file
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self._file)
+
+
 def _import_everything() -> None:
+    mutant = os.environ.get(MUTANT)
+    if mutant:
+        sys.meta_path.insert(0, _Mutant(*mutant.split("=", 1)))
     modules = ("cli.commands", "cli.logs", "services.directory", "services.operations", "target.server", "api.control")
     for name in modules:
         importlib.import_module(f"goldherd.{name}")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.launcher import Launcher
+from tests.faults.launcher import MUTANT, Launcher
 from tests.faults.management import ManagementRounds
+from tests.faults.mutants import vhd_writer
 from tests.faults.rounds import FORMATS, QUICK, DiskRounds
 
 ROUNDS = 6
@@ -44,3 +45,12 @@ def test_operations_on_a_disk_whose_fsync_does_nothing_are_caught(
     program: Path, launcher: Launcher, folder: Path
 ) -> None:
     assert ManagementRounds(program, launcher, folder, 1, lie=True).run(4).violations
+
+
+def test_a_vhd_whose_tables_go_out_with_its_data_is_caught(program: Path, folder: Path) -> None:
+    """Without the first sync of a flush, a table can be on the disk and the data that it speaks of not."""
+    (folder / "mutant").mkdir()
+    mutant = vhd_writer(folder / "mutant", "if early or count:", "if not early or not count:")
+    with Launcher({**QUICK, MUTANT: mutant}) as launcher:
+        rounds = DiskRounds(program, launcher, folder, 1, formats=["dynamic", "differencing"])
+        assert any(rounds.run(5).violations for _ in range(6))
