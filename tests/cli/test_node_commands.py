@@ -93,3 +93,12 @@ def test_set_show_reset_and_remove(run: Any, lab: None) -> None:
     assert run("node", "reset", "pc-[1-2]", "--yes").out == "2 nodes reset.\n"
     assert run("node", "remove", "pc-1", "--yes").out == "1 node removed.\n"
     assert [node["name"] for node in run("node", "list", "--json").json] == ["pc-2"]
+
+
+def test_every_initiator_is_admitted_by_either_option(run: Any, lab: None) -> None:
+    assert run("node", "add", "pc-1", "--image", "lab", "--initiator", "any").code == 0
+    assert run("node", "add", "pc-2", "--image", "lab", "--allow", "any").code == 0
+    shown = run("node", "list", "--json").json
+    assert [node["rules"] for node in shown] == [["initiator:any"]] * 2
+    # A rule as it is shown is taken as well.
+    assert run("node", "set", "pc-1", "--allow", *shown[0]["rules"], "--json").json["unchanged"] == ["pc-1"]

@@ -7,10 +7,10 @@ from goldherd.model.names import (
     check_image_name,
     check_node_name,
     expand_nodes,
-    normalise_initiator,
     normalise_iscsi_name,
     normalise_mac,
     parse_image_ref,
+    parse_rule,
 )
 
 
@@ -81,7 +81,7 @@ def test_node_groups_of_clustershell_are_never_looked_up() -> None:
     ],
 )
 def test_initiator_name_is_folded_as_rfc_3722_says(given: str, folded: str) -> None:
-    assert normalise_initiator(given) == folded
+    assert parse_rule(f"initiator:{given}") == f"initiator:{folded}"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_initiator_name_is_folded_as_rfc_3722_says(given: str, folded: str) -> N
 )
 def test_name_of_no_iscsi_type_is_refused(name: str) -> None:
     with pytest.raises(CatalogError, match="can't name"):
-        normalise_initiator(name)
+        normalise_iscsi_name(name, "an initiator")
 
 
 def test_iscsi_name_above_223_bytes_is_refused() -> None:

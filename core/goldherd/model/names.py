@@ -98,11 +98,6 @@ def normalise_iscsi_name(text: str, what: str = "a target") -> str:
         ) from None
 
 
-def normalise_initiator(text: str) -> str:
-    """An initiator's iSCSI name, folded; or `any`, which stands for all of them."""
-    return ANY_INITIATOR if text.lower() == ANY_INITIATOR else normalise_iscsi_name(text, "an initiator")
-
-
 def normalise_mac(text: str) -> str:
     """A MAC address as six pairs of small hexadecimal digits with colons."""
     try:
@@ -112,8 +107,8 @@ def normalise_mac(text: str) -> str:
 
 
 def parse_rule(text: str) -> str:
-    """An access rule, checked, as the catalog keeps it; `any` admits everybody."""
-    if text.lower() == ANY_INITIATOR:
+    """An access rule, checked, as the catalog keeps it; `any` and `initiator:any` admit every initiator."""
+    if text.lower() in (ANY_INITIATOR, ANYBODY):
         return ANYBODY
     try:
         return str(access.Rule.parse(text))
