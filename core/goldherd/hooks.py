@@ -48,7 +48,7 @@ BUILTIN: Final[dict[str, str]] = {
 """The entry points of pyproject.toml, for running from a source tree that is not installed."""
 
 NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_booted"})
-"""Hooks that only tell: a plugin that fails there harms nobody."""
+"""Hooks that only tell: a plugin that fails there delays and ends no session."""
 
 ASKED_APART: Final = NOTIFICATIONS | {"list_targets", "redirect_login", "start_login"}
 """Hooks that may sleep or be coroutines: called one by one, beside the event loop."""
@@ -81,7 +81,7 @@ class Hooks:
         self._manager.add_hookspecs(hookspecs)
         self.declined: list[Declined] = []
         self.faults = Faults()
-        """What the plugins in use did wrong since they were registered."""
+        """The faults of the plugins in use since they were registered."""
         self._abis: dict[str, int] = {}
         """The image ABI of each compiled plugin."""
         self._isolated: dict[str, Isolated] = {}
@@ -182,7 +182,7 @@ class Hooks:
         return sorted(allowed) if chosen is None else chosen
 
     async def redirect_login(self, initiator: str, target: str, portal: str) -> Redirect | None:
-        """Where a login is sent; None: it is served here. PluginError for an address that nobody could go to."""
+        """Where a login is sent; None: it is served here. PluginError for an address that no initiator could use."""
 
         def place(answer: Any) -> Redirect | None:
             if answer is None:

@@ -45,7 +45,7 @@ class AuthExchange(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the peer has proved who it is, and we to it if it asked. True from the start for "None"."""
+        """Whether the peer has proved its identity, and we ours if it asked. True from the start for "None"."""
         ...
 
 
@@ -64,7 +64,7 @@ class Credentials(Protocol):
 
     @property
     def mutual_user(self) -> str | None:
-        """The name we give when the initiator asks who we are; None when we can't tell."""
+        """The name that the target gives when the initiator asks for proof; None when it has none."""
         ...
 
     @property
@@ -133,7 +133,7 @@ def start_login(initiator: str, target: str | None, credentials: Credentials | N
         target: the target's name; None for a discovery session.
         credentials: what the target's configuration asks for; None when it asks for nothing.
 
-    Returns: an exchange to run, or None to leave it to the next plugin. When nobody answers and credentials
+    Returns: an exchange to run, or None to leave it to the next plugin. When no plugin answers and credentials
     are set, the login is refused.
     """
 

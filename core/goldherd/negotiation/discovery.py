@@ -1,7 +1,8 @@
 """What SendTargets answers (RFC 7143 appendix C).
 
 A discovery session sees every target that its rules let it see; a normal session sees its own target and
-nothing else, whatever it asks for. Who may see what is decided before: this file only lays the answer out.
+no other, whatever it asks for. The directory decides before which targets an initiator may see; this file words the
+answer.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence

@@ -31,7 +31,7 @@ class Exchange(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the peer has proved who it is."""
+        """Whether the peer has proved its identity."""
         ...
 
     async def step(self, keys: dict[str, str]) -> dict[str, str]:
@@ -75,7 +75,7 @@ class LoginHost(Protocol):
         ...
 
     def allocate_tsih(self) -> int:
-        """A session handle nobody has, 1 to 65535; ProtocolError(OUT_OF_RESOURCES) when all are taken."""
+        """A session handle that no session has, 1 to 65535; ProtocolError(OUT_OF_RESOURCES) when all are taken."""
         ...
 
 
@@ -124,7 +124,7 @@ class LoginResult:
     """The number of our next status."""
     parameters: Parameters
     authenticated: bool
-    """Whether the initiator had to prove who it is, and did."""
+    """Whether the initiator had to prove its identity, and did."""
     address: str
     """The peer's address."""
     portal: str

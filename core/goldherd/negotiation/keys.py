@@ -50,7 +50,7 @@ class Key:
     `ours` is what we bring to the negotiation: a number, a boolean, or the tuple of values we know. `low` and
     `high` bound a number; outside, the answer is Reject. `normal_only`: says nothing in a discovery session
     (Irrelevant). `leading_only`: only the first connection of a session negotiates it. `identity`: only the
-    first request of a login may carry it, because it says who wants what.
+    first request of a login may carry it, because it names the initiator or what it wants.
     """
 
     name: str
@@ -80,7 +80,7 @@ def _boolean(name: str, rule: Rule, default: bool, ours: bool) -> Key:
 
 
 _ROWS: Final = (
-    # who and what
+    # names
     Key("InitiatorName", Rule.DECLARED, _LOGIN, identity=True),
     Key("InitiatorAlias", Rule.DECLARED, _ANY),
     Key("TargetName", Rule.DECLARED, _LOGIN, identity=True),

@@ -199,7 +199,7 @@ class Login:
         self._seen.update(pairs)
 
     async def _identify(self, request: header.LoginRequest, pairs: Mapping[str, str]) -> list[text.Pair]:
-        """The first request: who wants what (RFC 7143 6.3, first paragraphs of the leading request)."""
+        """The first request names initiator, target and session type (RFC 7143 6.3, about the leading request)."""
         if "InitiatorName" not in pairs:
             raise _missing("InitiatorName")
         self._initiator = normalise(pairs["InitiatorName"])
@@ -409,7 +409,7 @@ class Login:
         return header.pdu(response, answer)
 
     def _max_cmd_sn(self, request: header.LoginRequest) -> int:
-        """Of a session that exists, only who serves it knows the numbers. What is below ExpCmdSN - 1 is ignored with
+        """Of a session that exists, only its reactor knows the numbers. A MaxCmdSN below ExpCmdSN - 1 is ignored with
         ExpCmdSN itself (RFC 7143 4.2.2.1), until the server fills in the true ones."""
         window = self._policy.command_window if request.tsih == 0 else -1
         return (request.cmd_sn + window - 1) & _MASK

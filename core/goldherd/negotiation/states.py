@@ -14,7 +14,7 @@ The initiator proposes a move with T=1 and the stage it wants (NSG); the move ha
 T=1 too. We answer T=0 while something is missing, which in practice is the proof of identity. `MOVES` holds
 the legal moves.
 
-Before operational negotiation counts, the initiator must have proved who it is, if its target asks for that:
+Before operational negotiation counts, the initiator must have proved its identity, if its target asks for that:
 a login that starts in the operational stage has skipped the proof and fails.
 
 Then the login finds its session. `SESSION_ACTIONS` tells from TSIH and CID whether it makes a new session,
@@ -72,8 +72,8 @@ SESSION_ACTIONS: Final[dict[tuple[bool, Handle, bool], SessionAction]] = {
     (True, Handle.OTHER, True): SessionAction.ABSENT,
     (False, Handle.OTHER, False): SessionAction.ABSENT,
 }
-"""The table of RFC 7143 6.3.1. A session is known by initiator name, ISID, target and portal group together: whoever
-guesses a live TSIH and ISID under another name meets ABSENT."""
+"""The table of RFC 7143 6.3.1. A session is known by initiator name, ISID, target and portal group together: an
+initiator that guesses a live TSIH and ISID under another name meets ABSENT."""
 
 
 class Status:

@@ -8,7 +8,7 @@ segment goes out in pieces with C=1, and the initiator fetches each next piece w
 tag. A request without tag forgets whatever was unfinished. What doesn't fit the exchange is answered with a
 Reject.
 
-StatSN, ExpCmdSN and MaxCmdSN (bytes 24 to 35) of what `receive` returns are zero: whoever sends numbers it.
+StatSN, ExpCmdSN and MaxCmdSN (bytes 24 to 35) of what `receive` returns are zero: the reactor fills them in.
 """
 
 from collections.abc import Awaitable, Callable

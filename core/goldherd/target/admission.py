@@ -3,7 +3,7 @@
 Theory of operation. For one target this happens one login at a time, under the target's lock. Whatever a new session
 or connection replaces ends first, and completely: a write of the old one that is still on its way to the disk must not
 land behind one of the new one (RFC 7143 6.3.5). When that takes too long, because the disk hangs, the new login is
-refused and its initiator tries again; only reads may be left behind, since they reach nobody.
+refused and its initiator tries again; only reads may be left behind, since their data is sent to no initiator.
 """
 
 import asyncio
@@ -74,8 +74,8 @@ class Admission:
     async def _open(self, config: TargetConfig) -> OpenTarget:
         """The target with its disks open.
 
-        Whoever removes or changes a node refuses one whose disks are open. So what this login found is certain only
-        when it has opened them: then it asks again, and opens what there is now.
+        Services refuse to remove or change a node whose disks are open. So the target that this login found is certain
+        only when its disks are open: then the login asks again, and opens what the directory has now.
         """
         for _ in range(limits.LOGIN_OPENINGS_MAX):
             before = self.targets.get(config.name)
@@ -190,7 +190,7 @@ class Admission:
             await self.targets.renew(config)
 
     async def _end(self, session: Session, why: str) -> None:
-        """Ends a session and waits until nothing of it is in use, or at least nothing can reach the disk any more."""
+        """Ends a session and waits until the reactor has let it go, or at least no write can reach the disk."""
         session.end(why)
         try:
             await asyncio.wait_for(session.closed.wait(), limits.CLOSE_SECONDS)

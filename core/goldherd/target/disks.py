@@ -36,7 +36,7 @@ class Seal(Protocol):
 
 
 class Seals(Protocol):
-    """Who knows whether a golden file is still what was sealed."""
+    """Knows whether a golden file is unchanged since it was sealed."""
 
     def sealed(self, path: Path) -> Seal:
         """The record of a sealed file, found unchanged; ImageError when it was changed or isn't sealed."""
@@ -49,7 +49,7 @@ class Disks:
     Args:
         hooks: the plugins.
         cache: where sealed parents live.
-        seals: who checks them; None on the command line, where nothing is catalogued.
+        seals: checks sealed parents; None on the command line, which has no catalog.
     """
 
     def __init__(self, hooks: Hooks, cache: GoldenCache, seals: Seals | None = None) -> None:
@@ -154,7 +154,7 @@ class Disks:
         image = self._cache.adopt(self._formats.open(url, "r", Opening(self, parent, (*below, identity))))
         with self._lock:
             first = self._goldens.setdefault(identity, image)
-        if first is not image:  # somebody else opened it in the same moment
+        if first is not image:  # another thread opened the image in the same moment
             image.close()
         return first
 
@@ -173,7 +173,7 @@ class Disks:
         return isinstance(image, GoldenImage)
 
     def close(self) -> None:
-        """Lets go of all sealed parents; nobody may read them any more."""
+        """Closes all sealed parents, of which no child may be open."""
         for image in reversed(self._goldens.values()):  # children before their parents
             image.close()
         self._goldens.clear()

@@ -1,12 +1,12 @@
-"""Who may be in a login, and how long a peer that fails has to wait: limits for peers nobody knows yet.
+"""The login throttle: how many connections may be in their login, and how long a peer that fails has to wait.
 
 Theory of operation. A login that gets on takes milliseconds; one that stays says nothing. So when there are too many,
-of one address or in all, the oldest is evicted and the new one comes in: 10,000 silent connections delay nobody.
+of one address or in all, the oldest is evicted and the new one comes in: 10,000 silent connections delay no login.
 
 An address whose logins are refused more often than `failures_free` is delayed, more with each failure and up to a
 bound: before its next login is looked at, and again before a refusal is answered. Both, because a delay of refusals
 alone tells a guesser by its silence that the guess was wrong. Failures are forgiven one a second. Other addresses
-notice nothing, and what is remembered is bounded.
+are not delayed, and the number of remembered addresses is bounded.
 
 Knows no socket: a connection is an address and a way to end it.
 """

@@ -67,7 +67,7 @@ class OpenTargets:
         self._closing: set[asyncio.Task[None]] = set()
 
     def lock(self, name: str) -> asyncio.Lock:
-        """Whoever opens, closes or resets the target of that name holds it."""
+        """The lock that a login or timer holds while it opens, closes or resets the target of that name."""
         return self._locks.setdefault(name, asyncio.Lock())
 
     @asynccontextmanager
@@ -193,7 +193,7 @@ class OpenTargets:
         return opened
 
     def notice_failures(self, target: OpenTarget) -> None:
-        """Whoever may have met a disk that has failed calls this; each failure is told once. On any thread."""
+        """Looks for disks that have failed; each failure is told once. May be called on any thread."""
         for lun, unit in target.units.items():
             failure = unit.notice_failure()
             if failure is not None:
@@ -229,7 +229,7 @@ class OpenTargets:
         return None if self._state is None else WholeFile(self._state / f"{target},{lun}.json")
 
     def release(self, target: OpenTarget) -> None:
-        """A session of the target has gone; without others it is closed after a while."""
+        """A session of the target has ended; a target without sessions is closed after a while."""
         if target.sessions or self._linger_seconds is None or self._open.get(target.config.name) is not target:
             return
         loop = asyncio.get_running_loop()

@@ -72,7 +72,7 @@ class Requests:
             connection = session.connection_of(request.cid)
             if connection is None:
                 response, flags = LogoutCode.LOGOUT_CID_NOT_FOUND, 0
-            elif connection.number != event.connection:  # another one: answered when nothing of it is in use any more
+            elif connection.number != event.connection:  # another one: answered when it has ended
                 session.reactor.close_connection(session.id, connection.number)
                 await connection.closed.wait()
                 flags = 0

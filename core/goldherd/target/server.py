@@ -74,7 +74,7 @@ class Server:
         directory: what the targets are.
         settings: addresses, threads, cache, times.
         hooks: the plugins.
-        seals: who checks sealed parents; None when nothing is catalogued.
+        seals: checks sealed parents; None without a catalog.
         state: the folder in which persistent reservations survive a restart; None: they don't.
         reset: throws a node's overlay away; called on a thread.
         linger_seconds: how long a target stays open without a session; None: always.
@@ -179,7 +179,7 @@ class Server:
                 log.exception("a timer failed")
 
     async def stop(self) -> None:
-        """Accepts nobody, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
+        """Stops listening, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
         self._portals.close()
         await self._logins.close()
         asked = [session for session in self.sessions if session.open_target is not None and not session.by_loader]
@@ -212,11 +212,11 @@ class Server:
             session.reactor.send_pdu(session.id, message, PduFlag.PDU_TAKES_STAT_SN, connection=connection)
 
     def hurry(self) -> None:
-        """Clients need not be waited for any more."""
+        """The server stops without waiting for its clients."""
         self._hurried.set()
 
     async def _wait_for_logouts(self, sessions: Sequence[Session]) -> None:
-        """Until they have ended, the time is over, or somebody is in a hurry."""
+        """Until the sessions have ended, the time is over, or hurry() was called."""
         ends = asyncio.ensure_future(self._wait_for(sessions, self.settings.shutdown_seconds))
         hurried = asyncio.ensure_future(self._hurried.wait())
         await asyncio.wait((ends, hurried), return_when=asyncio.FIRST_COMPLETED)
@@ -250,7 +250,7 @@ class Server:
             )
 
     async def peer(self, initiator: str, address: str, target: TargetConfig) -> Peer:
-        """Who that is, for the access rules of a target: the names in them are looked up."""
+        """The peer as the access rules of a target see it: the names in them are looked up."""
         peer = Peer(initiator, peer_address(address), NetworkFacts(self.resolver.addresses_of))
         try:
             target.admits(peer)
@@ -345,7 +345,7 @@ class Server:
     def _take_apart(self, session: Session, reason: str) -> None:
         """The session is over, and no reactor uses anything of it."""
         session.detach()
-        for running in session.running.values():  # nobody waits for it, and it may be long
+        for running in session.running.values():  # no reactor waits for its reply, and it may be long
             running.abort()
         session.reactor.forget(session.id)
         self.sessions.remove(session)

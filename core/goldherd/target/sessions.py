@@ -70,7 +70,7 @@ class OpenTarget:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody uses its disks, so that they may be closed."""
+        """Whether no session and no command uses its disks, so that they may be closed."""
         return not self.sessions and not self.working
 
 
@@ -117,7 +117,7 @@ class Connection:
     exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a Text Request is answered; the next one waits."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Nothing of it is in use any more, in the reactor or here."""
+    """Set when neither the reactor nor the control plane uses the connection any more."""
 
     @property
     def cid(self) -> int:
@@ -159,7 +159,7 @@ class Session:
         return next((connection for connection in self.connections.values() if connection.cid == cid), None)
 
     def remove_connection(self, number: int) -> None:
-        """A connection has ended, and nothing of it is in use."""
+        """A connection has ended: the reactor has let it go."""
         connection = self.connections.pop(number, None)
         if connection is not None:
             connection.closed.set()
@@ -220,7 +220,7 @@ class Sessions:
     """The registry.
 
     Args:
-        reactors: who serves them; the one with the fewest gets the next.
+        reactors: serve the sessions; the reactor with the fewest gets the next.
     """
 
     def __init__(self, reactors: Sequence[Reactor]) -> None:
@@ -263,7 +263,7 @@ class Sessions:
         self._unlist(session)
 
     def _unlist(self, session: Session) -> None:
-        """It is found no more by its ports."""
+        """Takes a session out of the look-up by its ports."""
         found = self._by_ports.get(session.ports, {})
         if found.get(session.login.portal_group) is session:
             del found[session.login.portal_group]
@@ -271,7 +271,7 @@ class Sessions:
                 del self._by_ports[session.ports]
 
     def allocate_handle(self) -> int:
-        """A TSIH that nobody has; ProtocolError when the server is full."""
+        """A TSIH that no session has; ProtocolError when the server is full."""
         if len(self._by_tsih) >= limits.SESSIONS_MAX:
             raise ProtocolError(
                 f"There are {len(self._by_tsih)} sessions, which is the limit.", login_status=Status.OUT_OF_RESOURCES
@@ -287,7 +287,7 @@ class Sessions:
         return next(self._ids)
 
     def add(self, session: Session) -> None:
-        """It is served from now on. ProtocolError when its TSIH was given to another one while it waited."""
+        """Registers a session. ProtocolError when another session took its TSIH during the login."""
         if session.tsih in self._by_tsih:
             raise ProtocolError(
                 f"The TSIH {session.tsih} was taken during the login: too many logins at once.",
@@ -302,7 +302,7 @@ class Sessions:
             session.open_target.sessions.add(session)
 
     def remove(self, session: Session) -> None:
-        """Nothing of it is in use any more."""
+        """Forgets a session that the reactor has let go."""
         if self._by_id.pop(session.id, None) is not None:
             self._loads[session.reactor] -= 1
         self._unlist(session)

@@ -220,7 +220,7 @@ class Commands:
 
 
 def _only_block(kind: str, cdb: bytes) -> int | None:
-    """The block that a command of one block was about, for INFORMATION; of several nobody knows which failed."""
+    """The block that a command of one block was about, for INFORMATION; None for a command of several."""
     if kind == "flush":
         return None
     lba, count = span_of(cdb)

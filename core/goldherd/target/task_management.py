@@ -63,7 +63,7 @@ class Management:
             return FunctionResponse.FUNCTION_REJECTED
 
     async def _abort_task(self, order: Order) -> int:
-        """A task that is not here but could still come counts as ended: its number is skipped (RFC 7143 11.5.1)."""
+        """A task that has not come yet, but still could, counts as ended: its number is skipped (RFC 7143 11.5.1)."""
         session, request = order.session, order.request
         tag = int.from_bytes(request.referenced_tag.to_bytes(4), "little")  # as the reactor keeps it
         running = session.running.get(tag)
