@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from goldherd import limits
-from goldherd.errors import ProtocolError
+from goldherd.errors import ImageError, ProtocolError
 from goldherd.hooks import Hooks
 from goldherd.model.access import Peer, peer_address
 from goldherd.model.parameters import Parameters
@@ -79,13 +79,19 @@ class Admission:
         """
         for _ in range(limits.LOGIN_OPENINGS_MAX):
             before = self.targets.get(config.name)
-            open_target = await self.targets.open(config)
-            if open_target is before:
-                return open_target
-            current = await self.directory.find(config.name)
-            if current is not None and current.luns == config.luns:
-                return open_target
-            await self.targets.undo(open_target)
+            try:
+                open_target = await self.targets.open(config)
+            except ImageError:  # perhaps because the target was removed or changed in the meantime
+                current = await self.directory.find(config.name)
+                if current is not None and current.luns == config.luns:
+                    raise
+            else:
+                if open_target is before:
+                    return open_target
+                current = await self.directory.find(config.name)
+                if current is not None and current.luns == config.luns:
+                    return open_target
+                await self.targets.undo(open_target)
             if current is None:
                 raise ProtocolError(f"The target {config.name} has gone.", login_status=Status.REMOVED)
             config = current
