@@ -114,7 +114,9 @@ class ManagementRounds:
             operations += 1
             words = self._operation()
             before, after, requests = self._do_whole(words)
-            for _ in range(min(cuts - done, self._choose.randint(1, 4)) if requests else 0):
+            if before == after:
+                continue  # it was refused, or there was nothing to do
+            for _ in range(min(cuts - done, self._choose.randint(1, 4))):
                 self._replace_backing(self._start)
                 complaint = self._do_cut(words, before, after, self._choose.randint(1, requests))
                 done += 1
