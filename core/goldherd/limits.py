@@ -270,6 +270,8 @@ HASH_HOLE_BYTES_MAX: Final = 1 << 30
 """Holes through which SHA-256 over all bytes goes in any case: about a second. More take as much data beside them."""
 HASH_SPANS_WAITING: Final = 16
 """Steps that they are ahead of the one that is put together."""
+CHECK_FAULTS_MAX: Final = 20
+"""Sentences about what a check can't read of one disk; more help nobody."""
 CONTROL_REPLY_BYTES_MAX: Final = 64 << 20
 """What a daemon may answer to `status`: 10,000 sessions fit ten times over."""
 CONTROL_REQUEST_BYTES_MAX: Final = 4096

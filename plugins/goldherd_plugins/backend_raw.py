@@ -15,6 +15,7 @@ from goldherd.block.containers import container_of_content
 from goldherd.block.file import FileImage
 from goldherd.block.image import pending_failure
 from goldherd.errors import ImageError
+from goldherd.files.failed import sync_or_mark
 from goldherd.files.locks import open_locked, refusal, size_of
 from goldherd.files.newfile import new_file
 from goldherd.files.space import allocate
@@ -54,7 +55,7 @@ class RawFormat(Format):
                 )
             os.ftruncate(fd, size_bytes)
             self._give_space(fd, size_bytes)
-            os.fsync(fd)
+            sync_or_mark(fd)
         except OSError as error:
             raise refusal(error, location, "resize") from error
         finally:

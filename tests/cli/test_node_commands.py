@@ -18,6 +18,7 @@ NODE_KEYS = [
     "created_at",
     "seen_at",
     "seen_address",
+    "failed",
 ]
 
 

@@ -275,6 +275,19 @@ def test_an_error_that_waits_in_the_kernel_is_found_at_open(
     assert find_mark(disk.path) is not None
 
 
+@pytest.mark.parametrize("disk", ["dynamic"], indirect=True)
+def test_an_error_that_the_repair_of_a_footer_meets_sticks(disk: Disk, worker: Worker, faults: FaultyCalls) -> None:
+    """Its fsync writes what a killed daemon has left, and is the only one that is told."""
+    worker.do("close", "sick")
+    with disk.path.open("r+b") as file:
+        file.seek(-512, 2)
+        file.write(bytes(512))
+    faults.arm("fsync", errno.ENOSPC, disk.path)
+    assert "No space left" in worker.ask("open", "sick", disk.url, "rw")
+    worker.do("open", "sick", disk.url, "rw")
+    check_failed(worker, errno.ENOSPC)
+
+
 def test_of_two_flushes_at_once_none_succeeds_behind_the_error(disk: Disk, worker: Worker, faults: FaultyCalls) -> None:
     """The kernel tells the error to one of them only."""
     worker.do("write", "sick", 2 * BLOCK, 4096, 2)

@@ -13,10 +13,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum call { NONE, FDATASYNC, FSYNC, SYNC_FILE_RANGE, PWRITE, FTRUNCATE, FALLOCATE, CLOSE, SETXATTR, CALLS };
+enum call { NONE, FDATASYNC, FSYNC, SYNC_FILE_RANGE, PWRITE, FTRUNCATE, FALLOCATE, CLOSE, SETXATTR, PREADV, CALLS };
 
 struct fault {
     int32_t call;       /* which enum call; NONE: nothing fails */
@@ -105,6 +106,16 @@ int fsetxattr(int fd, const char *name, const void *value, size_t size, int flag
 {
     int (*real)(int, const char *, const void *, size_t, int) = dlsym(RTLD_NEXT, "fsetxattr");
     return fails(SETXATTR, fd) ? -1 : real(fd, name, value, size, flags);
+}
+ssize_t preadv64(int fd, const struct iovec *parts, int count, off64_t at)
+{
+    REAL(preadv64);
+    return fails(PREADV, fd) ? -1 : real(fd, parts, count, at);
+}
+ssize_t preadv64v2(int fd, const struct iovec *parts, int count, off64_t at, int flags)
+{
+    REAL(preadv64v2);
+    return fails(PREADV, fd) ? -1 : real(fd, parts, count, at, flags);
 }
 int close(int fd)
 {

@@ -17,6 +17,7 @@ CALLS: Final = (
     "fallocate",
     "close",
     "setxattr",
+    "preadv",
 )
 """The calls that can fail, in the order of the library's list."""
 

@@ -1,6 +1,7 @@
 """What a guest hears of a disk whose written data could not be brought to its file; the others hear nothing."""
 
 import errno
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from goldherd.model.targets import LunConfig
 from goldherd.target.disks import Disks
 
 from tests.support.faulty_calls import FaultyCalls
-from tests.target.daemon import Daemon, Herd, running
+from tests.target.daemon import Daemon, Herd, refused, running
 from tests.target.initiator import Session, log_in
 
 GOOD = (0, 0, 0)
@@ -106,6 +107,48 @@ def test_a_failed_disk_stays_failed_when_the_daemon_is_killed_or_restarted(herd:
             check_refusals(sick)
             assert "pc-001" in str(herd.status()["daemon"]["failed_disks"])
             assert daemon.stop() == 0
+
+
+def test_a_disk_that_was_checked_takes_writes_again(herd: Herd, faults: FaultyCalls) -> None:
+    overlay = herd.overlay("pc-001")
+    with herd.serve() as daemon:
+        with daemon.log_in("pc-001") as sick:
+            assert sick.write(64, DATA).key == sick.flush().key == GOOD
+            faults.arm("fdatasync", errno.EIO, overlay)
+            assert sick.write(128, DATA).key == GOOD
+            assert sick.flush().key == WRITE_ERROR
+            faults.disarm()
+            assert "'goldherd node check pc-001'" in herd.do("status")
+            assert "in use" in refused(herd.run("node", "check", "pc-001", "--clear"))
+        assert daemon.stop() == 0
+    (shown,) = [node for node in json.loads(herd.do("node", "list", "--json")) if node["failed"]]
+    assert shown["name"] == "pc-001" and "EIO" in shown["failed"]
+    assert "EIO" in herd.do("node", "show", "pc-001") and "EIO" in herd.do("node", "list")
+    looked = herd.run("node", "check", "pc-001", "--json")
+    (disk,) = json.loads(looked.stdout)
+    assert looked.returncode == 1 and not disk["cleared"] and disk["faults"] == []
+    assert disk["read_bytes"] >= 4096
+    faults.arm("preadv", errno.ENODATA, overlay)
+    damaged = herd.run("node", "check", "pc-001", "--clear")
+    assert damaged.returncode == 1 and "can't be read: No data available" in damaged.stdout
+    assert find_mark(overlay) is not None
+    faults.disarm()
+    assert "can write to it again" in herd.do("node", "check", "pc-001", "--clear")
+    assert json.loads(herd.do("node", "show", "pc-001", "--json"))["failed"] is None
+    with herd.serve() as daemon, daemon.log_in("pc-001") as well:
+        assert well.read(64, 8) == DATA
+        assert well.write(64, DATA).key == well.flush().key == GOOD
+
+
+def test_a_check_that_meets_the_error_marks_the_disk(herd: Herd, faults: FaultyCalls) -> None:
+    """The kernel tells it to this program only, and the daemon must know."""
+    overlay = herd.overlay("pc-001")
+    faults.arm("fsync", errno.EIO, overlay)
+    ended = herd.run("node", "check", "pc-001", "pc-002")
+    assert ended.returncode == 1 and "can't be brought to its disk" in ended.stdout
+    assert find_mark(overlay) is not None and find_mark(herd.overlay("pc-002")) is None
+    with herd.serve() as daemon, daemon.log_in("pc-001") as sick:
+        check_refusals(sick)
 
 
 def test_an_error_at_close_is_kept(herd: Herd, faults: FaultyCalls) -> None:

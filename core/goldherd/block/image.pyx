@@ -76,7 +76,10 @@ def pending_failure(fd: int, path: str = "") -> object:
     """
     cdef int descriptor = fd
     cdef int number = 0
-    found = find_mark(fd)
+    try:
+        found = find_mark(fd)
+    except OSError as error:
+        raise ImageError(f"Could not read {path}: {error.strerror}.", path=path) from error
     if found is not None:
         return found
     with nogil:

@@ -60,6 +60,15 @@ def mark(descriptor: int, failure: Failure) -> Failure:
     return Failure(failure.number, failure.at, marked=True)
 
 
+def sync_or_mark(descriptor: int) -> None:
+    """fsync; where it fails, the file is marked first, because the kernel tells the error to no other descriptor."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        mark(descriptor, failure_of(error.errno or errno.EIO))
+        raise
+
+
 def find_mark(file: int | Path) -> Failure | None:
     """The failure that a file is marked with, given as an open descriptor or a path; None without a mark or file."""
     try:

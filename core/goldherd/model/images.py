@@ -132,6 +132,10 @@ class Formats(Protocol):
         """Raises ImageError or SettingsError unless an open image can be put under filters (goldherd.FilterSpec)."""
         ...
 
+    def check(self, url: str) -> Sequence[str]:
+        """What is wrong with an image, a sentence each."""
+        ...
+
     def identity(self, url: str) -> str | None:
         """The mark by which children know an image."""
         ...

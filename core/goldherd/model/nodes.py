@@ -35,6 +35,8 @@ class NodeRecord:
     created_at: str
     seen_at: str | None
     seen_address: str | None
+    failed: str | None = None
+    """How its disk has lost written data, so that it takes no writes (docs/failed-disks.md); None for a sound one."""
 
     @property
     def initiators(self) -> tuple[str, ...]:

@@ -88,6 +88,21 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedDisk:
+    """What was found in one disk of a node."""
+
+    node: str
+    path: str
+    failure: str | None
+    """How written data was lost once; None when the disk has not failed."""
+    faults: tuple[str, ...]
+    """What is wrong now, a sentence each."""
+    read_bytes: int
+    cleared: bool
+    """Whether the disk had failed and takes writes again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The catalog in numbers, and what is live."""
 
@@ -134,6 +149,7 @@ class Marked:
     folders: tuple[str, ...]
 
 
+CheckedDisks = tuple[CheckedDisk, ...]
 Names = tuple[str, ...]
 NodeRecords = tuple[NodeRecord, ...]
 Plugins = tuple[Plugin, ...]

@@ -23,6 +23,7 @@ from goldherd.model.secrets import can_be_secret
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.services.images import find_version, get_version, in_the_way
+from goldherd.volumes.checking import failure_of
 from goldherd.volumes.overlays import Listing, fresh_name, holding, make_overlays, node_of
 from goldherd.volumes.sealing import verify_sealed
 from goldherd.volumes.secrets import load_secret, staged_name, write_secret
@@ -47,7 +48,10 @@ def list_nodes(services: Services, names: Sequence[str] | None = None) -> list[N
 
 
 def record_of(services: Services, node: StoredNode) -> NodeRecord:
-    """The record of a node: the catalog's, and where its disk lies."""
+    """The record of a node: the catalog's, where its disk lies, and whether that has failed."""
+    overlay = None
+    if node.version is not None and node.golden_format is not None:
+        overlay = services.volumes.overlay(node.name, node.image, node.version, node.golden_format)
     return NodeRecord(
         name=node.name,
         target=services.target_name(node.name),
@@ -58,12 +62,11 @@ def record_of(services: Services, node: StoredNode) -> NodeRecord:
         pinned=node.pinned,
         policy=node.policy,
         chap_user=node.chap_user,
-        overlay=None
-        if node.version is None or node.golden_format is None
-        else services.volumes.overlay(node.name, node.image, node.version, node.golden_format),
+        overlay=overlay,
         created_at=node.created_at,
         seen_at=node.seen_at,
         seen_address=node.seen_address,
+        failed=None if overlay is None else failure_of(overlay),
     )
 
 

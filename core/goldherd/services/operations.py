@@ -99,6 +99,7 @@ TABLE: Final[tuple[Operation, ...]] = (
     _op("node.list", r.ListNodes, a.NodeRecords, "nodes:list_", _VIEWER, "GET /nodes"),
     _op("node.show", r.ShowNodes, a.NodeRecords, "nodes:show", _VIEWER, "GET /nodes/{nodes}"),
     _op("node.reset", r.ResetNodes, a.Reset, "nodes:reset_", _OPERATOR, "POST /nodes/{nodes}/reset"),
+    _job("node.check", r.CheckNodes, a.CheckedDisks, "checking:check_", _OPERATOR, "POST /nodes/{nodes}/check"),
     _op("node.remove", r.RemoveNodes, a.Removed, "nodes:remove_", _OPERATOR, "DELETE /nodes/{nodes}"),
     # --- the installation ---
     _op("status", r.ShowStatus, a.Status, "glance:status", _VIEWER, "GET /status"),

@@ -161,6 +161,16 @@ class ResetNodes(Request[answers.Reset]):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckNodes(Request[answers.CheckedDisks]):
+    """Reads the whole disks of nodes that are shut down; lets a failed one be written again."""
+
+    nodes: tuple[str, ...]
+    """Names and ranges such as pc-[001-040]."""
+    clear: bool = False
+    """Take the mark of a failed disk away when nothing is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveNodes(Request[answers.Removed]):
     """Removes nodes with their disks and secrets."""
 

@@ -5,6 +5,8 @@ Both footers of a dynamic or differencing disk hold the same bytes; one is enoug
 
 import os
 
+from goldherd.files.failed import sync_or_mark
+
 from goldherd_plugins.vhd.layout import FIXED, FOOTER_BYTES, SECTOR
 from goldherd_plugins.vhd.survey import Survey
 
@@ -26,10 +28,10 @@ def repair(fd: int, found: Survey) -> bool:
         end = -(-end // SECTOR) * SECTOR
         os.ftruncate(fd, end + FOOTER_BYTES)
         os.pwrite(fd, raw, end)
-        os.fsync(fd)
+        sync_or_mark(fd)
         return True
     if found.ends.copy_stale:
         os.pwrite(fd, raw, 0)
-        os.fsync(fd)
+        sync_or_mark(fd)
         return True
     return False

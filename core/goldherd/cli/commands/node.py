@@ -8,11 +8,12 @@ import typer
 from goldherd.cli.completion import complete_image, complete_node, complete_policy, complete_rule
 from goldherd.cli.context import context_of
 from goldherd.cli.options import ChapSecretOption, ChapUserOption, DryRun, Json, Nodes, Yes
-from goldherd.cli.output import confirm, count_text, say, show_fields, show_json, show_table
+from goldherd.cli.output import confirm, count_text, progress_bar, say, show_fields, show_json, show_table, size_text
 from goldherd.cli.secret_files import read_chap
 
 if TYPE_CHECKING:
     from goldherd.model.nodes import NodeRecord
+    from goldherd.services.answers import CheckedDisk
 
 
 app = typer.Typer(help="Diskless machines.", no_args_is_help=True)
@@ -69,6 +70,7 @@ def node_json(node: "NodeRecord") -> dict[str, Any]:
         "created_at": node.created_at,
         "seen_at": node.seen_at,
         "seen_address": node.seen_address,
+        "failed": node.failed,
     }
 
 
@@ -192,6 +194,9 @@ def list_(
         ],
         dispensable=("ADMITS", "FROM", "POLICY", "LAST SEEN", "MAC"),
     )
+    for node in found:
+        if node.failed is not None:
+            say(failed_text(node.name, node.failed))
 
 
 @app.command()
@@ -218,9 +223,69 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
                 ("MAC", " ".join(node.macs) or "none"),
                 ("CHAP user", node.chap_user or "none"),
                 ("Disk", "none" if node.overlay is None else str(node.overlay)),
+                *([("Failed", node.failed)] if node.failed is not None else []),
                 ("Created", node.created_at),
                 ("Last seen", f"{node.seen_at} from {node.seen_address}" if node.seen_at else "never"),
             ]
+        )
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    names: Nodes,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Let a failed disk take writes again if nothing is wrong with it now.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Reads the whole disks of nodes that are shut down, and says what is wrong; nothing inside them is changed."""
+    from goldherd.services.requests import CheckNodes
+
+    with context_of(context).client() as client, progress_bar() as progress:
+        disks = client.ask(CheckNodes(tuple(names), clear), progress)
+    if as_json:
+        show_json(
+            [
+                {
+                    "node": disk.node,
+                    "path": disk.path,
+                    "failed": disk.failure,
+                    "faults": list(disk.faults),
+                    "read_bytes": disk.read_bytes,
+                    "cleared": disk.cleared,
+                }
+                for disk in disks
+            ]
+        )
+    else:
+        for disk in disks:
+            _tell_checked(disk)
+    if any(disk.faults or (disk.failure is not None and not disk.cleared) for disk in disks):
+        raise typer.Exit(1)
+
+
+def failed_text(name: str, reason: str) -> str:
+    """The sentence about a node whose disk has failed."""
+    return f"The disk of {name} has failed: {reason}. It takes no writes; 'goldherd node check {name}' reads it."
+
+
+def _tell_checked(disk: "CheckedDisk") -> None:
+    for fault in disk.faults:
+        say(fault)
+    if disk.faults:
+        say(f"{disk.path} is damaged. 'goldherd node reset {disk.node}' gives {disk.node} a fresh disk.")
+        return
+    say(f"{disk.path}: {size_text(disk.read_bytes)} read, nothing wrong.")
+    if disk.cleared:
+        say(
+            f"{disk.node} can write to it again. What was written before it failed may be missing: check the file "
+            "systems on it (fsck, chkdsk) at the next boot."
+        )
+    elif disk.failure is not None:
+        say(
+            f"It has failed: {disk.failure}. It takes no writes until 'goldherd node check {disk.node} --clear', or "
+            f"'goldherd node reset {disk.node}' gives a fresh one."
         )
 
 

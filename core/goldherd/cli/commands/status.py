@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from goldherd.cli.commands.node import failed_text
 from goldherd.cli.commands.plugins import fault_text
 from goldherd.cli.context import context_of
 from goldherd.cli.options import Json
@@ -62,6 +63,8 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
     for plugin in daemon.get("plugins", []):
         if plugin.get("faults"):
             say(fault_text(plugin["name"], plugin["faults"], plugin.get("last"), plugin.get("at")))
+    for disk in daemon.get("failed_disks", []):
+        say(failed_text(disk["node"] or disk["target"], disk["reason"]))
     sessions = daemon.get("sessions", [])
     if not sessions:
         say("Nobody is logged in.")
