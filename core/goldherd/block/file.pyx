@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from goldherd.block.fileio cimport file_extent, read_whole, store_flags, write_now, write_whole, zero_range
-from goldherd.block.image cimport PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, Run
+from goldherd.block.image cimport PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, Run, has_failed
 from goldherd.block.pool cimport Job, close_lane, notify, storage_pool
 from goldherd.native.linux cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, PROT_READ, close, exchange8,
                                     getpagesize, load8, madvise, mincore, mmap, munmap, pthread_cond_broadcast,
@@ -239,7 +239,7 @@ cdef class FileImage(NativeImage):
         return read_whole(self.fd, self.start + <int64_t>offset, length, target)
 
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         return write_whole(self.fd, self.start + <int64_t>offset, length, source)
 
@@ -251,14 +251,14 @@ cdef class FileImage(NativeImage):
     cdef int persist(self) noexcept nogil:
         if self.fd < 0:
             return -EBADF
-        if self.failed:
+        if has_failed(self):
             return -EIO
         return 0 if self.read_only else self.sync_file(self.fd)
 
     cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil:
         cdef uint64_t granule
         cdef int result
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         result = zero_range(self.fd, self.start + <int64_t>offset, length)
         # The hole took the pages away: touching them is safe but a fault, so let the pool do that.

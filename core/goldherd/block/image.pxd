@@ -10,7 +10,7 @@ against another number is declined by hooks.py, because it would silently call t
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from goldherd.native.linux cimport pthread_mutex_t
+from goldherd.native.linux cimport load32, pthread_mutex_t
 
 cdef enum:
     IMAGE_ABI = 2
@@ -48,7 +48,7 @@ cdef class Image:
     cdef object __weakref__
     cdef readonly uint64_t size_bytes   # a multiple of 512
     cdef readonly bint read_only        # store() and discard() answer -EROFS
-    cdef int failed                     # errno of the first sync that failed, 0 until then. From then on persist()
+    cdef uint32_t failed                # errno of the first sync that failed, 0 until then. From then on persist()
                                         # answers -EIO, store() and erase() -EROFS; reads go on
     cdef public str path                # for messages; "" when there is no file
     cdef readonly object sync_failure   # the same for people: a goldherd.files.failed.Failure; None until then
@@ -72,6 +72,10 @@ cdef class Image:
     cdef int64_t extent(self, uint64_t offset, uint64_t length, int* state) noexcept nogil
     # Like store(), but never waits: -EAGAIN when it would have to. A part may be stored then, which store() repeats.
     cdef int store_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil
+
+cdef inline bint has_failed(Image image) noexcept nogil:
+    """Whether a sync of the image has failed, which another thread may find out at any time."""
+    return load32(&image.failed) != 0
 
 cdef class NativeImage(Image):
     """An image whose C door is the real one; its Python door calls it."""

@@ -12,7 +12,8 @@ from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, ENOSPC, ENOSYS, EROFS, ESPIP
 from libc.string cimport memcpy
 
 from goldherd.native.linux cimport (SYNC_FILE_RANGE_WAIT_BEFORE, close, fdatasync, pthread_mutex_destroy,
-                                    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, sync_file_range)
+                                    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, store32,
+                                    sync_file_range)
 
 import os
 import sys
@@ -155,7 +156,7 @@ cdef class Image:
         """Makes the disk a failed one: a goldherd.files.failed.Failure that is known of its file. The first counts."""
         if self.sync_failure is None:
             self.sync_failure = failure
-            self.failed = failure.number
+            store32(&self.failed, failure.number)
 
     def refresh(self) -> int:
         """Looks again at what of it is in memory; called every few seconds on a thread that may sleep.
@@ -201,7 +202,7 @@ cdef class Image:
                 return report(self, "read")
 
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         with gil:
             try:
@@ -212,18 +213,18 @@ cdef class Image:
                 return report(self, "write")
 
     cdef int persist(self) noexcept nogil:
-        if self.failed:
+        if has_failed(self):
             return -EIO
         with gil:
             try:
                 self.flush()
-                return -EIO if self.failed else 0       # another flush has failed meanwhile
+                return -EIO if has_failed(self) else 0       # another flush has failed meanwhile
             except BaseException:
                 self.fail(failure_of(-report(self, "flush")))
                 return -EIO
 
     cdef int erase(self, uint64_t offset, uint64_t length) noexcept nogil:
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         with gil:
             try:
@@ -342,7 +343,7 @@ cdef class NativeImage(Image):
 
     cdef void _fail(self, int fd, int number) noexcept nogil:
         """Everything that follows from the first error; the caller holds `syncing`."""
-        self.failed = number        # before anything that takes time: no write is taken from here on
+        store32(&self.failed, <uint32_t>number)     # before anything that takes time: no write is taken from here on
         with gil:
             self.sync_failure = mark(fd, failure_of(number))
             complain(self.path, self.sync_failure)

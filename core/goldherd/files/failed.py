@@ -45,18 +45,19 @@ def failure_of(number: int) -> Failure:
     return Failure(number, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
-def mark(descriptor: int, failure: Failure) -> Failure:
-    """Marks an open file, durably where that is possible; the failure with what is true of the mark now.
+def mark(file: int | Path, failure: Failure) -> Failure:
+    """Marks a file, an open one durably where that is possible; the failure with what is true of the mark now.
 
     A file system that is full, read-only or without such attributes keeps no mark.
     """
     name = errno.errorcode.get(failure.number, str(failure.number))
     try:
-        os.setxattr(descriptor, MARK, f"{name} {failure.at}".encode())
+        os.setxattr(file, MARK, f"{name} {failure.at}".encode())
     except OSError:
         return Failure(failure.number, failure.at, marked=False)
-    with contextlib.suppress(OSError):  # the mark then outlives this process, and perhaps not a power cut
-        os.fsync(descriptor)
+    if isinstance(file, int):
+        with contextlib.suppress(OSError):  # the mark then outlives this process, and perhaps not a power cut
+            os.fsync(file)
     return Failure(failure.number, failure.at, marked=True)
 
 

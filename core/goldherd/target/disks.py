@@ -18,6 +18,7 @@ from goldherd.block.format import Place
 from goldherd.block.golden import GoldenCache, GoldenImage
 from goldherd.block.image import Failure, Image
 from goldherd.errors import ErrorKind, ImageError, raise_for_shortage
+from goldherd.files.failed import mark
 from goldherd.hooks import Hooks
 from goldherd.model.targets import LunConfig
 
@@ -69,6 +70,8 @@ class Disks:
         identity, failure = self._failures.get(config.location, (None, None))
         if failure is not None and identity == _file_id_if_any(config.path):
             image.fail(failure)
+            if identity is not None and mark(config.path, failure).marked:  # the file system takes writes again
+                self.forget_failure(config.location)
         if config.filters:
             try:
                 # A filter owns what is below it, and a sealed image belongs to all its readers.

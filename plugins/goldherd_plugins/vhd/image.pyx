@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from goldherd.block.fileio cimport file_extent, read_whole, store_flags, write_now, write_whole, zero_range
-from goldherd.block.image cimport EXTENT_HOLE, RUN_FILE, RUN_ZERO, Run
+from goldherd.block.image cimport EXTENT_HOLE, RUN_FILE, RUN_ZERO, Run, has_failed
 from goldherd.native.linux cimport close
 from goldherd_plugins.vhd.bat cimport place_of
 from goldherd_plugins.vhd.bitmap cimport bit_run
@@ -208,7 +208,7 @@ cdef class VhdImage(NativeImage):
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
         cdef uint64_t part
         cdef int result
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         if (offset | length) & 511:
             return -EINVAL
@@ -289,7 +289,7 @@ cdef class VhdImage(NativeImage):
     cdef int persist(self) noexcept nogil:
         if self.fd < 0:
             return -EBADF
-        if self.failed:
+        if has_failed(self):
             return -EIO
         return 0 if self.read_only else self.writer.flush(self)
 
@@ -298,7 +298,7 @@ cdef class VhdImage(NativeImage):
         cdef uint64_t end = offset + length
         cdef uint64_t part
         cdef int result
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         if (offset | length) & 511:
             return -EINVAL
