@@ -109,11 +109,19 @@ class ImageError(GoldherdError):
     """A disk image that can't be opened, read or written."""
 
     def __init__(
-        self, message: str, *, path: str | None = None, offset: int | None = None, kind: ErrorKind | None = None
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        kind: ErrorKind | None = None,
+        errno: int | None = None,
     ) -> None:
         super().__init__(message, kind=kind, about=() if path is None else (About("file", path),))
         self.path = path
         self.offset = offset
+        self.errno = errno
+        """The system's own number, where it was one that refused: the sense data follows it."""
 
 
 class StorageFullError(ImageError):
@@ -160,12 +168,14 @@ def raise_for_errno(code: int, path: str, doing: str) -> None:
     number = -code
     if number in FULL_ERRNOS:
         raise StorageFullError(
-            f"Could not {doing} of {path}: the file system is full. Free some space and try again.", path=path
+            f"Could not {doing} of {path}: the file system is full. Free some space and try again.",
+            path=path,
+            errno=number,
         )
     if (shortage := shortage_of(number)) is not None:
-        raise ImageError(f"Could not {doing} of {path}: {shortage}.", path=path, kind=ErrorKind.LIMIT)
+        raise ImageError(f"Could not {doing} of {path}: {shortage}.", path=path, kind=ErrorKind.LIMIT, errno=number)
     reason = errno.errorcode.get(number, str(number))
-    raise ImageError(f"Could not {doing} of {path}: {os.strerror(number)} ({reason}).", path=path)
+    raise ImageError(f"Could not {doing} of {path}: {os.strerror(number)} ({reason}).", path=path, errno=number)
 
 
 FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)

@@ -244,7 +244,7 @@ cdef class FileImage(NativeImage):
         return write_whole(self.fd, self.start + <int64_t>offset, length, source)
 
     cdef int store_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         return write_now(self.fd, self.start + <int64_t>offset, length, source)
 

@@ -48,7 +48,7 @@ cdef int report(object image, str doing) except? 0:
         "a backend failed", image=repr(image), doing=doing, exc_info=True)
     if isinstance(value, StorageFullError):
         return -ENOSPC
-    if isinstance(value, OSError) and value.errno:
+    if isinstance(value, (OSError, ImageError)) and value.errno:
         return -<int>value.errno
     return -EIO
 

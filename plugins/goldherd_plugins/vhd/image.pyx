@@ -226,7 +226,7 @@ cdef class VhdImage(NativeImage):
         """Sectors of blocks that have a place; everything else is for a thread that may wait."""
         cdef uint64_t part
         cdef int result
-        if self.read_only or self.failed:
+        if self.read_only or has_failed(self):
             return -EROFS
         if (offset | length) & 511:
             return -EINVAL

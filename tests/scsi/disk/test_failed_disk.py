@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from goldherd.errors import raise_for_errno
 
 from tests.scsi.conftest import BLOCKS, CountingImage, Initiator, triple
 
@@ -49,6 +50,23 @@ def test_a_failed_disk_is_write_protected(sick) -> None:
         "42 00 00 00 00 00 00 00 18", bytes.fromhex("0016 0010 00000000 0000000000000000 00000001 00000000")
     ) == ("07/27/00")
     assert a.good("1a 00 3f 00 ff")[2] & 0x80, "WP in the mode parameter header"
+
+
+@pytest.mark.parametrize(
+    ("number", "sense"), [(errno.EROFS, "07/27/00"), (errno.EFBIG, "07/27/07"), (errno.EIO, "03/0c/00")]
+)
+def test_an_error_of_a_write_has_the_sense_of_its_errno_on_the_slow_path_too(
+    make_unit, monkeypatch: pytest.MonkeyPatch, number: int, sense: str
+) -> None:
+    """WRITE SAME goes through the Python door of a compiled image, whose errors are sentences."""
+    unit = make_unit(1)
+    a = Initiator(unit, "a").login()
+
+    def refuse(offset: int, data: memoryview) -> None:
+        raise_for_errno(-number, "disk", "write data")
+
+    monkeypatch.setattr(unit.medium, "write", refuse)
+    assert a.sense("41 00 00 00 00 00 00 00 01", b"x" * 512) == sense
 
 
 def test_the_data_plane_is_told_to_refuse(sick) -> None:
