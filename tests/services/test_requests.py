@@ -1,6 +1,7 @@
 """Every field of every request has an effect: each is asked for through the table, on a data folder of its own."""
 
 import dataclasses
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from goldherd import Place
 from goldherd.errors import ErrorKind, GoldherdError
+from goldherd.files.failed import failure_of, mark
 from goldherd.services.context import Services
 from goldherd.services.operations import BY_NAME, TABLE, run
 
@@ -211,6 +213,18 @@ def _(herd: Herd) -> None:
     assert [node.name for node in herd.ask("node.list", nodes=("pc-[2-3]",))] == ["pc-2", "pc-3"]
     assert len(herd.ask("node.list")) == 3
     assert [node.name for node in herd.ask("node.show", nodes=("pc-1", "pc-3"))] == ["pc-1", "pc-3"]
+
+
+@effect("node.check/nodes", "node.check/clear")
+def _(herd: Herd) -> None:
+    descriptor = os.open(herd.node("pc-1").overlay, os.O_RDONLY)
+    mark(descriptor, failure_of(errno.EIO))
+    os.close(descriptor)
+    assert [disk.node for disk in herd.ask("node.check", nodes=("pc-[2-3]",))] == ["pc-2", "pc-3"]
+    for clear in (False, True):
+        (disk,) = herd.ask("node.check", nodes=("pc-1",), clear=clear)
+        assert disk.failure is not None and disk.cleared is clear
+    assert herd.node("pc-1").failed is None
 
 
 @effect("node.reset/nodes", "node.reset/dry_run")
