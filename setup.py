@@ -35,7 +35,7 @@ DATA = {"docs": "doc/goldherd", "examples": "goldherd/examples", "deploy": "gold
 
 
 class BuildExtensions(build_ext):
-    """Says which package is missing before the first module is compiled."""
+    """Says which package is missing before the first module is compiled, and compiles on all cores."""
 
     def build_extensions(self) -> None:
         """Tries the compiler on the headers that every module includes."""
@@ -55,6 +55,7 @@ class BuildExtensions(build_ext):
                     f"goldherd has compiled modules, and the C compiler '{compiler}' does not find {header}: "
                     f"install it (on Debian: apt-get install {package})."
                 )
+        self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 
     def _finds(self, header: str) -> bool:
@@ -68,10 +69,13 @@ class BuildExtensions(build_ext):
 
 def installed_data() -> list[tuple[str, list[str]]]:
     """The files that lie below share/ when goldherd is installed, by folder."""
-    found = {"share/doc/goldherd": ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]}
+    found = {
+        "share/doc/goldherd": ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"],
+        "share/man/man1": ["docs/goldherd.1"],
+    }
     for tree, place in DATA.items():
         for path in sorted(Path(tree).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and "changes" not in path.parts:
+            if path.suffix != ".1" and path.is_file() and not {"__pycache__", "changes"} & set(path.parts):
                 found.setdefault(f"share/{place}/{path.parent.relative_to(tree)}".removesuffix("/."), []).append(
                     str(path)
                 )

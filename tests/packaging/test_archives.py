@@ -75,8 +75,9 @@ def test_modules_hold_no_symbols(wheel: Path, installed: dict[str, int], tmp_pat
         "doc/goldherd/README.md",
         "doc/goldherd/cli.md",
         "doc/goldherd/formats/vhd.md",
+        "man/man1/goldherd.1",
     ],
 )
-def test_wheel_brings_unit_examples_and_documents(installed: dict[str, int], wheel: Path, name: str) -> None:
+def test_wheel_brings_unit_examples_documents_and_man_page(installed: dict[str, int], wheel: Path, name: str) -> None:
     version = wheel.name.split("-")[1]
     assert f"{SHARE.format(version=version)}/{name}" in installed
