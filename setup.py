@@ -8,12 +8,15 @@ CFLAGS, LDFLAGS                        decide on optimisation, debug symbols and
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+
+from distutils.command.install_data import install_data  # isort: skip - setuptools brings it, so it comes after
 
 ROOTS = ("core", "plugins")
 SANITIZE = os.environ.get("GOLDHERD_SANITIZE", "")
@@ -67,15 +70,30 @@ class BuildExtensions(build_ext):
             return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+class InstallData(install_data):
+    """Adds the man page, which is made from the commands."""
+
+    def run(self) -> None:
+        """Makes the page, unless this build has no Typer, which the commands are written with."""
+        command = [sys.executable, "scripts/manpage"]
+        made = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS)}, capture_output=True)
+        if made.returncode == 0:
+            page = Path("build") / "goldherd.1"
+            page.parent.mkdir(exist_ok=True)
+            page.write_bytes(made.stdout)
+            self.data_files.append(("share/man/man1", [str(page)]))
+        else:
+            reason = made.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            self.warn(f"The man page is left out, as it could not be made from the commands: {reason}")
+        super().run()
+
+
 def installed_data() -> list[tuple[str, list[str]]]:
     """The files that lie below share/ when goldherd is installed, by folder."""
-    found = {
-        "share/doc/goldherd": ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"],
-        "share/man/man1": ["docs/goldherd.1"],
-    }
+    found = {"share/doc/goldherd": ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]}
     for tree, place in DATA.items():
         for path in sorted(Path(tree).rglob("*")):
-            if path.suffix != ".1" and path.is_file() and not {"__pycache__", "changes"} & set(path.parts):
+            if path.is_file() and not {"__pycache__", "changes"} & set(path.parts):
                 found.setdefault(f"share/{place}/{path.parent.relative_to(tree)}".removesuffix("/."), []).append(
                     str(path)
                 )
@@ -105,7 +123,7 @@ setup(
     packages=packages,
     package_dir=package_dir,
     data_files=installed_data(),
-    cmdclass={"build_ext": BuildExtensions},
+    cmdclass={"build_ext": BuildExtensions, "install_data": InstallData},
     ext_modules=cythonize(
         extensions,
         include_path=list(ROOTS),
