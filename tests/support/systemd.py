@@ -133,8 +133,11 @@ def _unified_hierarchy() -> Path:
 
 
 def _remove_group(group: Path) -> None:
-    """Removes a control group as soon as the last process in it has ended."""
+    """Removes a control group as soon as the last process in it has ended.
+
+    cgroup.procs leaves out a process that is ending, with which the group can't be removed yet; cgroup.events does not.
+    """
     deadline = time.monotonic() + START_SECONDS_MAX
-    while (group / "cgroup.procs").read_text() and time.monotonic() < deadline:
+    while "populated 1" in (group / "cgroup.events").read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
     group.rmdir()
