@@ -4,16 +4,17 @@ A whole compiled format: reads and writes go from the reactor to the files witho
 list of paths, so these disks can be served, and not be imported or sealed.
 """
 
-from libc.errno cimport EBADF, EROFS
+from libc.errno cimport EBADF, EIO, EROFS
 from libc.stdint cimport int64_t, uint64_t
 
-from goldherd.block.fileio cimport read_whole, sync_data, write_whole, zero_range
-from goldherd.block.image cimport IMAGE_ABI, RUN_FILE, NativeImage, Run
+from goldherd.block.fileio cimport read_whole, write_whole, zero_range
+from goldherd.block.image cimport IMAGE_ABI, RUN_FILE, NativeImage, Run, has_failed
 
 import os
 from dataclasses import dataclass
 
 from goldherd import Capabilities, Format, hookimpl
+from goldherd.block.image import pending_failure
 from goldherd.errors import ImageError
 from goldherd.files.locks import open_locked, size_of
 
@@ -46,13 +47,13 @@ cdef class StripeImage(NativeImage):
         self.count = len(fds)       # last: it tells that the files are this image's
 
     def close(self) -> None:
-        count, self.count = self.count, 0
-        for number in range(count):
-            try:
-                if not self.read_only:
-                    os.fsync(self.fds[number])
-            finally:
-                os.close(self.fds[number])
+        try:
+            if not self.read_only:
+                self.synchronize()
+        finally:
+            count, self.count = self.count, 0
+            for number in range(count):
+                self._close_file(self.fds[number])
 
     cdef uint64_t place(self, uint64_t offset, uint64_t length, int* fd, int64_t* position) noexcept nogil:
         """Where the bytes at offset lie, and how many of them lie there in one run."""
@@ -94,7 +95,7 @@ cdef class StripeImage(NativeImage):
         cdef int fd, result
         cdef int64_t position
         cdef uint64_t part
-        if self.read_only:
+        if self.read_only or has_failed(self):
             return -EROFS
         if self.count == 0:
             return -EBADF
@@ -112,7 +113,7 @@ cdef class StripeImage(NativeImage):
         cdef int fd, result
         cdef int64_t position
         cdef uint64_t part
-        if self.read_only:
+        if self.read_only or has_failed(self):
             return -EROFS
         if self.count == 0:
             return -EBADF
@@ -129,10 +130,12 @@ cdef class StripeImage(NativeImage):
         cdef int number, result
         if self.count == 0:
             return -EBADF
+        if has_failed(self):
+            return -EIO
         if self.read_only:
             return 0
         for number in range(self.count):
-            result = sync_data(self.fds[number])
+            result = self.sync_file(self.fds[number])
             if result < 0:
                 return result
         return 0
@@ -158,11 +161,15 @@ class StripeFormat(Format):
             for path in paths:
                 fds.append(open_locked(path, mode))
             stripes = min(size_of(fd) for fd in fds) // stripe_bytes
-            return StripeImage(fds, stripes * len(fds) * stripe_bytes, stripe_bytes, mode != "rw", location)
+            failures = [pending_failure(fd, path) for fd, path in zip(fds, paths, strict=True)] if mode == "rw" else []
+            image = StripeImage(fds, stripes * len(fds) * stripe_bytes, stripe_bytes, mode != "rw", location)
         except BaseException:
             for fd in fds:
                 os.close(fd)
             raise
+        for failure in filter(None, failures):
+            image.fail(failure)
+        return image
 
 
 @hookimpl

@@ -21,30 +21,28 @@ def disk_identity(location: str) -> str:
     A disk that takes no attribute (read-only, a file system without them, a block device, no file at all) is named by
     machine and place.
     """
+    return _kept(location) or _made(location) or _by_place(location)
+
+
+# By name, not by a descriptor: closing one would take away the locks that a library in this process has on the file, as
+# SQLite does (fcntl(2): "Advisory record locking").
+
+
+def _kept(location: str) -> str | None:
     try:
-        descriptor = os.open(location, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        text = os.getxattr(location, ATTRIBUTE)
+        inode = os.stat(location).st_ino  # noqa: PTH116 - a location need not be a path
     except (OSError, ValueError):
-        return _by_place(location)
-    try:
-        return _kept(descriptor) or _made(descriptor) or _by_place(location)
-    finally:
-        os.close(descriptor)
-
-
-def _kept(descriptor: int) -> str | None:
-    try:
-        text = os.getxattr(descriptor, ATTRIBUTE)
-    except OSError:
         return None
-    identity, _, inode = text.decode("ascii", "replace").partition(" ")
-    return identity if identity and inode == str(os.fstat(descriptor).st_ino) else None
+    identity, _, kept = text.decode("ascii", "replace").partition(" ")
+    return identity if identity and kept == str(inode) else None
 
 
-def _made(descriptor: int) -> str | None:
+def _made(location: str) -> str | None:
     identity = randomness.token_hex(16)
     try:
-        os.setxattr(descriptor, ATTRIBUTE, f"{identity} {os.fstat(descriptor).st_ino}".encode())
-    except OSError:
+        os.setxattr(location, ATTRIBUTE, f"{identity} {os.stat(location).st_ino}".encode())  # noqa: PTH116
+    except (OSError, ValueError):
         return None
     return identity
 
