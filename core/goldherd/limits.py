@@ -24,6 +24,8 @@ PYTHON_THREADS: Final = 4
 only."""
 PYTHON_THREADS_MAX: Final = 64
 """Threads for Python backends while some of them hang."""
+UPKEEP_PATIENCE_SECONDS: Final = 0.2
+"""The timed flush of one disk holds up those of the others so long at most."""
 LANE_JOBS_MAX: Final = 4
 """Jobs of one disk that are under way at the same time: a disk that hangs holds so many threads."""
 POOL_PATIENCE_MS: Final = 5

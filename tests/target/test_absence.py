@@ -1,5 +1,7 @@
 """A disk or a volume that was there before and is gone is an error: no node gets an empty disk in its place."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,35 @@ def test_folder_of_another_installation_is_refused(herd: Herd, tmp_path: Path, r
     (herd.data / "overlays").rename(herd.data / "mine")
     (other.data / "overlays").rename(herd.data / "overlays")
     assert "another installation" in refused(herd.run("serve"))
+
+
+def test_file_of_an_open_disk_that_is_replaced_is_told_and_not_taken_for_the_disk(
+    herd: Herd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLDHERD_FLUSH_SECONDS", "0.1")
+    disk = herd.overlay("pc-001")
+    with herd.serve() as daemon:
+        with daemon.log_in("pc-001") as session, daemon.log_in("pc-002"):
+            assert herd.status()["daemon"]["lost_disks"] == []
+            kept = disk.rename(tmp_path / "kept.vhd")
+            until(lambda: herd.status()["daemon"]["lost_disks"] == [str(disk)])
+            assert daemon.log.count("was removed or replaced") == 1
+            assert str(disk) in herd.do("status")
+            assert session.write(8, PATTERN).status == 0
+            session.log_out()
+        refuses(daemon, "pc-001")
+        kept.rename(disk)
+        with daemon.log_in("pc-001") as session:
+            assert session.read(8, 1) == PATTERN
+            assert herd.status()["daemon"]["lost_disks"] == []
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Waits for something that the daemon does by itself."""
+    deadline = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def refuses(daemon: Daemon, node: str) -> None:

@@ -6,6 +6,7 @@ which initiator ports were met before) is carried over.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
@@ -119,7 +120,7 @@ class OpenTargets:
         """The target with its disks open; hold its lock. ImageError when a disk can't be had."""
         self._stop_lingering(config.name)
         target = self._open.get(config.name)
-        if target is not None and target.config != config and target.idle:
+        if target is not None and target.idle and (target.config != config or target.lost):
             await self.close(target)
             target = None
         if target is None:
@@ -131,6 +132,7 @@ class OpenTargets:
                 identities = await loop.run_in_executor(self._executor, _identities, config)
                 target = self._make(config, images, identities)
                 target.made = made
+                target.files = await loop.run_in_executor(self._executor, files_of, config)
                 self._open[config.name] = target
             finally:
                 del self._changing[config.name]
@@ -297,27 +299,6 @@ class OpenTargets:
         except (Exception, SystemExit) as failure:  # of a backend
             log.error("a disk could not be closed cleanly", path=image.path, reason=str(failure))
 
-    async def flush(self) -> None:
-        """Brings what was written to the disks, so that a crash costs little even with guests that never flush."""
-        loop = asyncio.get_running_loop()
-        for target in self.all():
-            async with self.lock(target.config.name):
-                if self.get(target.config.name) is not target:
-                    continue
-                for image in target.images:
-                    if not self._disks.is_shared(image):
-                        await loop.run_in_executor(self._executor, self._flush_image, image)
-                self.notice_failures(target)
-
-    @staticmethod
-    def _flush_image(image: Image) -> None:
-        try:
-            if image.sync_failure is None:  # a failed disk has been told of, and is not flushed any more
-                image.synchronize()
-            image.refresh()
-        except (Exception, SystemExit) as failure:  # of a backend
-            log.error("a disk could not be flushed", path=image.path, reason=str(failure))
-
 
 def _identities(config: TargetConfig) -> list[str]:
     """What the SCSI names of each LUN's disk are made from; one file under two LUNs counts as two disks."""
@@ -325,4 +306,14 @@ def _identities(config: TargetConfig) -> list[str]:
     for lun in config.luns:
         identity = lun.identity or disk_identity(lun.location)
         found.append(f"{identity},{lun.lun}" if identity in found else identity)
+    return found
+
+
+def files_of(config: TargetConfig) -> dict[str, tuple[int, int]]:
+    """Location to device and inode of the disks that are files."""
+    found = {}
+    for lun in config.luns:
+        with contextlib.suppress(OSError, ValueError):
+            status = lun.path.stat()
+            found[lun.location] = (status.st_dev, status.st_ino)
     return found

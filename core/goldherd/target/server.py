@@ -48,6 +48,7 @@ from goldherd.target.requests import Requests
 from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
+from goldherd.target.upkeep import Upkeep
 from goldherd.wire import header
 from goldherd.wire.opcodes import AsyncEvent
 
@@ -108,6 +109,7 @@ class Server:
         self._disks = Disks(hooks, self.cache, seals)
         groups = [address.tag for address in settings.listen]
         self.targets = OpenTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
+        self._upkeep = Upkeep(self.targets, self._disks, self._executor)
         self.sessions = Sessions(self._reactors)
         self._drains = Drains(self._reactors)
         self._commands = Commands(self._drains, self._executor, self.targets.notice_failures)
@@ -151,7 +153,7 @@ class Server:
                 reactor.start()
         else:
             self._step_on_loop(self._reactors[0])
-        self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, self.targets.flush)))
+        self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, self._upkeep.run)))
         log.info("serving", portals=[str(portal) for portal in self.portals], reactors=self.settings.reactors)
         return self.portals
 
@@ -389,6 +391,7 @@ class Server:
                 for session in self.sessions
             ],
             "failed_disks": self.targets.failed_disks(),
+            "lost_disks": [path for target in self.targets.all() for path in target.lost],
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],
             "counters": totals,

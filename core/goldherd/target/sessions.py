@@ -65,6 +65,10 @@ class OpenTarget:
     sessions: set["Session"] = field(default_factory=set)
     made: list[LunConfig] = field(default_factory=list)
     """The LUNs whose overlays were made when it was opened."""
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Location to device and inode of the disks that are files, as they were when it was opened."""
+    lost: list[str] = field(default_factory=list)
+    """The locations at which those files do not lie any more (upkeep.py)."""
     working: int = 0
     """Commands that Python carries out on its disks now; some go on when their session has ended."""
 

@@ -65,6 +65,8 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
             say(fault_text(plugin["name"], plugin["faults"], plugin.get("last"), plugin.get("at")))
     for disk in daemon.get("failed_disks", []):
         say(failed_text(disk["node"] or disk["target"], disk["reason"]))
+    for path in daemon.get("lost_disks", []):
+        say(f"The file {path} was removed or replaced while it is open: put it back before its machine logs out.")
     sessions = daemon.get("sessions", [])
     if not sessions:
         say("Nobody is logged in.")
