@@ -7,12 +7,23 @@ outside of Python (a segment arrives, a job of a disk ends) is asked for, one th
 import asyncio
 import random
 import selectors
+import socket
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
 
 Something = Callable[[], bool]
 """Lets one thing happen; False when there is nothing that could."""
+
+
+class Listens(Protocol):
+    """A network to which connections come."""
+
+    def listen(self, accepts: Callable[[], object] | None) -> None:
+        """`accepts` is called for each connection from now on; None: for none any more."""
+        ...
 
 
 class _Selector(selectors.SelectSelector):
@@ -82,11 +93,22 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     # --- sockets are those of network.py ---
 
-    async def sock_accept(self, sock: Any) -> Any:
-        """The next connection."""
-        return await self.accept(sock)
+    network: "Listens"
 
-    accept: Callable[[Any], Any]
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+        """Connections come to a server's listening socket by the simulated network; descriptors are the system's."""
+        if isinstance(fd, socket.socket):
+            (listener,) = args
+            self.network.listen(partial(callback, replace(listener, listening=self.network)))
+        else:
+            super().add_reader(fd, callback, *args)
+
+    def remove_reader(self, fd: Any) -> bool:
+        """The end of that."""
+        if isinstance(fd, socket.socket):
+            self.network.listen(None)
+            return True
+        return super().remove_reader(fd)
 
     async def sock_recv(self, sock: Any, nbytes: int) -> bytes:
         """Bytes that have arrived."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,14 @@ class _Stream:
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def take(self, count: int) -> bytes:
+        """What has arrived; BlockingIOError for nothing."""
+        if not self.arrived and not (self.ended and not self.sent):
+            raise BlockingIOError
+        taken = bytes(self.arrived[:count])
+        del self.arrived[:count]
+        return taken
 
     async def receive(self, count: int) -> bytes:
         """At most so many bytes; empty at the end."""
@@ -67,6 +76,10 @@ class ServerSocket:
 
     def setsockopt(self, *option: int) -> None:
         """Nothing to set."""
+
+    def recv(self, count: int) -> bytes:
+        """What has arrived; BlockingIOError for nothing."""
+        return self._pipe.to_server.take(count)
 
     async def receive(self, count: int) -> bytes:
         return await self._pipe.to_server.receive(count)
@@ -151,7 +164,7 @@ class Network:
         self.reactors: list[SimulatedReactor] = []
         self._numbers = itertools.count(FIRST_NUMBER)
         self._calling: list[Pipe] = []
-        self._listening: list[asyncio.Future[Pipe]] = []
+        self._accepts: Callable[[], object] | None = None
 
     def make_reactor(self, number: int, events: EventQueue) -> SimulatedReactor:
         """For Server."""
@@ -171,11 +184,13 @@ class Network:
         self._calling.append(pipe)
         return pipe
 
-    async def accept(self, listening: object) -> tuple[ServerSocket, tuple[str, int]]:
+    def listen(self, accepts: Callable[[], object] | None) -> None:
+        """`accepts` is called for each connection from now on; None: for none any more."""
+        self._accepts = accepts
+
+    def accept(self) -> tuple[ServerSocket, tuple[str, int]]:
         """The next connection, and the peer's address, whose port is the connection's number."""
-        future: asyncio.Future[Pipe] = asyncio.get_running_loop().create_future()
-        self._listening.append(future)
-        pipe = await future
+        pipe = self._calling.pop(0)
         return ServerSocket(pipe), ("10.0.1.1", pipe.number)
 
     # --- what can happen ---
@@ -185,8 +200,8 @@ class Network:
         choices: list[tuple[Any, ...]] = []
         if self.clock() >= self.jobs_hang_until:
             choices += [(reactor,) for reactor in self.reactors if reactor.jobs]
-        if self._calling and self._listening:
-            choices.append((self._accept_one,))
+        if self._calling and self._accepts is not None:
+            choices.append((self._accepts,))
         for pipe in list(self.pipes.values()):
             if pipe.to_initiator.ended and not pipe.to_initiator.sent:
                 del self.pipes[pipe.number]
@@ -205,11 +220,6 @@ class Network:
             case (pipe, stream):
                 self._move(pipe, stream)
         return True
-
-    def _accept_one(self) -> None:
-        future = self._listening.pop()
-        if not future.done():
-            future.set_result(self._calling.pop(0))
 
     def _move(self, pipe: Pipe, stream: _Stream) -> None:
         count = self.chance.choice(CUTS)

@@ -41,7 +41,7 @@ class Storm:
         self.chance = random.Random(self.seed)
         self.network = Network(self.chance)
         self.loop = SimulatedLoop(self.chance, self.network.something, self.check)
-        self.loop.accept = self.network.accept
+        self.loop.network = self.network
         self.lives_begun = itertools.count(1)
         self.life_of: dict[int, Life] = {}
         """By the number of a session's leading connection."""

@@ -1,6 +1,7 @@
 """Whether the disks of nodes are sound, and the end of a failure: a disk that was checked takes writes again."""
 
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
+from goldherd.limits import LINGER_SECONDS
 from goldherd.model.names import expand_nodes
 from goldherd.model.progress import Progress
 from goldherd.services import answers, requests
@@ -23,7 +24,8 @@ def check_(services: Services, request: requests.CheckNodes, progress: Progress)
                 if error.kind is not ErrorKind.IN_USE:
                     raise
                 raise CatalogError(
-                    f"{node.name} can't be checked: its disk is in use; shut the machine down first.",
+                    f"{node.name} can't be checked: its disk is in use; shut the machine down first, and wait "
+                    f"{LINGER_SECONDS:g} seconds.",
                     kind=ErrorKind.IN_USE,
                     about=(About("node", node.name), About("file", str(path))),
                 ) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
 from goldherd.files.locks import held
 from goldherd.files.newfile import Together, sync_folder
-from goldherd.limits import OVERLAY_THREADS, OVERLAYS_TOGETHER_MAX
+from goldherd.limits import LINGER_SECONDS, OVERLAY_THREADS, OVERLAYS_TOGETHER_MAX
 from goldherd.model.images import Formats, VersionRecord
 from goldherd.volumes.store import Volumes, explained
 
@@ -60,7 +60,7 @@ def holding(paths: Sequence[Path], doing: str) -> Iterator[None]:
             raise
         node = node_of(Path(error.path))
         raise CatalogError(
-            f"{doing}: the disk of {node} is in use; shut the machine down first.",
+            f"{doing}: the disk of {node} is in use; shut the machine down first, and wait {LINGER_SECONDS:g} seconds.",
             kind=ErrorKind.IN_USE,
             about=(About("node", node), About("file", error.path)),
         ) from None
