@@ -68,6 +68,8 @@ class _Made:
     node: str
     image: str
     number: int
+    disk: Path
+    """Where it lies, if it was made: a node with sessions on another version was given that one's disk."""
 
 
 class CatalogDirectory:
@@ -100,9 +102,10 @@ class CatalogDirectory:
             node = records.find_node(connection, self._catalog.data, target.removeprefix(self._prefix))
         if node is None:
             return None
-        if not node.had_disk and node.version is not None:
-            self._unknown[node.name] = _Made(node.name, node.image, node.version)
-        return self._target(node)
+        config = self._target(node)
+        if config is not None and node.version is not None and not node.had_disk:
+            self._unknown[node.name] = _Made(node.name, node.image, node.version, config.luns[0].path)
+        return config
 
     def _visible_to(self, peer: Peer) -> Sequence[NodeSummary]:
         with self._catalog.read() as connection:
@@ -210,12 +213,12 @@ class CatalogDirectory:
 
     def _save(self, batch: "set[_Seen | _Made]") -> None:
         seen = sorted((note for note in batch if isinstance(note, _Seen)), key=lambda note: note.at)
-        made = [(note.node, note.image, note.number) for note in batch if isinstance(note, _Made)]
+        made = [note for note in batch if isinstance(note, _Made) and note.disk.exists()]
         try:
             with self._catalog.write() as connection:
                 for note in seen:
                     records.note_seen(connection, note.node, note.at, note.address)
-                disks.note_each(connection, made)
+                disks.note_each(connection, [(note.node, note.image, note.number) for note in made])
         except GoldherdError as error:
             _log.warning("could not note what became of nodes", notes=len(batch), reason=str(error))
 
