@@ -20,6 +20,7 @@ cdef class VhdImage(NativeImage):
     cdef readonly object survey         # what the file said at open (survey.py), its BAT dropped
 
     cdef uint64_t run_at(self, uint64_t offset, uint64_t end, int64_t* position) noexcept nogil
+    cdef int _store(self, uint64_t offset, uint64_t length, const char* source, bint now) noexcept nogil
     cdef int _put(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil
     cdef int _put_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil
     cdef bint _owns(self, uint64_t block, uint64_t inside, uint64_t length) noexcept nogil

@@ -206,24 +206,13 @@ cdef class VhdImage(NativeImage):
     # --- writing ---
 
     cdef int store(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
-        cdef uint64_t part
-        cdef int result
-        if self.read_only or has_failed(self):
-            return -EROFS
-        if (offset | length) & 511:
-            return -EINVAL
-        while length:
-            part = min(length, self.block_bytes - (offset & (self.block_bytes - 1)))
-            result = self._put(offset, part, source)
-            if result:
-                return result
-            offset += part
-            source += part
-            length -= part
-        return 0
+        return self._store(offset, length, source, False)
 
     cdef int store_now(self, uint64_t offset, uint64_t length, const char* source) noexcept nogil:
         """Sectors of blocks that have a place; everything else is for a thread that may wait."""
+        return self._store(offset, length, source, True)
+
+    cdef int _store(self, uint64_t offset, uint64_t length, const char* source, bint now) noexcept nogil:
         cdef uint64_t part
         cdef int result
         if self.read_only or has_failed(self):
@@ -232,7 +221,7 @@ cdef class VhdImage(NativeImage):
             return -EINVAL
         while length:
             part = min(length, self.block_bytes - (offset & (self.block_bytes - 1)))
-            result = self._put_now(offset, part, source)
+            result = self._put_now(offset, part, source) if now else self._put(offset, part, source)
             if result:
                 return result
             offset += part
