@@ -11,13 +11,13 @@ from libc.stdlib cimport calloc, free, malloc
 
 from goldherd.block.fileio cimport file_extent, read_whole, store_flags, write_now, write_whole, zero_range
 from goldherd.block.image cimport PLAN_BLOCKING, PLAN_COLD, RUN_FILE, RUN_MEMORY, Run, has_failed
-from goldherd.block.pool cimport Job, close_lane, notify, storage_pool
+from goldherd.block.pool cimport Job, close_lane, notify, prepare, storage_pool
 from goldherd.native.linux cimport (MADV_POPULATE_READ, MAP_FAILED, MAP_SHARED, PROT_READ, close, exchange8,
                                     getpagesize, load8, madvise, mincore, mmap, munmap, pthread_cond_broadcast,
                                     pthread_cond_destroy, pthread_cond_init, pthread_cond_wait,
                                     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
                                     pthread_mutex_unlock, store8)
-from goldherd.native.limits cimport GRANULE_BYTES, LANE_JOBS_MAX, POPULATE_COPY_BYTES, RESIDENCY_PAGES
+from goldherd.native.limits cimport GRANULE_BYTES, POPULATE_COPY_BYTES, RESIDENCY_PAGES
 
 import os
 
@@ -43,7 +43,7 @@ cdef Mapping* map_file(int fd, int64_t start, uint64_t size) noexcept:
     mapping.granules = (size + GRANULE_BYTES - 1) // GRANULE_BYTES
     mapping.states = <uint8_t*>calloc(mapping.granules, 1)
     mapping.memory = <char*>mmap(NULL, mapping.lead + size, PROT_READ, MAP_SHARED, fd, start - <int64_t>mapping.lead)
-    mapping.lane = storage_pool().open_lane(LANE_JOBS_MAX)
+    mapping.lane = storage_pool().open_lane()
     if mapping.states == NULL or mapping.lane == NULL or <void*>mapping.memory == MAP_FAILED:
         close_lane(mapping.lane)
         if <void*>mapping.memory != MAP_FAILED:
@@ -188,7 +188,7 @@ cdef class FileImage(NativeImage):
         if fetch == NULL:
             store8(&mapping.states[granule], ABSENT)
             return FAILED
-        fetch.job.run = fetch_granule
+        prepare(&fetch.job, fetch_granule, 0, 0)
         fetch.mapping = mapping
         fetch.granule = granule
         pthread_mutex_lock(&mapping.mutex)

@@ -16,9 +16,9 @@ from libc.string cimport memcmp, memcpy, memset
 
 from goldherd.block.image cimport (
     IMAGE_PYTHON, PLAN_BLOCKING, PLAN_COLD, RUN_MEMORY, RUN_ZERO, Run)
-from goldherd.block.pool cimport Job, close_lane, next_epoch, python_pool, notify, storage_pool, wait_for_epoch
+from goldherd.block.pool cimport Job, close_lane, next_epoch, notify, prepare, python_pool, storage_pool, wait_for_epoch
 from goldherd.errors import ImageError
-from goldherd.native.limits cimport CACHE_FETCHES_PER_DROP, CACHE_SLOTS_MIN, GRANULE_BYTES, LANE_JOBS_MAX
+from goldherd.native.limits cimport CACHE_FETCHES_PER_DROP, CACHE_SLOTS_MIN, GRANULE_BYTES
 
 cdef extern from * nogil:
     int32_t load_place "__atomic_load_n"(int32_t*, int)
@@ -188,7 +188,7 @@ cdef class GoldenImage(NativeImage):
         self.source_borrowed = <void*>source
         self.pool = python_pool() if source.flags & IMAGE_PYTHON else storage_pool()
         self.pool_borrowed = <void*>self.pool
-        self.lane = self.pool.open_lane(LANE_JOBS_MAX)
+        self.lane = self.pool.open_lane()
         self.granules = (source.size_bytes + GRANULE_BYTES - 1) // GRANULE_BYTES
         self.place = <int32_t*>malloc(self.granules * sizeof(int32_t))
         if self.place == NULL or self.lane == NULL:
@@ -265,7 +265,7 @@ cdef class GoldenImage(NativeImage):
         if fetch == NULL:
             store_place(&self.place[granule], PLACE_ABSENT, __ATOMIC_SEQ_CST)
             return
-        fetch.job.run = run_fetch
+        prepare(&fetch.job, run_fetch, 0, 0)
         fetch.image = <void*>self
         fetch.granule = granule
         add_int(&self.in_flight, 1, __ATOMIC_SEQ_CST)

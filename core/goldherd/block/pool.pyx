@@ -10,13 +10,13 @@ whose disk never answers stays with it.
 """
 
 from libc.errno cimport ETIMEDOUT
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport write
 
 from goldherd import limits
-from goldherd.native.limits cimport POOL_IDLE_SECONDS, POOL_PATIENCE_MS
+from goldherd.native.limits cimport LANE_JOBS_MAX, POOL_IDLE_SECONDS, POOL_PATIENCE_MS
 from goldherd.native.linux cimport (
     pthread_cond_init, pthread_cond_t, pthread_cond_wait, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t,
     pthread_mutex_unlock)
@@ -32,6 +32,7 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef extern from * nogil:
     int load_int "__atomic_load_n"(int*, int)
+    uint32_t add_uint "__atomic_add_fetch"(uint32_t*, uint32_t, int)
     uint64_t load_epoch "__atomic_load_n"(uint64_t*, int)
     uint64_t add_epoch "__atomic_add_fetch"(uint64_t*, uint64_t, int)
     void store_epoch "__atomic_store_n"(uint64_t*, uint64_t, int)
@@ -64,9 +65,20 @@ cdef uint64_t now_ms() noexcept nogil:
     return <uint64_t>now.tv_sec * 1000 + <uint64_t>now.tv_nsec // 1000000
 
 
+cdef bint may_begin(Lane* lane) noexcept nogil:
+    """Whether the lane's next job may: the lane has room, and no write under way changes the same bytes."""
+    cdef int i
+    if lane.first == NULL or lane.running >= LANE_JOBS_MAX:
+        return False
+    for i in range(LANE_JOBS_MAX):
+        if lane.first.begin < lane.ends[i] and lane.begins[i] < lane.first.end:
+            return False
+    return True
+
+
 cdef void offer(Queue* queue, Lane* lane) noexcept nogil:
     """Puts the lane in the queue if it has a job that may begin, and calls a thread that is free."""
-    if lane.queued or lane.first == NULL or lane.running >= lane.running_max:
+    if lane.queued or not may_begin(lane):
         return
     lane.queued = True
     lane.next = NULL
@@ -86,10 +98,15 @@ cdef void offer(Queue* queue, Lane* lane) noexcept nogil:
         pthread_cond_signal(&queue.backlog)
 
 
-cdef Job* take(Queue* queue, Lane** taken) noexcept nogil:
-    """The next job of the lane that has waited longest; the lane goes to the end if it has another one."""
+cdef Job* take(Queue* queue, Lane** taken, int* place) noexcept nogil:
+    """The next job of the lane that has waited longest; the lane goes to the end if it has another one.
+
+    `place` is the write's among those under way, -1 for another job: the job itself may be gone when it has run.
+    """
     cdef Lane* lane = queue.first
     cdef Job* job = lane.first
+    cdef int i
+    place[0] = -1
     queue.first = lane.next
     if queue.first == NULL:
         queue.last = NULL
@@ -99,14 +116,23 @@ cdef Job* take(Queue* queue, Lane** taken) noexcept nogil:
     if lane.first == NULL:
         lane.last = NULL
     lane.running += 1
+    if job.end:
+        for i in range(LANE_JOBS_MAX):
+            if lane.ends[i] == 0:
+                place[0] = i
+                lane.begins[i], lane.ends[i] = job.begin, job.end
+                break
     offer(queue, lane)
     taken[0] = lane
     return job
 
 
-cdef void finish(Queue* queue, Lane* lane) noexcept nogil:
+cdef void finish(Queue* queue, Lane* lane, int place) noexcept nogil:
     """A job of the lane has ended."""
     lane.running -= 1
+    if place >= 0:
+        lane.ends[place] = 0
+        add_uint(&lane.writes, <uint32_t>-1, __ATOMIC_SEQ_CST)
     offer(queue, lane)
     if lane.closed and lane.running == 0 and lane.first == NULL:
         free(lane)
@@ -134,17 +160,18 @@ cdef void* work(void* argument) noexcept nogil:
     cdef Queue* queue = <Queue*>argument
     cdef Lane* lane
     cdef Job* job
+    cdef int place
     pthread_mutex_lock(&queue.mutex)
     while True:
         if queue.first == NULL:
             if not wait_for_call(queue):
                 break
             continue
-        job = take(queue, &lane)
+        job = take(queue, &lane, &place)
         pthread_mutex_unlock(&queue.mutex)
         job.run(job)
         pthread_mutex_lock(&queue.mutex)
-        finish(queue, lane)
+        finish(queue, lane, place)
     pthread_mutex_unlock(&queue.mutex)
     return NULL
 
@@ -220,16 +247,17 @@ cdef class Pool:
             pthread_mutex_unlock(&queue.mutex)
         return count
 
-    cdef Lane* open_lane(self, int running_max) noexcept nogil:
+    cdef Lane* open_lane(self) noexcept nogil:
         cdef Lane* lane = <Lane*>calloc(1, sizeof(Lane))
         if lane != NULL:
             lane.queue = self.queue
-            lane.running_max = running_max
         return lane
 
     cdef void submit(self, Lane* lane, Job* job) noexcept nogil:
         cdef Queue* queue = <Queue*>lane.queue
         job.next = NULL
+        if job.end:
+            add_uint(&lane.writes, 1, __ATOMIC_SEQ_CST)
         pthread_mutex_lock(&queue.mutex)
         if lane.last == NULL:
             lane.first = job

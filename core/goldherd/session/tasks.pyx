@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from goldherd.block.image cimport IMAGE_STORE_BLOCKS, IMAGE_STORE_NOW, Image
-from goldherd.block.pool cimport Job, Pool
+from goldherd.block.pool cimport Job, Pool, has_writes, prepare
 from goldherd.native.limits cimport (
     COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
 from goldherd.session.batch cimport has_room
@@ -196,7 +196,7 @@ cdef void execute(Core* core, Task* task) noexcept nogil:
 
 cdef int store_now(UnitState* unit, uint64_t offset, uint64_t length, const char* data) noexcept nogil:
     """Stores data on the reactor; -EAGAIN when that could take long, for the disk's sake or for its length."""
-    if length > WRITE_INLINE_BYTES_MAX:
+    if length > WRITE_INLINE_BYTES_MAX or has_writes(unit.lane):     # an earlier one of the same bytes may be there
         return -EAGAIN
     if not unit.image_flags & IMAGE_STORE_BLOCKS:
         return (<Image>unit.image).store(offset, length, data)
@@ -277,7 +277,6 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
         return
     work.report.head.kind = MESSAGE_JOB
     work.report.job = &work.job
-    work.job.run = run_job
     work.core = core
     work.task = task
     work.image = task.nexus.unit.image
@@ -285,6 +284,10 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
     work.offset = task.offset + task.done
     work.length = task.chunk
     work.buffer = task.buffer
+    if operation == PURPOSE_WRITE:
+        prepare(&work.job, run_job, work.offset, work.offset + work.length)
+    else:
+        prepare(&work.job, run_job, 0, 0)
     enter(task, PHASE_POOL)
     task.connection.jobs += 1
     core.counters.jobs += 1

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport IMAGE_PYTHON, Image
 from goldherd.block.pool cimport Pool, close_lane, next_epoch, python_pool, storage_pool, wait_for_epoch
-from goldherd.native.limits cimport LANE_JOBS_MAX, PREBUILT_ANSWER_BYTES_MAX
+from goldherd.native.limits cimport PREBUILT_ANSWER_BYTES_MAX
 from goldherd.native.linux cimport store32, store_pointer
 from goldherd.scsi.fastpath.watch cimport Watch, WatchState, Watches
 
@@ -51,7 +51,7 @@ cdef class HotUnit:
         self.state.image_flags = image.flags
         self.pool = python_pool() if image.flags & IMAGE_PYTHON else storage_pool()
         self.state.pool = <void*>self.pool
-        self.state.lane = self.pool.open_lane(LANE_JOBS_MAX)
+        self.state.lane = self.pool.open_lane()
         if self.state.lane == NULL:
             raise MemoryError
         self.publish([])
