@@ -7,3 +7,6 @@ from goldherd.session.state cimport Connection
 # Acts on one message and frees it. Returns a connection that the driver must begin to watch (fd, epoll), or one
 # that it must close (`ends`; closed not yet set, reason given), or NULL.
 cdef Connection* act(Core* core, Message* message, bint* ends) noexcept nogil
+# Tells the control plane, once for each hold, that nothing is under way on other threads and in the control plane.
+cdef void report_still(Core* core) noexcept nogil
+cdef bint is_still(Core* core) noexcept nogil

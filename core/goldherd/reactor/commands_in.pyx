@@ -16,9 +16,9 @@ from goldherd.session.core cimport ANY_CONNECTION, NO_TASK, TaskJob
 from goldherd.session.memory cimport release_task, take_task, task_of
 from goldherd.session.messages cimport (
     AbortSessionMessage, AbortTaskMessage, AbortUnitMessage, AttachMessage, CloseConnectionMessage, CloseSessionMessage,
-    DoneMessage, DrainUnitMessage, DrainWritesMessage, ExpectMessage, JobMessage, MESSAGE_ABORT_SESSION,
+    DoneMessage, DrainUnitMessage, DrainWritesMessage, ExpectMessage, HoldMessage, JobMessage, MESSAGE_ABORT_SESSION,
     MESSAGE_ABORT_TASK, MESSAGE_ABORT_UNIT, MESSAGE_ATTACH, MESSAGE_CLOSE_CONNECTION, MESSAGE_CLOSE_SESSION,
-    MESSAGE_DONE, MESSAGE_DRAIN_UNIT, MESSAGE_DRAIN_WRITES, MESSAGE_EXPECT, MESSAGE_JOB, MESSAGE_NUMBERED, MESSAGE_PDU,
+    MESSAGE_DONE, MESSAGE_DRAIN_UNIT, MESSAGE_DRAIN_WRITES, MESSAGE_EXPECT, MESSAGE_GO_ON, MESSAGE_HOLD, MESSAGE_JOB, MESSAGE_NUMBERED, MESSAGE_PDU,
     MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, NumberedMessage, PduMessage, ProceedMessage, ReplyMessage,
     make_message, post)
 from goldherd.session.ordering cimport skip
@@ -393,6 +393,33 @@ cdef void drain_writes(Core* core, DrainWritesMessage* message) noexcept nogil:
     drain_tasks(core, message.request_id, &selection, False)
 
 
+# --- holding ---
+
+cdef bint is_still(Core* core) noexcept nogil:
+    cdef Session* session = core.sessions
+    cdef Task* task
+    while session != NULL:
+        task = session.newest
+        while task != NULL:
+            if task.phase == PHASE_POOL or task.phase == PHASE_CONTROL:
+                return False
+            task = task.older
+        session = session.next
+    return True
+
+
+cdef void report_still(Core* core) noexcept nogil:
+    cdef DoneMessage* message
+    if core.hold_request == 0 or not is_still(core):
+        return
+    message = <DoneMessage*>make_message(MESSAGE_DONE, sizeof(DoneMessage), 0)
+    if message == NULL:                     # the next message or tick tries again
+        return
+    message.request_id = core.hold_request
+    core.hold_request = 0
+    post(core.events, &message.head)
+
+
 # --- jobs ---
 
 cdef void job_over(Core* core, JobMessage* message) noexcept nogil:
@@ -458,5 +485,11 @@ cdef Connection* act(Core* core, Message* message, bint* ends) noexcept nogil:
         drain_writes(core, <DrainWritesMessage*>message)
     elif kind == MESSAGE_WAKE:
         retry_suspended(core)
+    elif kind == MESSAGE_HOLD:
+        core.held = True
+        core.hold_request = (<HoldMessage*>message).request_id
+    elif kind == MESSAGE_GO_ON:
+        core.held = False
+        core.hold_request = 0
     free(message)
     return c

@@ -18,9 +18,9 @@ from goldherd.session.core cimport ANY_CONNECTION, NO_TASK
 from goldherd.session.memory cimport close_core, open_core
 from goldherd.session.messages cimport (
     AbortSessionMessage, AbortTaskMessage, AbortUnitMessage, AttachMessage, CloseConnectionMessage, CloseSessionMessage,
-    DrainUnitMessage, DrainWritesMessage, ExpectMessage, MESSAGE_ABORT_SESSION, MESSAGE_ABORT_TASK, MESSAGE_ABORT_UNIT,
+    DrainUnitMessage, DrainWritesMessage, ExpectMessage, HoldMessage, MESSAGE_ABORT_SESSION, MESSAGE_ABORT_TASK, MESSAGE_ABORT_UNIT,
     MESSAGE_ATTACH, MESSAGE_CLOSE_CONNECTION, MESSAGE_CLOSE_SESSION, MESSAGE_DRAIN_UNIT, MESSAGE_DRAIN_WRITES,
-    MESSAGE_EXPECT, MESSAGE_PDU, MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, Message, PduMessage, ProceedMessage,
+    MESSAGE_EXPECT, MESSAGE_GO_ON, MESSAGE_HOLD, MESSAGE_PDU, MESSAGE_PROCEED, MESSAGE_REPLY, MESSAGE_WAKE, Message, PduMessage, ProceedMessage,
     ReplyMessage, make_message, post)
 from goldherd.wire.opcodes cimport BHS_BYTES
 
@@ -226,6 +226,17 @@ cdef class ReactorControl:
         message.request_id = request_id
         message.session_id = session_id
         post(&self.core.messages, &message.head)
+
+    def hold(self, request_id: int) -> None:
+        """Serves no connection from now on: nothing is received, begun or sent. A DoneEvent follows when nothing is under
+        way any more on another thread or in the control plane."""
+        cdef HoldMessage* message = <HoldMessage*>message_of(MESSAGE_HOLD, sizeof(HoldMessage))
+        message.request_id = request_id
+        post(&self.core.messages, &message.head)
+
+    def go_on(self) -> None:
+        """Ends a hold()."""
+        post(&self.core.messages, message_of(MESSAGE_GO_ON, sizeof(Message)))
 
     def abort_task(self, request_id: int, session_id: int, itt: int, ref_cmd_sn: int = 0, cmd_sn: int = 0) -> None:
         """Ends one task of a session; a DoneEvent follows when nothing of it can reach the disk any more.

@@ -19,7 +19,8 @@ from goldherd.native.linux cimport load8, store8
 from goldherd.native.limits cimport BATCH_IOVECS, POLL_EVENTS, TICK_MILLISECONDS
 from goldherd.session.codes cimport CLOSE_PEER
 from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED
-from goldherd.reactor.loop cimport INTEREST_BEGIN, INTEREST_END, INTEREST_NOTHING, INTEREST_OUTPUT, Loop
+from goldherd.reactor.loop cimport (
+    INTEREST_BEGIN, INTEREST_END, INTEREST_NEVER, INTEREST_NOTHING, INTEREST_OUTPUT, Loop)
 from goldherd.reactor.events_out cimport EventQueue
 from goldherd.session.state cimport Connection
 
@@ -117,6 +118,7 @@ cdef class Reactor(Loop):
 
     def start(self) -> None:
         """Runs on a thread of its own until stop()."""
+        store8(&self.stopping, 0)
         self.thread = threading.Thread(target=self.run, name=f"reactor-{self.number}", daemon=True)
         self.thread.start()
 
@@ -126,7 +128,7 @@ cdef class Reactor(Loop):
                 self.step(TICK_MILLISECONDS)
 
     def stop(self) -> None:
-        """Ends the thread; sessions must have been closed before."""
+        """Ends the thread; sessions must have been closed before, or the reactor be held: start() goes on with it then."""
         store8(&self.stopping, 1)
         self.wake()
         if self.thread is not None:
@@ -152,7 +154,7 @@ cdef class Reactor(Loop):
         cdef int count
         cdef int i
         cdef uint64_t before = core.now_ms
-        if core.running_first != NULL:
+        if core.running_first != NULL and not core.held:
             timeout_ms = 0
         count = epoll_wait(self.epoll, events, POLL_EVENTS, timeout_ms)
         core.now_ms = clock_ms()
@@ -162,7 +164,7 @@ cdef class Reactor(Loop):
                 self.read_messages()
                 continue
             c = core.connections[events[i].data.u32] if events[i].data.u32 < core.connection_room else NULL
-            if c == NULL or c.closed or c.fd < 0:
+            if c == NULL or c.closed or c.fd < 0 or core.held:
                 continue
             if c.paused and events[i].events & (EPOLLHUP | EPOLLERR):
                 self.end(c, CLOSE_PEER)
@@ -172,13 +174,14 @@ cdef class Reactor(Loop):
         if core.now_ms / TICK_MILLISECONDS != before / TICK_MILLISECONDS:
             self.do_due()
         end_step(&core.listener)
-        return core.running_first != NULL
+        return core.running_first != NULL and not core.held
 
     cdef void set_interest(self, Connection* c, int interest) noexcept nogil:
         cdef epoll_event event
-        if interest == INTEREST_END:
-            epoll_ctl(self.epoll, EPOLL_CTL_DEL, c.fd, NULL)
-            close(c.fd)
+        if interest == INTEREST_END or interest == INTEREST_NEVER:
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, c.fd, NULL)    # a descriptor that another process has too needs it
+            if interest == INTEREST_END:
+                close(c.fd)
             return
         event.events = EPOLLOUT if interest == INTEREST_OUTPUT else 0 if interest == INTEREST_NOTHING else EPOLLIN
         event.data.u64 = 0

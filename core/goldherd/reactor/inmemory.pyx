@@ -155,6 +155,11 @@ cdef class InMemoryReactor(Loop):
     def attach(self, session_id: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict | None,
                residual: bytes = b"", connection: int = 0, reinstates: bool = False) -> None:
         """The same for a connection that is a stream; its descriptor says nothing here."""
+        Loop.attach(self, session_id, self.open_stream(session_id, connection), exp_cmd_sn, stat_sn, parameters, luns,
+                    residual, connection, reinstates)
+
+    def open_stream(self, session_id: int, connection: int = 0) -> int:
+        """The descriptor of a new stream, which is that of the connection from now on."""
         cdef Stream* stream = <Stream*>calloc(1, sizeof(Stream))
         cdef Stream** more
         if stream == NULL:
@@ -168,9 +173,8 @@ cdef class InMemoryReactor(Loop):
         self.core.driver = more
         self.streams[self.stream_count] = stream
         self.stream_count += 1
-        Loop.attach(self, session_id, FIRST_DESCRIPTOR + self.stream_count - 1, exp_cmd_sn, stat_sn, parameters, luns,
-                    residual, connection, reinstates)
         self.numbers[session_id, connection] = self.stream_count - 1
+        return FIRST_DESCRIPTOR + self.stream_count - 1
 
     def connect(self, session_id: int, parameters: object, luns: dict | None, *, exp_cmd_sn: int = 1, stat_sn: int = 1,
                 residual: bytes = b"", connection: int = 0, reinstates: bool = False) -> None:
@@ -306,6 +310,8 @@ cdef class InMemoryReactor(Loop):
         self.read_messages()
         while more:
             self.serve_ready()
+            if core.held:
+                break
             more = core.running_first != NULL
             for i in range(core.connection_room):
                 c = core.connections[i]

@@ -10,13 +10,20 @@ cdef enum Interest:
     INTEREST_OUTPUT = 3     # tell only when something can be sent
     INTEREST_END = 4        # forget it and close its descriptor
     INTEREST_NOTHING = 5    # tell only when it is broken
+    INTEREST_NEVER = 6      # tell nothing, until INTEREST_BEGIN
 
 cdef class Loop(ReactorControl):
+    cdef bint parked        # held, and the driver tells nothing
     # The driver's part. INTEREST_END is the last call for a connection.
     cdef void set_interest(self, Connection* c, int interest) noexcept nogil
     # The end of a connection: with all others of its session, or (end_one) alone.
     cdef void end(self, Connection* c, int reason) noexcept nogil
     cdef void end_one(self, Connection* c, int reason) noexcept nogil
+    # Between them the reactor is held: its driver tells nothing of any connection.
+    cdef void park(self) noexcept nogil
+    cdef void unpark(self) noexcept nogil
+    # The driver watches a connection that was parked, or has come from another process.
+    cdef void watch(self, Connection* c) noexcept nogil
     # A driver's step is made of these, between begin_step() and end_step().
     cdef void read_messages(self) noexcept nogil
     cdef void serve(self, Connection* c, bint readable) noexcept nogil

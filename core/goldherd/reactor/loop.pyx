@@ -7,7 +7,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from goldherd.native.limits cimport GAP_SECONDS, SEND_STUCK_SECONDS
-from goldherd.reactor.commands_in cimport act
+from goldherd.reactor.commands_in cimport act, report_still
 from goldherd.session.backlog cimport clear_batch, drop_pending
 from goldherd.session.connections cimport leave_session
 from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_GAP, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK
@@ -62,11 +62,44 @@ cdef class Loop(ReactorControl):
             c = act(&self.core, message, &ends)
             if c != NULL and ends:
                 self.end(c, c.reason)
-            elif c != NULL:
+            elif c != NULL and not self.parked:
                 self.set_interest(c, INTEREST_BEGIN)
             message = following
         if self.core.suspended != NULL:     # fetches notify by the same eventfd: perhaps one has ended
             retry_suspended(&self.core)
+        if self.core.held:
+            if not self.parked:
+                self.park()
+            report_still(&self.core)
+        elif self.parked:
+            self.unpark()
+
+    cdef void park(self) noexcept nogil:
+        cdef uint32_t i
+        self.parked = True
+        for i in range(self.core.connection_room):
+            if self.core.connections[i] != NULL and not self.core.connections[i].closed:
+                self.set_interest(self.core.connections[i], INTEREST_NEVER)
+
+    cdef void unpark(self) noexcept nogil:
+        cdef uint32_t i
+        self.parked = False
+        for i in range(self.core.connection_room):
+            if self.core.connections[i] != NULL and not self.core.connections[i].closed:
+                self.watch(self.core.connections[i])
+
+    cdef void watch(self, Connection* c) noexcept nogil:
+        """The clocks of a connection begin anew: its initiator is not to blame for the time in which it was not served."""
+        self.set_interest(c, INTEREST_BEGIN)
+        if c.blocked:
+            self.set_interest(c, INTEREST_OUTPUT)
+        elif c.paused:
+            self.set_interest(c, INTEREST_NOTHING)
+        c.input_ms = self.core.now_ms
+        c.stalled_ms = self.core.now_ms
+        if c.stuck_ms:
+            c.stuck_ms = self.core.now_ms
+        run_soon(&self.core, c)
 
     cdef void serve(self, Connection* c, bint readable) noexcept nogil:
         cdef int result = serve_connection(&self.core, c, readable)
@@ -93,7 +126,7 @@ cdef class Loop(ReactorControl):
         """
         cdef Core* core = &self.core
         cdef Connection* c
-        cdef uint32_t left = core.running_count
+        cdef uint32_t left = 0 if core.held else core.running_count
         while left and core.running_first != NULL:
             left -= 1
             c = core.running_first
@@ -107,6 +140,9 @@ cdef class Loop(ReactorControl):
         cdef Connection* c
         cdef uint32_t i
         cdef uint64_t idle
+        if core.held:
+            report_still(core)
+            return
         for i in range(core.connection_room):
             c = core.connections[i]
             if c == NULL or c.closed or c.fd < 0:

@@ -64,6 +64,8 @@ cdef struct Core:
     uint64_t ping_ms        # silence after which a NOP-In is sent
     uint64_t silence_ms     # silence after which an initiator that has answered a ping before is closed
     Counters counters
+    uint8_t held            # no connection is served: what is under way comes to its end, and nothing else happens
+    uint64_t hold_request   # to be reported when nothing is under way any more; 0: it has been
     # memory
     Task** slabs
     uint32_t slab_count

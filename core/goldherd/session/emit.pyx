@@ -289,6 +289,7 @@ cdef void emit_r2t(Core* core, Connection* connection, Task* task) noexcept nogi
     memcpy(header + LUN, task.lun, 8)
     memcpy(header + ITT, &task.itt, 4)
     put32(header + TTT, task.tag)
+    task.ttt = task.tag
     put32(header + DATA_SN, task.r2t_sn)
     put32(header + BUFFER_OFFSET, <uint32_t>(task.done + task.received))
     put32(header + DESIRED_LENGTH, task.allowed)

@@ -27,6 +27,8 @@ cdef enum MessageKind:
     MESSAGE_DRAIN_WRITES = 12       # DrainWritesMessage: say when no job of a session can change a disk
     MESSAGE_WAKE = 13               # nothing more: look at suspended tasks again
     MESSAGE_JOB = 14                # JobMessage: a job has ended; from session/tasks.pyx
+    MESSAGE_HOLD = 15               # HoldMessage: serve no connection, say when nothing is under way any more
+    MESSAGE_GO_ON = 16              # nothing more: serve the connections again
     # to the control plane; read in reactor/events_out.pyx
     MESSAGE_COMMAND = 20            # CommandMessage: carry this command out; session/tasks.pyx
     MESSAGE_FAILED = 21             # FailedMessage: a task's I/O failed, make its sense data; session/tasks.pyx
@@ -134,6 +136,10 @@ cdef struct DrainWritesMessage:
     Message head
     uint64_t request_id
     uint64_t session_id
+
+cdef struct HoldMessage:
+    Message head
+    uint64_t request_id
 
 cdef struct JobMessage:
     # part of the job's own memory: no queue frees it

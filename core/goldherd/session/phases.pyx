@@ -11,15 +11,16 @@ from libc.stdlib cimport abort
 
 TRANSITIONS = {
     Phase.PHASE_FREE: {
-        Phase.PHASE_DATA_OUT: ("commands.collect_data_out",),
+        Phase.PHASE_DATA_OUT: ("commands.collect_data_out", "handover.place"),
         Phase.PHASE_BUFFER: ("tasks.wait_for_buffer",),
         Phase.PHASE_SUSPENDED: ("tasks.suspend",),
         Phase.PHASE_POOL: ("tasks.start_job",),
         Phase.PHASE_CONTROL: ("tasks.hand_over", "receive.request"),
-        Phase.PHASE_READ: ("commands.read_blocks", "tasks.wait_for_data"),
-        Phase.PHASE_REPLY: ("tasks.conclude",),
-        Phase.PHASE_R2T: ("tasks.ask_for_data",),
-        Phase.PHASE_PDU: ("commands_in.send_pdu",),
+        Phase.PHASE_READ: ("commands.read_blocks", "tasks.wait_for_data", "handover.place"),
+        Phase.PHASE_REPLY: ("tasks.conclude", "handover.place"),
+        Phase.PHASE_R2T: ("tasks.ask_for_data", "handover.place"),
+        Phase.PHASE_WRITE: ("handover.place",),
+        Phase.PHASE_PDU: ("commands_in.send_pdu", "handover.place"),
         Phase.PHASE_FREE: ("memory.release_task",),
     },
     Phase.PHASE_DATA_OUT: {

@@ -47,7 +47,9 @@ cdef void data_out(Core* core, Connection* c, const uint8_t* header, const uint8
             task = NULL
     else:
         task = task_of(core, tag)
-        if task != NULL and (task.itt != itt or task.unsolicited):
+        if task == NULL or task.ttt != tag or task.itt != itt or task.connection != c:
+            task = known_task(c.session, itt)       # perhaps the process before this one has asked for the data
+        if task != NULL and (task.ttt != tag or task.unsolicited):
             task = NULL
     if task == NULL or task.connection != c or task.phase != PHASE_DATA_OUT:
         core.counters.dropped += 1      # of a task that is gone, most likely aborted: discarded quietly

@@ -38,7 +38,8 @@ cdef struct Task:
     uint32_t expected       # Expected Data Transfer Length, 0 when the direction bit is missing
     uint32_t itt            # as it came, never interpreted
     uint32_t cmd_sn         # of the command; of an immediate one, the next number when it was sent
-    uint32_t tag            # Target Transfer Tag: index and generation
+    uint32_t tag            # index and generation: the Target Transfer Tag of what is asked for from here on
+    uint32_t ttt            # the one under which data was asked for last: `tag`, unless the task came from another process
     uint32_t data_sn        # of the next Data-In, or of the next expected Data-Out
     uint32_t r2t_sn
     uint32_t burst_left     # bytes until F must be set (RFC 7143 11.7.1)

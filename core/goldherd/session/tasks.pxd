@@ -23,6 +23,8 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil
 cdef bint get_buffer(Core* core, Task* task, uint32_t length) noexcept nogil
 # Buffers were given back: the longest waiting writes get theirs.
 cdef void grant_buffers(Core* core) noexcept nogil
+# An R2T for what the chunk still lacks, as soon as there is a write buffer.
+cdef void ask_for_data(Core* core, Task* task) noexcept nogil
 cdef void fail(Core* core, Task* task, int error) noexcept nogil
 cdef void conclude(Core* core, Task* task, int status) noexcept nogil
 cdef void give_back(Core* core, Task* task) noexcept nogil          # its write buffer
