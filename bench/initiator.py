@@ -116,7 +116,7 @@ class Session:
         self.socket.close()
 
 
-def log_in(host: str, port: int, target: str, lun: int = 0, initiator: str = "") -> Session:
+def log_in(host: str, port: int, target: str, lun: int = 0, initiator: str = "", isid: bytes = b"") -> Session:
     """A session in the full feature phase. Each has an ISID of its own, so that none reinstates another."""
     number = next(numbers)
     initiator = initiator or f"iqn.2026-11.io.goldherd.bench:{number}"
@@ -125,7 +125,7 @@ def log_in(host: str, port: int, target: str, lun: int = 0, initiator: str = "")
     connection = socket.create_connection((host, port), timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     session = Session(connection, lun, 1, 1, 1, 8192, 0)
-    isid = b"\x80" + number.to_bytes(5)  # random type: unique is all it must be
+    isid = isid or b"\x80" + number.to_bytes(5)  # random type: unique is all it must be
     rest = struct.pack(">IHxxII", number & 0xFFFF, 0, 1, 1)
     session.send(LOGIN_REQUEST | IMMEDIATE, OPERATIONAL_TO_FULL_FEATURE, isid + bytes(2), rest, text)
     answer, data = session.receive()

@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from goldherd import process
 from goldherd.environment import TARGET_PREFIX
 from goldherd.model.access import Peer
 from goldherd.model.images import Formats
@@ -89,11 +91,22 @@ def export(settings: ExportSettings, when_ready: Callable[[], None]) -> int:
             file=sys.stderr,
         )
 
-    return run(server, ready, before=check)
+    return _ended(run(server, ready, before=check))
 
 
 def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
     """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal."""
+    return _ended(_serve(settings, when_ready))
+
+
+def _ended(code: int) -> int:
+    """The exit code of a server that has stopped; the process ends here if the interpreter would wait for a thread."""
+    if code or process.is_held_up():
+        process.leave(code)
+    return code
+
+
+def _serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
     from goldherd.api.control import Control
     from goldherd.hooks import Hooks
     from goldherd.services.directory import CatalogDirectory
@@ -151,13 +164,16 @@ def _note_hangup() -> None:
 def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
     """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client.
 
+    Returns the exit code: 0, or process.LEFT_BEHIND when a disk was left as it is. From the first signal on the process
+    has so long to end as its settings give to clients and disks.
+
     SIGHUP of a terminal that is closed ends it as well. A daemon without a terminal has nothing to read again: its log
     file is opened for each line, so that logrotate may take it away at any time.
     """
 
     import uvloop
 
-    async def main() -> None:
+    async def main() -> bool:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
@@ -165,6 +181,9 @@ def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -
         def end() -> None:
             if stop.is_set():
                 server.hurry()
+            else:
+                seconds = server.settings.shutdown_seconds + server.settings.shutdown_flush_seconds
+                process.leave_after(seconds, partial(log.error, "the daemon ends without a part of it that hangs"))
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -176,8 +195,8 @@ def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -
             ready(await server.start())
             await stop.wait()
         finally:
-            await server.stop()
+            whole = await server.stop()
+        return whole
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
-    return 0
+        return 0 if runner.run(main()) else process.LEFT_BEHIND

@@ -35,6 +35,7 @@ VARIABLES: Final = frozenset(
         "PING_SECONDS",
         "PING_TIMEOUT_SECONDS",
         "REACTORS",
+        "SHUTDOWN_FLUSH_SECONDS",
         "SHUTDOWN_SECONDS",
         "TARGET_PREFIX",
     )

@@ -359,6 +359,14 @@ CONTROL_THREADS: Final = 16
 """Threads of the control plane that may sleep: opening disks, rare commands, flushes."""
 SESSION_THREADS_MAX: Final = 4
 """Of these, how many the long commands of one session may hold: VERIFY of a whole disk takes minutes."""
+STOP_THREADS_MAX: Final = 1024
+"""Threads that flush and close disks when the server stops, one for each: a disk that hangs holds up no other."""
+SHUTDOWN_SECONDS: Final = 1.0
+"""How long clients get to log out when the server stops, unless the settings say otherwise."""
+SHUTDOWN_FLUSH_SECONDS: Final = 1.0
+"""How long disks get after that to be flushed and closed, unless the settings say otherwise."""
+LAST_WORDS_SECONDS: Final = 0.1
+"""How long a process that ends without a part of it waits for its log to take that."""
 
 # --- relations ------------------------------------------------------------------------------------------------
 RELATIONS: Final = (
@@ -417,6 +425,7 @@ RELATIONS: Final = (
     ("a TSIH has 16 bits and is not 0", SESSIONS_MAX < 1 << 16),
     ("one address does not take all logins", LOGINS_PER_ADDRESS_MAX < LOGINS_MAX),
     ("a delay never falls below its step", LOGIN_DELAY_SECONDS_STEP <= LOGIN_DELAY_SECONDS_MAX),
+    ("a server ends within two seconds", SHUTDOWN_SECONDS + SHUTDOWN_FLUSH_SECONDS <= 2),
     ("a session leaves threads to the others", SESSION_THREADS_MAX < CONTROL_THREADS),
     ("node, image and version are one file name", NODE_NAME_CHARACTERS_MAX + IMAGE_NAME_CHARACTERS_MAX + 64 <= 255),
     ("a secret's bounds rise", CHAP_SECRET_BYTES_MIN <= CHAP_SECRET_BYTES_MAX),

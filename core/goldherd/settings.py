@@ -24,6 +24,8 @@ from goldherd.limits import (
     LOGINS_PER_ADDRESS_MAX,
     PING_SECONDS,
     REACTORS_MAX,
+    SHUTDOWN_FLUSH_SECONDS,
+    SHUTDOWN_SECONDS,
     SILENCE_SECONDS,
     TEXT_BYTES_MAX,
 )
@@ -146,8 +148,10 @@ class ServerSettings(BaseSettings):
     """A session that has answered pings before and is silent for so long is closed."""
     flush_seconds: float = Field(default=5.0, gt=0, le=600)
     """Block tables that changed reach the disk after this time even if no guest asks for a flush."""
-    shutdown_seconds: float = Field(default=10.0, ge=0, le=600)
+    shutdown_seconds: float = Field(default=SHUTDOWN_SECONDS, ge=0, le=600)
     """How long clients may take to log out when the server stops."""
+    shutdown_flush_seconds: float = Field(default=SHUTDOWN_FLUSH_SECONDS, gt=0, le=600)
+    """How long disks may take after that to be flushed and closed; then the server ends without those that hang."""
 
     def target_name(self, node: str) -> str:
         """The iSCSI name of a node's target."""

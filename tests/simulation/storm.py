@@ -121,7 +121,13 @@ class Storm:
 
     async def _run(self) -> None:
         settings = server_settings(
-            listen=["127.0.0.1:0"], reactors=0, connections_max=3, cache="1M", shutdown_seconds=2.0, login_failures=9999
+            listen=["127.0.0.1:0"],
+            reactors=0,
+            connections_max=3,
+            cache="1M",
+            shutdown_seconds=2.0,
+            shutdown_flush_seconds=60.0,
+            login_failures=9999,
         )
         target = TargetConfig(TARGET, (LunConfig(0, "disk", format="storm"),))
         hooks = Hooks()

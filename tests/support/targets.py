@@ -21,6 +21,8 @@ from tests.support.process import Process, free_port, wait_for_port
 
 PREFIX = "iqn.2026-11.io.goldherd"
 GOLDHERD = (sys.executable, "-m", "goldherd.cli.main")
+PATIENT = {"GOLDHERD_SHUTDOWN_FLUSH_SECONDS": "15"}
+"""The settings of daemons beside tests that make the machine busy: disks get time to be flushed at the end."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class GoldherdExport(Export):
     ) -> None:
         where = ("--data", folder / "data", "export", *disks, "--listen", "127.0.0.1:0")
         command: list[str | Path] = [python, *GOLDHERD[1:], *where, *options]
-        self.process = Process(command, folder / "goldherd.log", cpu=cpu)
+        environment = PATIENT if python == sys.executable else None  # another version may not know it
+        self.process = Process(command, folder / "goldherd.log", cpu=cpu, environment=environment)
         place = self.process.read_line("ready iscsi://").removeprefix("ready iscsi://").split("/")[0]
         host, _, port = place.rpartition(":")
         self.portal = Portal(host, int(port))
@@ -131,7 +134,7 @@ class GoldherdHerd(Herd):
     def serve(self) -> None:
         """`goldherd serve` on a free port."""
         serve: list[str | Path] = [*GOLDHERD, "--data", self.data, "serve", "--listen", "127.0.0.1:0", *self._options]
-        self.process = Process(serve, self._log, cpu=self._cpu)
+        self.process = Process(serve, self._log, cpu=self._cpu, environment=PATIENT)
         host, _, port = self.process.read_line("ready ").removeprefix("ready ").rpartition(":")
         self.portal = Portal(host, int(port))
 

@@ -5,6 +5,7 @@ import select
 import shutil
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,8 @@ from goldherd.limits import LANE_JOBS_MAX, STORAGE_THREADS
 
 from bench.pattern import words
 from tests.support.faulty_calls import FaultyCalls
-from tests.target.daemon import Daemon, Herd
-from tests.target.initiator import Session
+from tests.target.daemon import QUICK, Daemon, Herd
+from tests.target.initiator import ConnectionEndedError, Session, loader_isid
 
 PATTERN = b"\xa5" * 4096
 LONG_SECONDS = 3600
@@ -108,3 +109,46 @@ def test_flushes_that_hang_hold_up_no_other_node(
         for session in sick:  # the sick node itself still reads what is in memory
             assert session.read(8, 8) == words(4096, 4096)
         daemon.kill()
+
+
+def test_disk_that_hangs_does_not_hold_up_the_end(
+    many: Herd, faults: FaultyCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(QUICK, "GOLDHERD_SHUTDOWN_FLUSH_SECONDS", "4")
+    with many.serve("--reactors", "1") as daemon:
+        sick = [daemon.log_in(f"sick-{number}") for number in range(1, SICK + 1)]
+        well = [daemon.log_in(node) for node in ("pc-001", "pc-002")]
+        for session in (*sick, *well):
+            assert session.write(16, PATTERN).status == 0
+        faults.arm("fdatasync", errno.EIO, "overlays/sick-", times=1 << 20, sleep_seconds=LONG_SECONDS)
+        sick[0].start(b"\x35")  # one of them has a command under way, the others meet it when they are closed
+        assert daemon.stop() == 1, "the daemon ended by itself, and says that something was left"
+        left = [line for line in daemon.log.splitlines() if "a disk was not flushed" in line]
+        assert len(left) == SICK
+        assert all(any(f"node=sick-{number} " in line for line in left) for number in range(1, SICK + 1))
+    with many.serve() as daemon:
+        for node in ("pc-001", "pc-002"):
+            with daemon.log_in(node) as session:
+                assert session.read(16, 8) == PATTERN
+
+
+def test_login_whose_disk_hangs_does_not_hold_up_the_end(
+    many: Herd, faults: FaultyCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(QUICK, "GOLDHERD_SHUTDOWN_FLUSH_SECONDS", "4")
+    many.do("node", "set", "sick-1", "--policy", "reset")
+    ended = []
+
+    def boot() -> None:
+        with pytest.raises(ConnectionEndedError) as caught:
+            daemon.log_in("sick-1", isid=loader_isid(1))
+        ended.append(caught.value)
+
+    with many.serve("--reactors", "1") as daemon:
+        faults.arm("pwrite", errno.EIO, "overlays/", times=1 << 20, sleep_seconds=LONG_SECONDS)
+        login = threading.Thread(target=boot)
+        login.start()
+        until(lambda: faults.hits > 0)
+        assert daemon.stop() == 0, "it ended by itself, and nothing had been written"
+        login.join()
+    assert ended

@@ -86,15 +86,15 @@ class Logins:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def close(self) -> None:
-        """Drops the logins under way; complete ones become sessions first, for a while.
+    async def close(self, seconds: float) -> None:
+        """Drops the logins under way; complete ones become sessions first, which may take so long.
 
         A login that opens a disk is not interrupted: the open disk would be lost.
         """
         for task in self._running - self._admitting:
             task.cancel()
         if self._admitting:
-            _, late = await asyncio.wait(self._admitting, timeout=limits.CLOSE_SECONDS)
+            _, late = await asyncio.wait(self._admitting, timeout=seconds)
             for task in late:
                 task.cancel()
 

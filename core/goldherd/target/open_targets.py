@@ -277,19 +277,18 @@ class OpenTargets:
             del self._changing[name]
         log.info("a target was closed", target=name)
 
-    async def close_all(self) -> None:
-        """Closes every target, for the end of a server; one whose I/O does not end is left as it is."""
+    def use(self, executor: Executor) -> None:
+        """Disks are opened and closed on these threads from now on."""
+        self._executor = executor
+
+    async def closings(self) -> None:
+        """Waits until no target is being closed because its last session has gone."""
         while self._closing:
             await asyncio.wait(self._closing)
-        for target in self.all():
-            name = target.config.name
-            async with self.lock(name):
-                if self._open.get(name) is not target:
-                    continue
-                if target.idle:
-                    await self.close(target)
-                else:
-                    log.error("a disk is left as it is: I/O on it does not end", target=name)
+
+    def unclosed(self) -> list[TargetConfig]:
+        """The targets whose disks are being opened or closed now."""
+        return list(self._changing.values())
 
     def _close_image(self, image: Image) -> None:
         if self._disks.is_shared(image):  # a golden image stays in memory for the next reader

@@ -9,7 +9,7 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -35,11 +35,12 @@ from goldherd.reactor.events_out import (
     NumberedEvent,
     RequestEvent,
 )
-from goldherd.session.codes import CloseReason, PduFlag
+from goldherd.session.codes import CloseReason
 from goldherd.settings import ServerSettings
 from goldherd.target.admission import Admission
 from goldherd.target.disks import Disks, Seals
 from goldherd.target.drains import Drains
+from goldherd.target.lifecycle.stopping import Stopping
 from goldherd.target.login_throttle import LoginThrottle
 from goldherd.target.logins import Logins
 from goldherd.target.open_targets import OpenTargets
@@ -49,8 +50,6 @@ from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
 from goldherd.target.upkeep import Upkeep
-from goldherd.wire import header
-from goldherd.wire.opcodes import AsyncEvent
 
 log = structlog.get_logger("goldherd.target")
 
@@ -138,6 +137,17 @@ class Server:
         self._timers: list[asyncio.Task[None]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._hurried = asyncio.Event()
+        self._stopping = Stopping(
+            settings,
+            self._logins,
+            self.sessions,
+            self.targets,
+            self._disks,
+            hooks,
+            self._reactors,
+            self._executor,
+            self._hurried,
+        )
 
     # --- life ---
 
@@ -180,60 +190,27 @@ class Server:
             except Exception:
                 log.exception("a timer failed")
 
-    async def stop(self) -> None:
-        """Stops listening, asks clients to log out, waits a while (or until hurry()), flushes and closes everything."""
+    async def stop(self) -> bool:
+        """Stops listening, asks clients to log out, waits a while (or until hurry()), flushes and closes everything.
+
+        Returns: whether everything was flushed, closed and ended; if not, threads that hang are left, and the log names
+        the disks.
+        """
+        loop = asyncio.get_running_loop()
         self._portals.close()
-        await self._logins.close()
-        asked = [session for session in self.sessions if session.open_target is not None and not session.by_loader]
-        for session in asked:
-            self._ask_to_leave(session)
-        await self._wait_for_logouts(asked)
-        for session in self.sessions:
-            session.end("the server stopped")
-        await self._wait_for(list(self.sessions), limits.CLOSE_SECONDS)
+        whole = await self._stopping.end_sessions_and_disks()
         for timer in self._timers:
             timer.cancel()
-        await self.targets.close_all()
-        loop = asyncio.get_running_loop()
         loop.remove_reader(self._events.fileno())
-        if self.settings.reactors:
-            for reactor in self._reactors:
-                await loop.run_in_executor(self._executor, reactor.stop)
-        else:
+        if not self.settings.reactors:
             loop.remove_reader(self._reactors[0].descriptor)
-        await loop.run_in_executor(self._executor, self._disks.close)
-        await loop.run_in_executor(self._executor, self.hooks.settle)
-        self._executor.shutdown()
-        log.info("stopped")
-
-    def _ask_to_leave(self, session: Session) -> None:
-        seconds = int(self.settings.shutdown_seconds)
-        # The target asks for a logout within Parameter3 seconds (RFC 7143 11.9.1).
-        message = header.pdu(header.AsyncMessage(event=AsyncEvent.EVENT_LOGOUT_REQUESTED, parameter3=seconds))
-        for connection in session.connections:  # "on the same connection as the one being requested to be logged out"
-            session.reactor.send_pdu(session.id, message, PduFlag.PDU_TAKES_STAT_SN, connection=connection)
+        whole = await self._stopping.end_threads(whole)
+        log.info("stopped", whole=whole)
+        return whole
 
     def hurry(self) -> None:
         """The server stops without waiting for its clients."""
         self._hurried.set()
-
-    async def _wait_for_logouts(self, sessions: Sequence[Session]) -> None:
-        """Until the sessions have ended, the time is over, or hurry() was called."""
-        ends = asyncio.ensure_future(self._wait_for(sessions, self.settings.shutdown_seconds))
-        hurried = asyncio.ensure_future(self._hurried.wait())
-        await asyncio.wait((ends, hurried), return_when=asyncio.FIRST_COMPLETED)
-        for future in (ends, hurried):
-            future.cancel()
-
-    @staticmethod
-    async def _wait_for(sessions: Sequence[Session], seconds: float) -> None:
-        waiting = [asyncio.ensure_future(session.closed.wait()) for session in sessions]
-        try:
-            if waiting:
-                await asyncio.wait(waiting, timeout=seconds)
-        finally:
-            for future in waiting:
-                future.cancel()
 
     # --- what logins ask (session.host.LoginHost) ---
 

@@ -56,7 +56,7 @@ class Upkeep:
                 return
             for image in target.images:
                 if not self._disks.is_shared(image):
-                    await loop.run_in_executor(self._executor, _flush, image)
+                    await loop.run_in_executor(self._executor, flush, image)
             self._targets.notice_failures(target)
             now = await loop.run_in_executor(self._executor, files_of, target.config)
         lost = [location for location, file in target.files.items() if now.get(location) != file]
@@ -69,7 +69,7 @@ class Upkeep:
         target.lost = lost
 
 
-def _flush(image: Image) -> None:
+def flush(image: Image) -> None:
     """Brings what was written to the disk, so that a crash costs little even with guests that never flush."""
     try:
         if image.sync_failure is None:  # a failed disk has been told of, and is not flushed any more

@@ -1,0 +1,1 @@
+"""The life of a running server: how it ends, and what it notices of its nodes meanwhile."""
