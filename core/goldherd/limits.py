@@ -152,6 +152,10 @@ BATCH_DATA_RESERVE_BYTES: Final = 266240
 """The same of its room for copied payload: EMIT_BYTES_MAX, and what rounding to sectors and padding add."""
 BATCH_IOVEC_RESERVE: Final = 36
 """The same of its iovec entries: header, PLAN_RUNS_MAX runs, padding and digest, and what was started before."""
+SLOW_STEP_MILLISECONDS: Final = 50
+"""A step of a reactor that takes longer is counted and told: every session of the reactor waited for it."""
+SLOW_STEP_LOG_SECONDS: Final = 60
+"""Slow steps are told in the log this often at most."""
 POLL_EVENTS: Final = 256
 """Events of one epoll_wait: more are told by the next one."""
 TICK_MILLISECONDS: Final = 1000

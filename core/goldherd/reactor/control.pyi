@@ -6,6 +6,7 @@ from typing import Self
 from goldherd.model.parameters import Parameters
 from goldherd.reactor.events_out import EventQueue
 from goldherd.scsi.fastpath.unit import HotNexus, HotUnit
+from goldherd.session.codes import StepWork
 
 class ReactorControl:
     """The messages that Python sends to a reactor; not used by itself."""
@@ -58,3 +59,4 @@ class ReactorControl:
     @property
     def sessions(self) -> int: ...
     def counters(self) -> dict[str, int]: ...
+    def slow_steps(self) -> dict[StepWork, tuple[int, int]]: ...

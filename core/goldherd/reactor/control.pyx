@@ -8,13 +8,15 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from goldherd.session.codes import StepWork
+
 from goldherd.block.pool cimport listen, unlisten
 from goldherd.native.limits cimport (
     DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SENSE_BYTES_MAX,
     SILENCE_SECONDS)
 from goldherd.reactor.events_out cimport EventQueue
 from goldherd.scsi.fastpath.unit cimport HotNexus, HotUnit, NexusState, UnitState
-from goldherd.session.core cimport ANY_CONNECTION, NO_TASK
+from goldherd.session.core cimport ANY_CONNECTION, NO_TASK, StepTimes
 from goldherd.session.memory cimport close_core, open_core
 from goldherd.session.messages cimport (
     AbortSessionMessage, AbortTaskMessage, AbortUnitMessage, AttachMessage, CloseConnectionMessage, CloseSessionMessage,
@@ -284,3 +286,9 @@ cdef class ReactorControl:
     def counters(self) -> dict:
         """Counts since the start, read while the reactor runs: each is true, together they may be a little apart."""
         return dict(self.core.counters)
+
+    def slow_steps(self) -> dict:
+        """Steps above SLOW_STEP_MILLISECONDS since the start: what took most of them -> (how many, the longest in
+        milliseconds); read while the reactor runs, as counters() is."""
+        cdef StepTimes* times = &self.core.times
+        return {work: (times.slow[<int>work], times.longest_ms[<int>work]) for work in StepWork if times.slow[<int>work]}

@@ -18,7 +18,7 @@ from goldherd.block.pool cimport begin_step, end_step
 from goldherd.native.linux cimport load8, store8
 from goldherd.native.limits cimport BATCH_IOVECS, POLL_EVENTS, TICK_MILLISECONDS
 from goldherd.session.codes cimport CLOSE_PEER
-from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED
+from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED, begin_times, end_times
 from goldherd.reactor.loop cimport (
     INTEREST_BEGIN, INTEREST_END, INTEREST_NEVER, INTEREST_NOTHING, INTEREST_OUTPUT, Loop)
 from goldherd.reactor.events_out cimport EventQueue
@@ -158,6 +158,7 @@ cdef class Reactor(Loop):
             timeout_ms = 0
         count = epoll_wait(self.epoll, events, POLL_EVENTS, timeout_ms)
         core.now_ms = clock_ms()
+        begin_times(core)
         begin_step(&core.listener)          # cached memory we see from here on stays where it is
         for i in range(count):
             if events[i].data.u32 == <uint32_t>MESSAGES:
@@ -174,6 +175,7 @@ cdef class Reactor(Loop):
         if core.now_ms / TICK_MILLISECONDS != before / TICK_MILLISECONDS:
             self.do_due()
         end_step(&core.listener)
+        end_times(core)
         return core.running_first != NULL and not core.held
 
     cdef void set_interest(self, Connection* c, int interest) noexcept nogil:

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memmove
 from posix.uio cimport iovec
 
 from goldherd.block.pool cimport Job, Lane, Pool, begin_step, end_step
-from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED
+from goldherd.session.core cimport Core, STREAM_EMPTY, STREAM_ENDED, begin_times, end_times
 from goldherd.reactor.loop cimport INTEREST_END, Loop
 from goldherd.reactor.events_out cimport EventQueue
 from goldherd.session.state cimport Connection, Session, Task
@@ -306,6 +306,7 @@ cdef class InMemoryReactor(Loop):
         cdef Stream* stream
         cdef uint32_t i
         cdef bint more = True
+        begin_times(core)
         begin_step(&core.listener)
         self.read_messages()
         while more:
@@ -328,6 +329,7 @@ cdef class InMemoryReactor(Loop):
                     self.serve(c, True)
                     more = True
         end_step(&core.listener)
+        end_times(core)
 
     cdef void set_interest(self, Connection* c, int interest) noexcept nogil:
         if interest == INTEREST_END:

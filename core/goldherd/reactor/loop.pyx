@@ -10,8 +10,9 @@ from goldherd.native.limits cimport GAP_SECONDS, SEND_STUCK_SECONDS
 from goldherd.reactor.commands_in cimport act, report_still
 from goldherd.session.backlog cimport clear_batch, drop_pending
 from goldherd.session.connections cimport leave_session
-from goldherd.session.codes cimport CLOSE_ALONE, CLOSE_GAP, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK
-from goldherd.session.core cimport Core
+from goldherd.session.codes cimport (
+    CLOSE_ALONE, CLOSE_GAP, CLOSE_LOGOUT, CLOSE_PEER, CLOSE_SILENT, CLOSE_STUCK, STEP_COMMANDS, STEP_MESSAGES, STEP_TIMERS)
+from goldherd.session.core cimport Core, turn_to
 from goldherd.session.emit cimport emit_nop_in
 from goldherd.session.messages cimport Message, collect
 from goldherd.session.queues cimport run_soon, stop_running
@@ -57,6 +58,7 @@ cdef class Loop(ReactorControl):
         cdef Message* following
         cdef Connection* c
         cdef bint ends
+        turn_to(&self.core, STEP_MESSAGES)
         while message != NULL:
             following = message.next
             c = act(&self.core, message, &ends)
@@ -73,6 +75,7 @@ cdef class Loop(ReactorControl):
             report_still(&self.core)
         elif self.parked:
             self.unpark()
+        turn_to(&self.core, STEP_COMMANDS)
 
     cdef void park(self) noexcept nogil:
         cdef uint32_t i
@@ -143,6 +146,7 @@ cdef class Loop(ReactorControl):
         if core.held:
             report_still(core)
             return
+        turn_to(core, STEP_TIMERS)
         for i in range(core.connection_room):
             c = core.connections[i]
             if c == NULL or c.closed or c.fd < 0:
@@ -163,6 +167,7 @@ cdef class Loop(ReactorControl):
                 self.serve(c, False)
             elif idle <= core.ping_ms:
                 c.ping_waits = False
+        turn_to(core, STEP_COMMANDS)
 
     cdef void end_all(self) noexcept nogil:
         cdef Core* core = &self.core

@@ -22,3 +22,15 @@ cpdef enum Purpose:
     PURPOSE_FLUSH = 3
     PURPOSE_SLOW = 4        # of the slow path: the control plane carries it out
     PURPOSE_PDU = 5         # not a SCSI task: a PDU that the control plane wants sent
+
+cpdef enum StepWork:
+    # what a reactor's step spends its time on
+    STEP_COMMANDS = 0       # carries out PDUs and makes answers
+    STEP_MESSAGES = 1       # acts on what the control plane and the pools say
+    STEP_RECEIVE = 2        # receives from a socket
+    STEP_SEND = 3           # sends to a socket; a page of a file that is not in memory is brought here
+    STEP_WRITE = 4          # stores data in a file
+    STEP_TIMERS = 5         # looks for silent and stuck connections
+
+cdef enum:
+    STEP_WORKS = 6

@@ -30,3 +30,13 @@ class Purpose(IntEnum):
     PURPOSE_FLUSH = 3
     PURPOSE_SLOW = 4
     PURPOSE_PDU = 5
+
+class StepWork(IntEnum):
+    """What a reactor's step spends its time on."""
+
+    STEP_COMMANDS = 0
+    STEP_MESSAGES = 1
+    STEP_RECEIVE = 2
+    STEP_SEND = 3
+    STEP_WRITE = 4
+    STEP_TIMERS = 5

@@ -240,7 +240,7 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
             and unit.image_flags & (IMAGE_STORE_BLOCKS | IMAGE_STORE_NOW) != IMAGE_STORE_BLOCKS):
         # The everyday small write: all data is here, and the page cache takes it at once.
         touch(watches_of(unit), offset, length)
-        result = store_now(unit, offset, length, <const char*>data)
+        result = store_now(core, unit, offset, length, <const char*>data)
         if result >= 0:
             memcpy(&itt, header + ITT, 4)
             emit_response(core, c, itt, 0, length, expected, 0, NULL, 0)

@@ -6,11 +6,13 @@ reach it by messages.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from posix.time cimport clock_gettime, clockid_t, timespec
 from posix.uio cimport iovec
 
 from goldherd.block.pool cimport Job, Listener
-from goldherd.native.limits cimport DATA_SEGMENT_BYTES_MAX, RECEIVE_BYTES
+from goldherd.native.limits cimport DATA_SEGMENT_BYTES_MAX, RECEIVE_BYTES, SLOW_STEP_MILLISECONDS
 from goldherd.session.batch cimport Batch
+from goldherd.session.codes cimport STEP_COMMANDS, STEP_WORKS
 from goldherd.session.messages cimport JobMessage, MessageQueue
 from goldherd.session.state cimport Connection, Session, Task
 
@@ -47,6 +49,18 @@ cdef struct Counters:
     uint64_t digest_errors
     uint64_t busy           # TASK SET FULL
 
+cdef extern from "<time.h>" nogil:
+    clockid_t CLOCK_MONOTONIC_COARSE
+
+cdef struct StepTimes:
+    # How long steps take, and with what: one line for each StepWork.
+    int doing               # a StepWork: the time since `since_ms` goes to it
+    uint64_t began_ms       # this step
+    uint64_t since_ms       # the time until then has been given to a kind of work
+    uint32_t[STEP_WORKS] spent_ms       # of this step
+    uint64_t[STEP_WORKS] slow           # steps above SLOW_STEP_MILLISECONDS, each under what took most of it
+    uint32_t[STEP_WORKS] longest_ms     # of these
+
 cdef struct Core:
     Batch* batch
     uint8_t* receive        # INPUT_BYTES: one receive behind the longest PDU that is collected before it is looked at
@@ -66,6 +80,7 @@ cdef struct Core:
     Counters counters
     uint8_t held            # no connection is served: what is under way comes to its end, and nothing else happens
     uint64_t hold_request   # to be reported when nothing is under way any more; 0: it has been
+    StepTimes times
     # memory
     Task** slabs
     uint32_t slab_count
@@ -104,3 +119,45 @@ cdef struct TaskJob:
 cdef enum:
     COLLECT_BYTES_MAX = 48 + 1020 + 4 + DATA_SEGMENT_BYTES_MAX + 4      # header, AHS, data, digests
     INPUT_BYTES = RECEIVE_BYTES + COLLECT_BYTES_MAX
+
+cdef inline uint64_t coarse_ms() noexcept nogil:
+    """The kernel's own clock, a few milliseconds behind: read in memory, whatever hardware tells the time (vdso(7))."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
+    return <uint64_t>now.tv_sec * 1000 + <uint64_t>now.tv_nsec / 1000000
+
+cdef inline void begin_times(Core* core) noexcept nogil:
+    """A step begins."""
+    core.times.doing = STEP_COMMANDS
+    core.times.began_ms = coarse_ms()
+    core.times.since_ms = core.times.began_ms
+
+cdef inline int turn_to(Core* core, int work) noexcept nogil:
+    """From here on the step's time goes to that StepWork; what it went to until now."""
+    cdef uint64_t now = coarse_ms()
+    cdef int before = core.times.doing
+    if now != core.times.since_ms:
+        core.times.spent_ms[before] += <uint32_t>(now - core.times.since_ms)
+        core.times.since_ms = now
+    core.times.doing = work
+    return before
+
+cdef inline void end_times(Core* core) noexcept nogil:
+    """The step is over: it counts when it was slow."""
+    cdef StepTimes* times = &core.times
+    cdef uint32_t took
+    cdef int most = 0
+    cdef int work
+    turn_to(core, STEP_COMMANDS)
+    if times.since_ms == times.began_ms:
+        return
+    took = <uint32_t>(times.since_ms - times.began_ms)
+    for work in range(STEP_WORKS):
+        if times.spent_ms[work] > times.spent_ms[most]:
+            most = work
+    if took > <uint32_t>SLOW_STEP_MILLISECONDS:
+        times.slow[most] += 1
+        if took > times.longest_ms[most]:
+            times.longest_ms[most] = took
+    for work in range(STEP_WORKS):
+        times.spent_ms[work] = 0

@@ -10,8 +10,8 @@ from posix.uio cimport iovec
 
 from goldherd.native.limits cimport RECEIVE_BYTES, SERVICE_BYTES_MAX, STALLED_BYTES_MAX
 from goldherd.native.sanitizer cimport poison, unpoison
-from goldherd.session.codes cimport CLOSE_MEMORY, CLOSE_PEER
-from goldherd.session.core cimport INPUT_BYTES, STREAM_EMPTY, STREAM_ENDED
+from goldherd.session.codes cimport CLOSE_MEMORY, CLOSE_PEER, STEP_COMMANDS, STEP_RECEIVE, STEP_SEND
+from goldherd.session.core cimport INPUT_BYTES, STREAM_EMPTY, STREAM_ENDED, turn_to
 from goldherd.session.receive cimport consume, sink_place, sink_received
 from goldherd.session.backlog cimport clear_batch, keep_residue, keep_rest, pending_sent
 from goldherd.session.tasks cimport send_queued
@@ -29,7 +29,9 @@ cdef int flush(Core* core, Connection* c) noexcept nogil:
     cdef bint kept
     if total == 0:
         return SENT_ALL
+    turn_to(core, STEP_SEND)
     sent = core.send_some(core, c, core.batch.iov, core.batch.count)
+    turn_to(core, STEP_COMMANDS)
     core.counters.sends += 1
     if sent == <ssize_t>total:
         clear_batch(core)
@@ -50,7 +52,9 @@ cdef int flush(Core* core, Connection* c) noexcept nogil:
 cdef int flush_pending(Core* core, Connection* c) noexcept nogil:
     cdef ssize_t sent
     while c.pending != NULL:
+        turn_to(core, STEP_SEND)
         sent = core.send_some(core, c, c.pending.iov + c.pending.first, c.pending.count - c.pending.first)
+        turn_to(core, STEP_COMMANDS)
         core.counters.sends += 1
         if sent < 0:
             c.reason = CLOSE_PEER
@@ -79,7 +83,9 @@ cdef ssize_t receive(Core* core, Connection* c, uint32_t behind) noexcept nogil:
         iov[count].iov_base = core.receive + behind
         iov[count].iov_len = RECEIVE_BYTES
         count += 1
+    turn_to(core, STEP_RECEIVE)
     got = core.receive_some(core, c, iov, count)
+    turn_to(core, STEP_COMMANDS)
     core.counters.receives += 1
     if got < 0:
         return got

@@ -14,7 +14,7 @@ cdef void wait_for_data(Core* core, Task* task, int emitted) noexcept nogil
 cdef void data_arrived(Core* core, Task* task, uint32_t length, bint final) noexcept nogil
 # Stores the chunk that is complete, here or on another thread.
 # On the reactor, without waiting: -EAGAIN when a thread must do it.
-cdef int store_now(UnitState* unit, uint64_t offset, uint64_t length, const char* data) noexcept nogil
+cdef int store_now(Core* core, UnitState* unit, uint64_t offset, uint64_t length, const char* data) noexcept nogil
 cdef void execute(Core* core, Task* task) noexcept nogil
 # Hands the task to the control plane, with the Data-Out it has.
 cdef void send_to_control(Core* core, Task* task) noexcept nogil

@@ -14,8 +14,8 @@ from goldherd.block.pool cimport Job, Pool, has_writes, prepare
 from goldherd.native.limits cimport (
     COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
 from goldherd.session.batch cimport has_room
-from goldherd.session.codes cimport PURPOSE_FLUSH, PURPOSE_READ, PURPOSE_SLOW, PURPOSE_WRITE
-from goldherd.session.core cimport TaskJob
+from goldherd.session.codes cimport PURPOSE_FLUSH, PURPOSE_READ, PURPOSE_SLOW, PURPOSE_WRITE, STEP_WRITE
+from goldherd.session.core cimport TaskJob, turn_to
 from goldherd.session.messages cimport (
     ClosedMessage, CommandMessage, FailedMessage, MESSAGE_CLOSED, MESSAGE_COMMAND, MESSAGE_FAILED, MESSAGE_JOB, Message,
     NO_NEXUS, make_message, post)
@@ -187,22 +187,26 @@ cdef void execute(Core* core, Task* task) noexcept nogil:
         return
     # Here, not in the pool: the list of watches is good for this step only.
     touch(watches_of(task.nexus.unit), task.offset + task.done, task.chunk)
-    result = store_now(task.nexus.unit, task.offset + task.done, task.chunk, task.buffer)
+    result = store_now(core, task.nexus.unit, task.offset + task.done, task.chunk, task.buffer)
     if result == -EAGAIN:
         start_job(core, task, PURPOSE_WRITE)
     else:
         job_done(core, task, PURPOSE_WRITE, result)
 
 
-cdef int store_now(UnitState* unit, uint64_t offset, uint64_t length, const char* data) noexcept nogil:
+cdef int store_now(Core* core, UnitState* unit, uint64_t offset, uint64_t length, const char* data) noexcept nogil:
     """Stores data on the reactor; -EAGAIN when that could take long, for the disk's sake or for its length."""
+    cdef int before
+    cdef int result = -EAGAIN
     if length > WRITE_INLINE_BYTES_MAX or has_writes(unit.lane):     # an earlier one of the same bytes may be there
         return -EAGAIN
+    before = turn_to(core, STEP_WRITE)
     if not unit.image_flags & IMAGE_STORE_BLOCKS:
-        return (<Image>unit.image).store(offset, length, data)
-    if unit.image_flags & IMAGE_STORE_NOW:
-        return (<Image>unit.image).store_now(offset, length, data)
-    return -EAGAIN
+        result = (<Image>unit.image).store(offset, length, data)
+    elif unit.image_flags & IMAGE_STORE_NOW:
+        result = (<Image>unit.image).store_now(offset, length, data)
+    turn_to(core, before)
+    return result
 
 
 cdef void stored(Core* core, Task* task) noexcept nogil:

@@ -49,6 +49,7 @@ from goldherd.target.requests import Requests
 from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
+from goldherd.target.slow_steps import SlowSteps
 from goldherd.target.upkeep import Upkeep
 
 log = structlog.get_logger("goldherd.target")
@@ -111,6 +112,7 @@ class Server:
         self._upkeep = Upkeep(self.targets, self._disks, self._executor)
         self.sessions = Sessions(self._reactors)
         self._drains = Drains(self._reactors)
+        self._slow_steps = SlowSteps(self._reactors)
         self._commands = Commands(self._drains, self._executor, self.targets.notice_failures)
         self._requests = Requests(self._drains, self._end_reset)
         throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
@@ -163,7 +165,8 @@ class Server:
                 reactor.start()
         else:
             self._step_on_loop(self._reactors[0])
-        self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, self._upkeep.run)))
+        for work in (self._upkeep.run, self._slow_steps.tell):
+            self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, work)))
         log.info("serving", portals=[str(portal) for portal in self.portals], reactors=self.settings.reactors)
         return self.portals
 
@@ -372,6 +375,7 @@ class Server:
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],
             "counters": totals,
+            "slow_steps": self._slow_steps.all(),
             "plugins": [{"name": name, **self.hooks.faults.of(name)._asdict()} for name in self.hooks.names],
         }
 

@@ -1,6 +1,6 @@
 """`goldherd status`: what the daemon is doing, and the catalog in numbers."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -12,6 +12,16 @@ from goldherd.cli.output import count_text, say, show_json, show_table, size_tex
 
 if TYPE_CHECKING:
     from goldherd.model.images import Totals
+
+_SLOW_WORK: Final = {
+    "commands": "carrying out commands",
+    "messages": "messages of the control plane",
+    "receive": "receiving from a socket",
+    "send": "sending to a socket",
+    "write": "writing to a disk's file",
+    "timers": "looking after silent connections",
+}
+"""What `slow_steps` of the status call a reactor's work -> the same for people."""
 
 
 def show(context: typer.Context, as_json: Json = False) -> None:
@@ -65,6 +75,8 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
             say(fault_text(plugin["name"], plugin["faults"], plugin.get("last"), plugin.get("at")))
     for disk in daemon.get("failed_disks", []):
         say(failed_text(disk["node"] or disk["target"], disk["reason"]))
+    for step in daemon.get("slow_steps", []):
+        say(_slow_text(step))
     for path in daemon.get("lost_disks", []):
         say(f"The file {path} was removed or replaced while it is open: put it back before its machine logs out.")
     sessions = daemon.get("sessions", [])
@@ -76,6 +88,14 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
         [column.upper() for column in columns],
         [[str(session.get(column) or "-") for column in columns] for session in sessions],
         dispensable=("TARGET", "INITIATOR", "STATE"),
+    )
+
+
+def _slow_text(step: dict[str, Any]) -> str:
+    count, work = count_text(step["count"], "step"), _SLOW_WORK.get(step["doing"], step["doing"])
+    return (
+        f"Reactor {step['reactor']} took long for {count}, at most {step['longest_ms']} ms, mostly for {work}: "
+        "all of its sessions waited."
     )
 
 
