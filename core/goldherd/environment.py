@@ -25,6 +25,7 @@ VARIABLES: Final = frozenset(
         "CONNECTIONS_MAX",
         "DATA",
         "FLUSH_SECONDS",
+        "FULL_DISK_HOLD",
         "LISTEN",
         "LOGINS_MAX",
         "LOGINS_PER_ADDRESS",

@@ -160,6 +160,20 @@ POLL_EVENTS: Final = 256
 """Events of one epoll_wait: more are told by the next one."""
 TICK_MILLISECONDS: Final = 1000
 """How often a reactor looks at its clock: pings, silence and stuck sends are counted in seconds."""
+FULL_DISK_HOLD_SECONDS: Final = 600
+"""How long writes of a full disk wait for space, unless the settings say otherwise: an administrator who is called has
+time to make some."""
+SPACE_LOOK_SECONDS: Final = 1.0
+"""How often the control plane looks which open disks have no space."""
+FULL_DISK_HOLD_SECONDS_MAX: Final = 86_400
+"""The longest that may be set: a day."""
+SPACE_REMINDER_MS: Final = 10_000
+"""A write that waits for space shows its initiator so often that it goes on: Linux gives a command up that saw nothing
+for 30 seconds."""
+SPACE_RETRY_MS: Final = 1000
+"""How often one of a full disk's writes is tried again."""
+FULL_FORGOTTEN_MS: Final = 60_000
+"""A disk that has met no lack of space for so long was not full meanwhile: the next lack begins a new time."""
 FREE_BUFFER_BYTES_MAX: Final = 16777216
 """Write buffers that a reactor keeps for the next writes; beyond this the system gets them back."""
 WRITE_BUFFER_BYTES_MIN: Final = 4096
@@ -407,6 +421,8 @@ RELATIONS: Final = (
     ("a task's index has 20 bits of its tag", TASKS_MAX == 1 << 20),
     ("a ping is answered before silence counts", PING_SECONDS < SILENCE_SECONDS),
     ("a tick is a second at most", TICK_MILLISECONDS <= 1000),
+    ("Linux sees two signs of a write that waits before it asks for one", 2 * SPACE_REMINDER_MS < 30_000),
+    ("a disk that is tried again is not forgotten", SPACE_RETRY_MS + 2 * TICK_MILLISECONDS < FULL_FORGOTTEN_MS),
     ("a parameter list is Data-Out of the slow path", PARAMETER_LIST_BYTES_MAX <= PARAMETER_BYTES_MAX),
     (
         "the longest transfer that VPD B0 promises is Data-Out of the slow path",

@@ -17,6 +17,8 @@ from goldherd.environment import TARGET_PREFIX, check_prefix, control_socket
 from goldherd.errors import SettingsError
 from goldherd.limits import (
     CONNECTIONS_MAX,
+    FULL_DISK_HOLD_SECONDS,
+    FULL_DISK_HOLD_SECONDS_MAX,
     LISTENERS_MAX,
     LOGIN_FAILURES_FREE,
     LOGIN_ROUNDS_MAX,
@@ -148,6 +150,8 @@ class ServerSettings(BaseSettings):
     """A session that has answered pings before and is silent for so long is closed."""
     flush_seconds: float = Field(default=5.0, gt=0, le=600)
     """Block tables that changed reach the disk after this time even if no guest asks for a flush."""
+    full_disk_hold: float = Field(default=float(FULL_DISK_HOLD_SECONDS), ge=0, le=FULL_DISK_HOLD_SECONDS_MAX)
+    """How long writes that find no space wait for it before they fail; 0: not at all."""
     shutdown_seconds: float = Field(default=SHUTDOWN_SECONDS, ge=0, le=600)
     """How long clients may take to log out when the server stops."""
     shutdown_flush_seconds: float = Field(default=SHUTDOWN_FLUSH_SECONDS, gt=0, le=600)

@@ -93,7 +93,7 @@ def room(herd: Herd) -> Iterator[bool]:
 @pytest.fixture
 def small(herd: Herd, room: bool) -> Iterator[Daemon]:
     """A daemon whose disk is nearly full; who may not mount one has files that may not grow."""
-    with herd.serve() as daemon:
+    with herd.serve("--full-disk-hold", 0) as daemon:
         if not room:
             resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (SPACE, resource.RLIM_INFINITY))
         yield daemon

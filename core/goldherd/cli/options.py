@@ -35,6 +35,14 @@ ConnectionsOption = Annotated[
         help="Connections one session may have (MC/S); default 1: several paths are several sessions.",
     ),
 ]
+FullDiskHoldOption = Annotated[
+    float | None,
+    typer.Option(
+        "--full-disk-hold",
+        metavar="SECONDS",
+        help="How long writes wait when there is no space for them, before they fail; default 600, 0 for not at all.",
+    ),
+]
 ChapUserOption = Annotated[str | None, typer.Option("--chap-user", metavar="NAME", help="CHAP user name.")]
 ChapSecretOption = Annotated[
     Path | None, typer.Option("--chap-secret-file", metavar="FILE", help="File with the CHAP secret.")

@@ -89,12 +89,16 @@ class MovedTask:
     immediate: bool
     fua: bool
     unsolicited: bool
+    reminds: bool = False
+    """The data that it has asked for is dropped: it waits for space on a full disk."""
 
     def __post_init__(self) -> None:
         if self.done > self.move or self.offset + self.move > limits.IMAGE_BYTES_MAX:
             raise ValueError(f"a transfer of {self.move} bytes at {self.offset} of which {self.done} are done")
         if self.room and not (
-            self.received <= self.room and self.allowed <= self.room - self.received and self.chunk <= self.room
+            self.received <= self.room
+            and self.allowed <= self.room - self.received
+            and (self.chunk <= self.room or self.reminds)
         ):
             raise ValueError(f"a buffer of {self.room} bytes for {self.received} and {self.allowed} more")
         if self.room and not self.received <= len(self.content) <= self.room:

@@ -85,6 +85,8 @@ cdef extern from * nogil:
     static inline uint32_t gh_load32(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void gh_store32(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline uint64_t gh_load64(const uint64_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+    static inline void gh_store64(uint64_t* p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+    static inline void gh_add32(uint32_t* p, int v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
     static inline void* gh_load_pointer(void* p) { return __atomic_load_n((void**)p, __ATOMIC_ACQUIRE); }
     static inline void gh_store_pointer(void* p, void* v) { __atomic_store_n((void**)p, v, __ATOMIC_RELEASE); }
     static inline void gh_or64(uint64_t* p, uint64_t v) { __atomic_fetch_or(p, v, __ATOMIC_RELEASE); }
@@ -97,6 +99,8 @@ cdef extern from * nogil:
     uint32_t load32 "gh_load32"(const uint32_t* place)          # acquire
     void store32 "gh_store32"(uint32_t* place, uint32_t value)  # release
     uint64_t load64 "gh_load64"(const uint64_t* place)          # acquire
+    void store64 "gh_store64"(uint64_t* place, uint64_t value)  # release
+    void add32 "gh_add32"(uint32_t* place, int value)
     void* load_pointer "gh_load_pointer"(void* place)           # acquire
     void store_pointer "gh_store_pointer"(void* place, void* value)     # release
     void or64 "gh_or64"(uint64_t* place, uint64_t bits)         # release

@@ -71,6 +71,10 @@ cdef class ReactorControl:
         self.core.ping_ms = <uint64_t>(ping_seconds * 1000)
         self.core.silence_ms = <uint64_t>(max(silence_seconds, ping_seconds) * 1000)
 
+    def set_full_disk_hold(self, seconds: float) -> None:
+        """How long writes of a full disk wait for space; 0: not at all. Call it before sessions are attached."""
+        self.core.full_hold_ms = <uint64_t>(seconds * 1000)
+
     # --- messages from Python ---
 
     def attach(self, session_id: int, fd: int, exp_cmd_sn: int, stat_sn: int, parameters: object, luns: dict | None,

@@ -29,7 +29,7 @@ from goldherd.session.core cimport Core, INPUT_BYTES
 from goldherd.session.memory cimport take_task
 from goldherd.session.phases cimport (
     PHASE_BUFFER, PHASE_CONTROL, PHASE_DATA_OUT, PHASE_PDU, PHASE_POOL, PHASE_R2T, PHASE_READ, PHASE_REPLY,
-    PHASE_SUSPENDED, PHASE_WRITE)
+    PHASE_SPACE, PHASE_SUSPENDED, PHASE_WRITE)
 from goldherd.session.queues cimport enqueue
 from goldherd.session.state cimport Connection, Pending, Session, Task, enter
 from goldherd.session.tasks cimport ask_for_data, get_buffer
@@ -133,6 +133,8 @@ cdef object export_session(Session* session, dict numbers):
 cdef object export_task(Task* task):
     cdef int phase = task.phase
     cdef bint filled
+    if phase == PHASE_SPACE:            # it asks for its data, and is tried anew
+        phase = PHASE_BUFFER
     if phase == PHASE_SUSPENDED:        # what it waits for may be there when it is tried again
         phase = PHASE_READ if task.purpose == PURPOSE_READ else PHASE_WRITE
     filled = phase in FILLED and task.buffer_bytes != 0
@@ -145,7 +147,7 @@ cdef object export_task(Task* task):
         received=task.received if phase != PHASE_READ else 0, allowed=task.allowed,
         room=task.buffer_bytes if filled else 0, content=content_of(task, phase, filled), status=task.status,
         sense_bytes=task.sense_bytes, flags=task.flags, directions=task.directions, immediate=bool(task.immediate),
-        fua=bool(task.fua), unsolicited=bool(task.unsolicited))
+        fua=bool(task.fua), unsolicited=bool(task.unsolicited), reminds=bool(task.reminds))
 
 
 cdef bytes content_of(Task* task, int phase, bint filled):
@@ -336,7 +338,7 @@ cdef Task* adopt_task(Core* core, Session* session, Connection* c, object record
     task.burst_left, task.chunk, task.received = record.burst_left, record.chunk, record.received
     task.allowed, task.status, task.sense_bytes = record.allowed, record.status, record.sense_bytes
     task.flags, task.directions, task.immediate = record.flags, record.directions, record.immediate
-    task.fua, task.unsolicited = record.fua, record.unsolicited
+    task.fua, task.unsolicited, task.reminds = record.fua, record.unsolicited, record.reminds
     if phase in FILLED and record.room:
         if not get_buffer(core, task, record.room):
             raise MemoryError("the write buffers of a reactor do not hold what several had")

@@ -8,6 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from goldherd.native.limits cimport GAP_SECONDS, SEND_STUCK_SECONDS
 from goldherd.reactor.commands_in cimport act, report_still
+from goldherd.reactor.full_disks cimport look_after_full_disks
 from goldherd.session.backlog cimport clear_batch, drop_pending
 from goldherd.session.connections cimport leave_session
 from goldherd.session.codes cimport (
@@ -138,7 +139,7 @@ cdef class Loop(ReactorControl):
                 self.serve(c, False)
 
     cdef void do_due(self) noexcept nogil:
-        """Once a second: a silent initiator is pinged, one that takes nothing is closed."""
+        """Once a second: a silent initiator is pinged, one that takes nothing is closed, writes of full disks are looked after."""
         cdef Core* core = &self.core
         cdef Connection* c
         cdef uint32_t i
@@ -147,6 +148,8 @@ cdef class Loop(ReactorControl):
             report_still(core)
             return
         turn_to(core, STEP_TIMERS)
+        if core.space_waiters_first != NULL:
+            look_after_full_disks(core)
         for i in range(core.connection_room):
             c = core.connections[i]
             if c == NULL or c.closed or c.fd < 0:

@@ -30,6 +30,8 @@ class Reply:
     aborts: tuple[Nexus, ...] = ()
     after: Callable[[], None] | None = None
     proceeds: bool = False
+    lacks_space: bool = False
+    """Whether nothing but a lack of space is reported: the command may be tried again."""
     overflows: bool = False
     """Whether the residual tells how much more data the CDB names than the initiator expected (RFC 7143 11.4.5.1)."""
 
@@ -171,6 +173,11 @@ class Command:
     def available(self, unit: LogicalUnit) -> bool:
         """Whether that unit has this command."""
         return unit.thin or not self.thin_only
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a command that stopped half way may begin again: it only writes data of its own."""
+        return self.medium is Need.WRITABLE and not self.exclusive
 
     def access_of(self, cdb: bytes) -> Access | None:
         """How this CDB behaves under reservations; None when its handler decides."""

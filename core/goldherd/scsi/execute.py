@@ -5,6 +5,7 @@ Handlers do only their own work; every exception becomes sense data here.
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 
 import structlog
 
@@ -167,8 +168,10 @@ def io_error(unit: LogicalUnit, kind: str, number: int, lba: int | None = None) 
 
 def _image_error(unit: LogicalUnit, command: Command | None, error: ImageError | OSError) -> Reply:
     reads = command is not None and command.medium is Need.READY and command.access is not Access.WRITE
-    structlog.get_logger("goldherd.scsi").error("a disk failed", unit=repr(unit), reason=str(error))
-    return _check_condition(unit, codes.of_image_error(error, "read" if reads else "write", unit.block_size))
+    sense = codes.of_image_error(error, "read" if reads else "write", unit.block_size)
+    if sense != codes.SPACE_ALLOCATION_FAILED:  # of that the watch over full disks tells (target/space/full.py)
+        structlog.get_logger("goldherd.scsi").error("a disk failed", unit=repr(unit), reason=str(error))
+    return replace(_check_condition(unit, sense), lacks_space=sense == codes.SPACE_ALLOCATION_FAILED)
 
 
 def _check_condition(unit: LogicalUnit, sense: Sense) -> Reply:

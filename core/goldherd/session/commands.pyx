@@ -19,7 +19,7 @@ from goldherd.session.ordering cimport count_command
 from goldherd.session.memory cimport known_task, take_task
 from goldherd.session.queues cimport enqueue
 from goldherd.session.tasks cimport (
-    conclude, data_arrived, fail, get_buffer, send_to_control, start_job, store_now, wait_for_data)
+    conclude, data_arrived, fail, get_buffer, send_to_control, start_job, store_failed, store_now, wait_for_data)
 from goldherd.scsi.fastpath.statuses cimport TASK_SET_FULL
 from goldherd.scsi.fastpath.cdb cimport Extent, VERB_OTHER, VERB_READ, VERB_WRITE, data_out_bytes, decode
 from goldherd.scsi.fastpath.unit cimport (
@@ -250,7 +250,10 @@ cdef inline void write_blocks(Core* core, Connection* c, const uint8_t* header, 
         if result != -EAGAIN:
             task = make_task(core, c, header, nexus, expected, PURPOSE_WRITE)
             if task != NULL:
-                fail(core, task, -result)
+                task.offset = offset
+                task.cdb_bytes = task.move = length
+                task.chunk = <uint32_t>length
+                store_failed(core, task, -result)
             return
     task = make_task(core, c, header, nexus, expected, PURPOSE_WRITE)
     if task == NULL:

@@ -48,6 +48,7 @@ cdef struct Counters:
     uint64_t dropped        # PDUs outside the window, Data-Out of tasks that are gone
     uint64_t digest_errors
     uint64_t busy           # TASK SET FULL
+    uint64_t space_waits    # writes that had to wait for space
 
 cdef extern from "<time.h>" nogil:
     clockid_t CLOCK_MONOTONIC_COARSE
@@ -72,10 +73,13 @@ cdef struct Core:
     Task* suspended         # wait for cold data, or for a unit that is quiesced
     Task* buffer_waiters_first      # wait for a write buffer, oldest first
     Task* buffer_waiters_last
+    Task* space_waiters_first        # wait for space, the longest waiting first
+    Task* space_waiters_last
     uint64_t buffer_bytes   # write buffers in use
     uint64_t serial         # of the newest task
     uint64_t now_ms         # at the start of this step of the loop
     uint64_t ping_ms        # silence after which a NOP-In is sent
+    uint64_t full_hold_ms   # how long writes wait for space on a disk that is full
     uint64_t silence_ms     # silence after which an initiator that has answered a ping before is closed
     Counters counters
     uint8_t held            # no connection is served: what is under way comes to its end, and nothing else happens

@@ -11,11 +11,12 @@ class Phase(IntEnum):
     PHASE_SUSPENDED = 3
     PHASE_POOL = 4
     PHASE_CONTROL = 5
-    PHASE_READ = 6
-    PHASE_REPLY = 7
-    PHASE_R2T = 8
-    PHASE_WRITE = 9
-    PHASE_PDU = 10
+    PHASE_SPACE = 6
+    PHASE_READ = 7
+    PHASE_REPLY = 8
+    PHASE_R2T = 9
+    PHASE_WRITE = 10
+    PHASE_PDU = 11
 
 TRANSITIONS: dict[Phase, dict[Phase, tuple[str, ...]]]
 """By phase: those that may follow it, and the functions that make it so."""

@@ -11,5 +11,7 @@ cdef void stop_running(Core* core, Connection* connection) noexcept nogil
 cdef void enqueue(Core* core, Task* task, int phase) noexcept nogil
 # The first task leaves the send queue.
 cdef void dequeue(Connection* connection) noexcept nogil
+# A write goes to the end of those that wait for space.
+cdef void await_space(Core* core, Task* task) noexcept nogil
 # The task leaves the queue in which it stands, whichever that is.
 cdef void unqueue(Core* core, Task* task) noexcept nogil

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
-from goldherd.session.phases cimport PHASE_BUFFER, PHASE_SUSPENDED
+from goldherd.native.linux cimport add32
+from goldherd.session.phases cimport PHASE_BUFFER, PHASE_SPACE, PHASE_SUSPENDED
 from goldherd.session.state cimport enter
 
 
@@ -62,6 +63,17 @@ cdef void dequeue(Connection* connection) noexcept nogil:
     task.queued = False
 
 
+cdef void await_space(Core* core, Task* task) noexcept nogil:
+    enter(task, PHASE_SPACE)
+    add32(&task.nexus.unit.space_waits, 1)
+    task.next = NULL
+    if core.space_waiters_last != NULL:
+        core.space_waiters_last.next = task
+    else:
+        core.space_waiters_first = task
+    core.space_waiters_last = task
+
+
 cdef Task* cut(Task** first, Task* task) noexcept nogil:
     """Takes task out of a list; returns the one before it."""
     cdef Task* before = NULL
@@ -92,3 +104,8 @@ cdef void unqueue(Core* core, Task* task) noexcept nogil:
         before = cut(&core.buffer_waiters_first, task)
         if core.buffer_waiters_last == task:
             core.buffer_waiters_last = before
+    elif task.phase == PHASE_SPACE:
+        add32(&task.nexus.unit.space_waits, -1)
+        before = cut(&core.space_waiters_first, task)
+        if core.space_waiters_last == task:
+            core.space_waiters_last = before

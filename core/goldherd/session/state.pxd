@@ -23,7 +23,8 @@ cdef struct DrainEntry:
     Drain* drain
 
 cdef struct Task:
-    Task* next              # in the send queue, the suspended tasks, those that wait for a buffer, or the free list
+    Task* next              # in the send queue, the suspended tasks, those that wait for a buffer or for space, or the
+                            # free list
     Task* newer             # live tasks of the session, both ways
     Task* older
     Connection* connection  # stays, closed, as long as a job of the task runs
@@ -64,6 +65,9 @@ cdef struct Task:
     uint8_t loaded          # `buffer` holds `chunk` bytes read by the pool
     uint8_t queued          # stands in the send queue
     uint8_t awaits_fetch    # counted in the listener's `waiting`
+    uint8_t reminds         # the R2T it has out is for a part that is dropped: it waits for space
+    uint8_t waited          # has waited for space
+    uint64_t reminded_ms    # when the initiator saw a sign of it last, while it waits for space
     int error               # errno of a failed job, above 0
 
 cdef inline void enter(Task* task, int phase) noexcept nogil:

@@ -26,6 +26,10 @@ cdef void grant_buffers(Core* core) noexcept nogil
 # An R2T for what the chunk still lacks, as soon as there is a write buffer.
 cdef void ask_for_data(Core* core, Task* task) noexcept nogil
 cdef void fail(Core* core, Task* task, int error) noexcept nogil
+# A write could not be stored: it waits if only space is missing, else it fails.
+cdef void store_failed(Core* core, Task* task, int error) noexcept nogil
+cdef bint hold_is_over(Core* core, UnitState* unit) noexcept nogil      # writes of a full disk fail from now on
+cdef void remind(Core* core, Task* task) noexcept nogil                 # shows the initiator that a held write goes on
 cdef void conclude(Core* core, Task* task, int status) noexcept nogil
 cdef void give_back(Core* core, Task* task) noexcept nogil          # its write buffer
 cdef void abort_task(Core* core, Task* task) noexcept nogil

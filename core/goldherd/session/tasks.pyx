@@ -4,7 +4,7 @@ A task is in one place at a time (Phase in state.pxd): a queue, a pool, or with 
 on a task its memory stays; a task that ends meanwhile is marked, and the job's report releases it.
 """
 
-from libc.errno cimport EAGAIN, ENOMEM
+from libc.errno cimport EAGAIN, EDQUOT, ENOMEM, ENOSPC
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 from goldherd.block.image cimport IMAGE_STORE_BLOCKS, IMAGE_STORE_NOW, Image
 from goldherd.block.pool cimport Job, Pool, has_writes, prepare
 from goldherd.native.limits cimport (
-    COLD_PLANS_MAX, EMIT_BYTES_MAX, WRITE_BUFFER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
+    COLD_PLANS_MAX, EMIT_BYTES_MAX, SECTOR_BYTES, WRITE_BUFFER_BYTES_MAX, WRITE_CHUNK_BYTES_MAX, WRITE_INLINE_BYTES_MAX)
 from goldherd.session.batch cimport has_room
 from goldherd.session.codes cimport PURPOSE_FLUSH, PURPOSE_READ, PURPOSE_SLOW, PURPOSE_WRITE, STEP_WRITE
 from goldherd.session.core cimport TaskJob, turn_to
@@ -24,9 +24,9 @@ from goldherd.session.emit cimport (
 from goldherd.session.ordering cimport stop_stalling
 from goldherd.session.connections cimport release_connection
 from goldherd.session.memory cimport await_fetch, release_buffer, release_task, stop_awaiting_fetch, take_buffer
-from goldherd.session.queues cimport dequeue, enqueue, stop_running, unqueue
+from goldherd.session.queues cimport await_space, dequeue, enqueue, stop_running, unqueue
 from goldherd.scsi.fastpath.statuses cimport BUSY, TASK_SET_FULL
-from goldherd.scsi.fastpath.unit cimport UnitState, is_quiesced, watches_of
+from goldherd.scsi.fastpath.unit cimport UnitState, full_since, is_quiesced, note_lack, note_space, watches_of
 from goldherd.scsi.fastpath.watch cimport touch
 from goldherd.session.phases cimport (
     PHASE_BUFFER, PHASE_CONTROL, PHASE_DATA_OUT, PHASE_PDU, PHASE_POOL, PHASE_R2T, PHASE_READ, PHASE_REPLY,
@@ -165,6 +165,9 @@ cdef void ask_for_data(Core* core, Task* task) noexcept nogil:
 
 
 cdef void data_arrived(Core* core, Task* task, uint32_t length, bint final) noexcept nogil:
+    if task.reminds:
+        wait_for_space(core, task)
+        return
     task.received += length
     task.allowed -= length if length <= task.allowed else task.allowed
     if not final and task.allowed:
@@ -212,6 +215,9 @@ cdef int store_now(Core* core, UnitState* unit, uint64_t offset, uint64_t length
 cdef void stored(Core* core, Task* task) noexcept nogil:
     """A chunk is written: the next one, or the end."""
     cdef uint64_t rest
+    if task.waited:
+        task.waited = False
+        note_space(task.nexus.unit)
     task.done += task.chunk
     core.counters.write_bytes += task.chunk
     task.connection.write_bytes += task.chunk
@@ -239,6 +245,56 @@ cdef void give_back(Core* core, Task* task) noexcept nogil:
         release_buffer(core, task.connection.session, task.buffer, task.buffer_bytes)
     task.buffer = NULL
     task.buffer_bytes = 0
+
+
+# --- writes that wait for space ---
+
+cdef void store_failed(Core* core, Task* task, int error) noexcept nogil:
+    """A chunk could not be stored. For want of space that is no error yet, for as long as the disk's writes are held."""
+    cdef UnitState* unit = task.nexus.unit
+    if error != ENOSPC and error != EDQUOT:
+        fail(core, task, error)
+        return
+    note_lack(unit, core.now_ms)
+    if hold_is_over(core, unit):
+        fail(core, task, error)
+        return
+    if not task.waited:
+        core.counters.space_waits += 1
+        task.reminded_ms = core.now_ms
+    task.waited = True
+    task.error = error
+    wait_for_space(core, task)
+
+
+cdef bint hold_is_over(Core* core, UnitState* unit) noexcept nogil:
+    return core.now_ms >= full_since(unit) + core.full_hold_ms
+
+
+cdef void wait_for_space(Core* core, Task* task) noexcept nogil:
+    """The task waits without its data, which it will ask for again: a full disk takes no buffers from the others."""
+    give_back(core, task)
+    task.received = 0
+    task.reminds = False
+    await_space(core, task)
+    grant_buffers(core)
+
+
+cdef void remind(Core* core, Task* task) noexcept nogil:
+    """A held task sends an R2T for a sector that is dropped; without a buffer for it, the task stays held.
+
+    Linux gives a command more time as long as it has seen a PDU of it since it last looked (docs/full-disks.md).
+    """
+    cdef uint32_t length = task.chunk if task.chunk < <uint32_t>SECTOR_BYTES else SECTOR_BYTES
+    if not get_buffer(core, task, length):
+        return
+    unqueue(core, task)
+    task.reminds = True
+    task.reminded_ms = core.now_ms
+    task.allowed = length
+    task.data_sn = 0
+    task.unsolicited = False
+    enqueue(core, task, PHASE_R2T)
 
 
 # --- other threads ---
@@ -299,7 +355,9 @@ cdef void start_job(Core* core, Task* task, int operation) noexcept nogil:
 
 
 cdef void job_done(Core* core, Task* task, int operation, int result) noexcept nogil:
-    if result < 0:
+    if result < 0 and operation == PURPOSE_WRITE:
+        store_failed(core, task, -result)
+    elif result < 0:
         fail(core, task, -result)
     elif operation == PURPOSE_READ:
         task.loaded = True

@@ -50,6 +50,7 @@ from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
 from goldherd.target.slow_steps import SlowSteps
+from goldherd.target.space.full import FullDisks
 from goldherd.target.upkeep import Upkeep
 
 log = structlog.get_logger("goldherd.target")
@@ -105,6 +106,7 @@ class Server:
         self._reactors = [make_reactor(number, self._events) for number in range(max(settings.reactors, 1))]
         for reactor in self._reactors:
             reactor.set_ping_times(settings.ping_seconds, settings.ping_timeout_seconds)
+            reactor.set_full_disk_hold(settings.full_disk_hold)
         self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
         self._disks = Disks(hooks, self.cache, seals)
         groups = [address.tag for address in settings.listen]
@@ -113,7 +115,8 @@ class Server:
         self.sessions = Sessions(self._reactors)
         self._drains = Drains(self._reactors)
         self._slow_steps = SlowSteps(self._reactors)
-        self._commands = Commands(self._drains, self._executor, self.targets.notice_failures)
+        self._commands = Commands(self._drains, self._executor, self.targets.notice_failures, settings.full_disk_hold)
+        self._full_disks = FullDisks(self.targets, settings.full_disk_hold)
         self._requests = Requests(self._drains, self._end_reset)
         throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         policy = LoginPolicy(
@@ -167,6 +170,7 @@ class Server:
             self._step_on_loop(self._reactors[0])
         for work in (self._upkeep.run, self._slow_steps.tell):
             self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, work)))
+        self._timers.append(loop.create_task(self._every(limits.SPACE_LOOK_SECONDS, self._full_disks.look)))
         log.info("serving", portals=[str(portal) for portal in self.portals], reactors=self.settings.reactors)
         return self.portals
 
@@ -371,6 +375,7 @@ class Server:
                 for session in self.sessions
             ],
             "failed_disks": self.targets.failed_disks(),
+            "full_disks": self._full_disks.describe(),
             "lost_disks": [path for target in self.targets.all() for path in target.lost],
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],

@@ -8,6 +8,7 @@ gets exactly one reply, because its place in the command window is held until th
 import asyncio
 import errno
 import itertools
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 
+from goldherd import limits
 from goldherd.errors import Sense
 from goldherd.reactor.events_out import CommandEvent, FailedEvent
 from goldherd.scsi import sense
@@ -34,6 +36,8 @@ from goldherd.target.sessions import LunNexus, OpenTarget, Running, Session
 log = structlog.get_logger("goldherd.commands")
 
 _KINDS: Final = {Purpose.PURPOSE_READ: "read", Purpose.PURPOSE_WRITE: "write", Purpose.PURPOSE_FLUSH: "flush"}
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Of these the watch over full disks tells (space/full.py), once and not for each write."""
 _TRANSPORT_ERRORS: Final = {
     errno.EBADMSG: Sense(0x0B, 0x47, 0x05),
     errno.EPROTO: Sense(0x0B, 0x4B, 0x00),
@@ -53,9 +57,17 @@ class Commands:
         drains: to make a unit or a session stand still.
         executor: threads that may sleep.
         disk_failed: told of a target of which a disk may have failed.
+        hold_seconds: how long commands wait for space on a full disk.
     """
 
-    def __init__(self, drains: Drains, executor: Executor, disk_failed: Callable[[OpenTarget], None]) -> None:
+    def __init__(
+        self,
+        drains: Drains,
+        executor: Executor,
+        disk_failed: Callable[[OpenTarget], None],
+        hold_seconds: float,
+    ) -> None:
+        self._hold_ms = int(hold_seconds * 1000)
         self._drains = drains
         self._disk_failed = disk_failed
         self._executor = executor
@@ -116,8 +128,9 @@ class Commands:
                 async with lun_nexus.open_unit.exclusive:
                     reply = await self._alone(lun_nexus, lambda: self._execute(lun_nexus, session, event))
             else:
-                async with session.threads:
-                    reply = await loop.run_in_executor(self._executor, self._execute, lun_nexus, session, event)
+                reply = await self._on_thread(session, lun_nexus, event)
+                if reply.lacks_space and command.repeatable:
+                    reply = await self._hold(session, lun_nexus, event, reply)
             if reply.aborts:
                 session.running.pop(key, None)  # two that abort each other must not wait for each other
             for other in reply.aborts:
@@ -135,6 +148,23 @@ class Commands:
         finally:
             session.open_target.working -= 1
             session.running.pop(key, None)
+
+    async def _on_thread(self, session: Session, lun_nexus: LunNexus, event: CommandEvent) -> Reply:
+        async with session.threads:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, self._execute, lun_nexus, session, event)
+
+    async def _hold(self, session: Session, lun_nexus: LunNexus, event: CommandEvent, reply: Reply) -> Reply:
+        """A command that found no space is tried again until it finds some, its time is over, or it is aborted."""
+        hot, running = lun_nexus.open_unit.hot, session.running.get(event.itt)
+        while reply.lacks_space:
+            now_ms = time.monotonic_ns() // 1_000_000  # the clock of the reactors
+            if now_ms >= hot.note_lack(now_ms) + self._hold_ms or (running is not None and running.aborted):
+                return reply
+            await asyncio.sleep(limits.SPACE_RETRY_MS / 1000)
+            reply = await self._on_thread(session, lun_nexus, event)
+        hot.note_space()
+        return reply
 
     def _put_behind(self, session: Session, itt: int) -> int:
         """A command goes on behind its answer, when its Initiator Task Tag may be used again: its other key."""
@@ -204,7 +234,7 @@ class Commands:
             encoded = sense.encode(transport, descriptor=unit.mode.descriptor_sense)
             reply = Reply(Status.CHECK_CONDITION, encoded)
         else:
-            if unit.medium.image.sync_failure is None:
+            if unit.medium.image.sync_failure is None and event.errno not in _FULL:
                 log.error(
                     "a disk failed",
                     target=session.target,
@@ -212,7 +242,9 @@ class Commands:
                     doing=kind,
                     reason=errno.errorcode.get(event.errno, event.errno),
                 )
-            elif session.open_target is not None:  # told once, and not for each write that is refused
+            elif (
+                unit.medium.image.sync_failure is not None and session.open_target is not None
+            ):  # told once, and not for each write that is refused
                 self._disk_failed(session.open_target)
             reply = io_error(unit, kind, event.errno, _only_block(kind, event.cdb))
         written = 0 if kind == "write" else None

@@ -17,6 +17,7 @@ from goldherd.cli.options import (
     ChapSecretOption,
     ChapUserOption,
     ConnectionsOption,
+    FullDiskHoldOption,
     ListenOption,
     ReactorsOption,
 )
@@ -96,6 +97,7 @@ def export(
     reactors: ReactorsOption = None,
     cache: CacheOption = None,
     connections_max: ConnectionsOption = None,
+    full_disk_hold: FullDiskHoldOption = None,
 ) -> None:
     """Serves disk images as an iSCSI target until Ctrl-C; prints 'ready URL' when it accepts logins."""
     from goldherd.cli.commands.luns import check_options, parse_lun
@@ -117,7 +119,11 @@ def export(
             credentials=_credentials(chap_user, chap_secret_file, mutual_user, mutual_secret_file),
             access=_access(allow),
             server=server_settings(
-                listen=_listen(listen), reactors=reactors, cache=cache, connections_max=connections_max
+                listen=_listen(listen),
+                reactors=reactors,
+                cache=cache,
+                connections_max=connections_max,
+                full_disk_hold=full_disk_hold,
             ),
         )
     from goldherd import app

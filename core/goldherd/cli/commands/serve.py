@@ -6,7 +6,13 @@ import typer
 
 from goldherd.cli import logs
 from goldherd.cli.context import context_of
-from goldherd.cli.options import CacheOption, ConnectionsOption, ListenOption, ReactorsOption
+from goldherd.cli.options import (
+    CacheOption,
+    ConnectionsOption,
+    FullDiskHoldOption,
+    ListenOption,
+    ReactorsOption,
+)
 
 
 def serve(
@@ -15,11 +21,18 @@ def serve(
     reactors: ReactorsOption = None,
     cache: CacheOption = None,
     connections_max: ConnectionsOption = None,
+    full_disk_hold: FullDiskHoldOption = None,
 ) -> None:
     """Serves all nodes until SIGTERM or Ctrl-C; prints a 'ready HOST:PORT' line for each address."""
     from goldherd.settings import ServeSettings, server_settings
 
-    server = server_settings(listen=listen, reactors=reactors, cache=cache, connections_max=connections_max)
+    server = server_settings(
+        listen=listen,
+        reactors=reactors,
+        cache=cache,
+        connections_max=connections_max,
+        full_disk_hold=full_disk_hold,
+    )
     found = context_of(context)
     logs.speak(logging.WARNING)
     from goldherd import app

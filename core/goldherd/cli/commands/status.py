@@ -65,6 +65,15 @@ def _catalog_text(numbers: "Totals") -> str:
     )
 
 
+def _full_text(disk: dict[str, Any]) -> str:
+    left = disk["fails_in_seconds"]
+    then = f"they fail in {left:.0f} seconds" if left else "and they fail"
+    return (
+        f"The disk of {disk['node'] or disk['target']} has had no space for {disk['seconds']:.0f} seconds: "
+        f"{count_text(disk['held_writes'], 'write')} wait, {then}. Make room where {disk['path']} lies."
+    )
+
+
 def _show_daemon(daemon: dict[str, Any]) -> None:
     say(f"Serving on {', '.join(map(str, daemon.get('portals', []))) or 'no address'}.")
     cache = daemon.get("cache") or {}
@@ -77,6 +86,8 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
         say(failed_text(disk["node"] or disk["target"], disk["reason"]))
     for step in daemon.get("slow_steps", []):
         say(_slow_text(step))
+    for disk in daemon.get("full_disks", []):
+        say(_full_text(disk))
     for path in daemon.get("lost_disks", []):
         say(f"The file {path} was removed or replaced while it is open: put it back before its machine logs out.")
     sessions = daemon.get("sessions", [])

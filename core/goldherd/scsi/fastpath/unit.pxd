@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from goldherd.block.image cimport Image
 from goldherd.block.pool cimport Lane, Pool
-from goldherd.native.linux cimport load32, load_pointer
+from goldherd.native.limits cimport FULL_FORGOTTEN_MS
+from goldherd.native.linux cimport load32, load64, load_pointer, store64
 from goldherd.scsi.fastpath.watch cimport Watches
 
 cpdef enum NexusFlag:
@@ -39,6 +40,10 @@ cdef struct UnitState:
     void* pool              # Pool: where its image may sleep
     Lane* lane              # the unit's jobs in that pool
     uint32_t quiesced       # > 0: writes wait until it is 0 again (exclusive commands)
+    uint32_t space_waits    # writes that wait for space
+    uint64_t full_ms        # since when it has no space for writes, by the clock of the reactors; 0: it has
+    uint64_t lack_ms        # when a write met that last
+    uint64_t retried_ms     # when a write that waited was tried again last
     Watches* watches        # NULL almost always; else to be told of every write before it is stored (watch.pxd)
     Answers* answers        # swapped whole; an older list lives until every step that may have seen it is over
 
@@ -54,6 +59,20 @@ cdef inline uint32_t flags_of(NexusState* nexus) noexcept nogil:
 
 cdef inline bint is_quiesced(UnitState* unit) noexcept nogil:
     return load32(&unit.quiesced) != 0
+
+cdef inline uint64_t full_since(UnitState* unit) noexcept nogil:
+    return load64(&unit.full_ms)
+
+cdef inline uint64_t note_lack(UnitState* unit, uint64_t now_ms) noexcept nogil:
+    """A write met a lack of space: since when the disk is full. Reactors may do this at the same time: their clocks agree."""
+    if load64(&unit.full_ms) == 0 or now_ms > load64(&unit.lack_ms) + FULL_FORGOTTEN_MS:
+        store64(&unit.full_ms, now_ms)
+    store64(&unit.lack_ms, now_ms)
+    return load64(&unit.full_ms)
+
+cdef inline void note_space(UnitState* unit) noexcept nogil:
+    """A write that waited has found space; the others are asked for their data by the reactors' next tick."""
+    store64(&unit.full_ms, 0)
 
 cdef inline Answers* answers_of(UnitState* unit) noexcept nogil:
     return <Answers*>load_pointer(&unit.answers)

@@ -10,8 +10,8 @@ from libc.string cimport memcpy
 
 from goldherd.block.image cimport IMAGE_PYTHON, Image
 from goldherd.block.pool cimport Pool, close_lane, next_epoch, python_pool, storage_pool, wait_for_epoch
-from goldherd.native.limits cimport PREBUILT_ANSWER_BYTES_MAX
-from goldherd.native.linux cimport store32, store_pointer
+from goldherd.native.limits cimport FULL_FORGOTTEN_MS, PREBUILT_ANSWER_BYTES_MAX
+from goldherd.native.linux cimport load32, load64, store32, store_pointer
 from goldherd.scsi.fastpath.watch cimport Watch, WatchState, Watches
 
 from threading import Lock
@@ -131,6 +131,29 @@ cdef class HotUnit:
     def resume(self) -> None:
         """Takes one quiesce() back; wake() the reactors then, which have suspended writes."""
         store32(&self.state.quiesced, self.state.quiesced - 1)
+
+    def note_lack(self, now_ms: int) -> int:
+        """A command of the slow path met a lack of space at that time: since when the disk is full."""
+        return note_lack(&self.state, now_ms)
+
+    def note_space(self) -> None:
+        """A command that waited for space has found it."""
+        note_space(&self.state)
+
+    def forget_lack(self, now_ms: int) -> None:
+        """A disk of which no write waits is full no more when none has met a lack of space for a while."""
+        if load32(&self.state.space_waits) == 0 and now_ms > load64(&self.state.lack_ms) + FULL_FORGOTTEN_MS:
+            note_space(&self.state)
+
+    @property
+    def full_since_ms(self) -> int:
+        """Since when its writes meet a lack of space, by the clock of the reactors; 0: they don't."""
+        return load64(&self.state.full_ms)
+
+    @property
+    def space_waits(self) -> int:
+        """How many writes wait for space."""
+        return load32(&self.state.space_waits)
 
     def __dealloc__(self) -> None:
         close_lane(self.state.lane)

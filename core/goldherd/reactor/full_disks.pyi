@@ -1,0 +1,1 @@
+"""Nothing of full_disks.pyx is for Python."""

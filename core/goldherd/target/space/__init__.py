@@ -1,0 +1,1 @@
+"""Space for the writes of open disks: watched, and told when there is none."""
