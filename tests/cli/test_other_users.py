@@ -29,19 +29,27 @@ READING: Final = [
 ]
 
 
-@pytest.fixture
-def herd() -> Iterator[Herd]:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of another user and group, as deploy/goldherd.service makes it, with lab@1 and pc-1."""
+    folder = tmp_path_factory.mktemp("owned")
+    golden = folder / "golden.raw"
+    golden.write_bytes(bytes(1 << 20))
+    herd = Herd(folder / "data")
+    herd.data.mkdir(mode=0o750)
+    os.chown(herd.data, OWNER, GROUP)
+    herd.do("image", "import", golden, "--name", "lab")
+    herd.do("node", "add", "pc-1", "--image", "lab")
+    return herd.data
+
+
+@pytest.fixture
+def herd(template: Path) -> Iterator[Herd]:
+    """A copy of it, below a folder that everybody may enter."""
     with tempfile.TemporaryDirectory(prefix="goldherd-") as name:
         Path(name).chmod(0o755)
-        golden = Path(name) / "golden.raw"
-        golden.write_bytes(bytes(1 << 20))
-        herd = Herd(Path(name) / "data")
-        herd.data.mkdir(mode=0o750)
-        os.chown(herd.data, OWNER, GROUP)
-        herd.do("image", "import", golden, "--name", "lab")
-        herd.do("node", "add", "pc-1", "--image", "lab")
-        yield herd
+        subprocess.run(["cp", "-a", template, name], check=True)
+        yield Herd(Path(name) / "data")
 
 
 def ask(herd: Herd, words: tuple[str, ...], *, group: int = READER) -> subprocess.CompletedProcess[str]:
