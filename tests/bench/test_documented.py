@@ -20,6 +20,7 @@ SHORT = {
     "bench.paired": "--rounds 1 --seconds 0.05 --image-mib 4 --write-mib 4 --only x8",
     "bench.versions": "--rounds 2 --pairs 1 -- bench/bench_framer.py -k 65536-plain",
     "bench.storm": "--nodes 48 --golden-mib 2",
+    "bench.hung_disks": "--nodes 12 --sick 2 --rounds 1 --seconds 0.2 --golden-mib 2",
     "bench.soak": "--hours 0.003 --idle 24 --busy 2",
     "bench.pattern": "--mib 2",
     "pytest": "-q -p no:cacheprovider --benchmark-disable",
