@@ -110,6 +110,7 @@ def _serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
     from goldherd.api.control import Control
     from goldherd.hooks import Hooks
     from goldherd.services.directory import CatalogDirectory
+    from goldherd.services.goldens.upkeep import golden_upkeep
     from goldherd.services.installation import note_disks_that_lie_here, refuse_lost_records
     from goldherd.target.server import Server
 
@@ -138,7 +139,9 @@ def _serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
                 for portal in portals:
                     print(f"ready {portal}", flush=True)
 
-            return run(server, ready, before=control.open)
+            every, rate = settings.server.verify_every, settings.server.verify_rate
+            with golden_upkeep(services, server.targets, every, rate) as server.also_tell:
+                return run(server, ready, before=control.open)
         finally:
             directory.close()
 

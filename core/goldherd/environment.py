@@ -39,6 +39,8 @@ VARIABLES: Final = frozenset(
         "SHUTDOWN_FLUSH_SECONDS",
         "SHUTDOWN_SECONDS",
         "TARGET_PREFIX",
+        "VERIFY_EVERY",
+        "VERIFY_RATE",
     )
 )
 """Every variable that goldherd reads."""

@@ -290,6 +290,30 @@ HASH_HOLE_BYTES_MAX: Final = 1 << 30
 """Holes through which SHA-256 over all bytes goes in any case: about a second. More take as much data beside them."""
 HASH_SPANS_WAITING: Final = 16
 """Steps that they are ahead of the one that is put together."""
+WATCH_SECONDS: Final = 10.0
+"""How often a daemon looks whether golden files are as they were sealed: a stat of each."""
+WATCH_PATIENCE_SECONDS: Final = 5.0
+"""A folder of golden files that has not answered by then is told of as one that does not answer."""
+WATCH_THREADS_MAX: Final = 32
+"""Folders that are looked into at the same time: each that hangs keeps one thread, and is not asked again meanwhile."""
+VERIFY_RATE_BYTES: Final = 64 << 20
+"""Bytes per second that a scheduled verification reads: it leaves most of a disk to others, and 1 TB takes 5 hours."""
+VERIFY_FIRST_SECONDS: Final = 300.0
+"""A daemon verifies nothing so long after its start, unless a file was changed: then the machines boot."""
+VERIFY_POLL_SECONDS: Final = 60.0
+"""How often a daemon looks whether a version is due."""
+VERIFY_RETRY_SECONDS: Final = 3600.0
+"""A verification that came to no end is tried again after so long."""
+VERIFY_UNREADABLE_SECONDS: Final = 86400.0
+"""The same of a file that could not be read."""
+VERIFY_STALL_SECONDS: Final = 600
+"""A verification that reads nothing for so long is given up."""
+UPKEEP_END_SECONDS: Final = 1.0
+"""How long a daemon that stops waits for its look into golden files; what hangs is left to itself."""
+VERIFY_BURST_SECONDS: Final = 1.0
+"""A verification that was held up makes up for so much time, and no more."""
+VERIFY_TELL_SECONDS: Final = 0.5
+"""How often a verification in a process of its own tells how far it is."""
 CHECK_FAULTS_MAX: Final = 20
 """Sentences about what a check can't read of one disk; more help nobody."""
 CONTROL_REPLY_BYTES_MAX: Final = 64 << 20
@@ -452,6 +476,8 @@ RELATIONS: Final = (
     ("a step of hashing is whole chunks", READ_CHUNK_BYTES % HASH_CHUNK_BYTES == 0),
     ("each thread that hashes has a step of its own", HASH_THREADS <= HASH_SPANS_WAITING),
     ("a change may open what it makes", OVERLAYS_TOGETHER_MAX + 64 <= SPARE_DESCRIPTORS),
+    ("a look into golden files ends before the next one", WATCH_PATIENCE_SECONDS < WATCH_SECONDS),
+    ("a verification tells its progress before it counts as stalled", VERIFY_TELL_SECONDS < VERIFY_STALL_SECONDS),
     ("a failed name is asked for again before a known one", DNS_FAILED_SECONDS <= DNS_KEPT_SECONDS),
 )
 """What must be true of bounds that depend on each other, each as a sentence and whether it is so."""

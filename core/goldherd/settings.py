@@ -30,11 +30,13 @@ from goldherd.limits import (
     SHUTDOWN_SECONDS,
     SILENCE_SECONDS,
     TEXT_BYTES_MAX,
+    VERIFY_RATE_BYTES,
 )
 from goldherd.model.targets import TargetConfig
 
 ISCSI_PORT: Final = 3260
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_TIMES: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,17 @@ def _parse_bytes(value: Any) -> Any:
     raise ValueError(f"'{text}' is not a size; write bytes, 512M, 8G or a share of the memory such as 50%")
 
 
+def _parse_seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if text == "off":
+        return 0.0
+    if match := re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([smhdw]?)", text):
+        return float(match[1]) * _TIMES[match[2]]
+    raise ValueError(f"'{value}' is not a time; write 12h, 7d, 2w or off")
+
+
 class ServerSettings(BaseSettings):
     """What both kinds of server share. Sizes are bytes, times are seconds."""
 
@@ -156,6 +169,10 @@ class ServerSettings(BaseSettings):
     """How long clients may take to log out when the server stops."""
     shutdown_flush_seconds: float = Field(default=SHUTDOWN_FLUSH_SECONDS, gt=0, le=600)
     """How long disks may take after that to be flushed and closed; then the server ends without those that hang."""
+    verify_every: Annotated[float, BeforeValidator(_parse_seconds)] = Field(default=7 * 86400.0, ge=0, le=3660 * 86400)
+    """Seconds after which a golden image is verified again; given as "7d" or "12h"; 0 or "off": never."""
+    verify_rate: Annotated[int, BeforeValidator(_parse_bytes)] = Field(default=VERIFY_RATE_BYTES, ge=0)
+    """Bytes per second that this reads at most; 0: as fast as an idle reader may."""
 
     def target_name(self, node: str) -> str:
         """The iSCSI name of a node's target."""

@@ -22,6 +22,11 @@ VERSION_KEYS = [
     "hash",
     "hash_algorithm",
     "source_hash",
+    "changed",
+    "changed_at",
+    "verified_at",
+    "outcome",
+    "verity",
 ]
 
 

@@ -1,21 +1,18 @@
 """Versions of an image: references, activation, retirement, removal."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from goldherd.catalog.tables import versions
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
-from goldherd.model.images import PLAIN_HASH, ImageRef, VersionRecord
+from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.nodes import NodeSpec
 from goldherd.services import images, nodes, requests
 from goldherd.services.context import Services
 from goldherd.services.importing import SealedOpener
 from goldherd.services.operations import run
 from goldherd.volumes.sealing import verify_sealed
-from sqlalchemy import update
 
 from tests.services.conftest import lying
 
@@ -241,51 +238,6 @@ def test_longer_and_missing_files_are_refused(seal: Sealer) -> None:
     version.path.unlink()
     with pytest.raises(ImageError, match="can't be read"):
         verify_sealed(version)
-
-
-def test_verify_finds_a_hidden_change_in_the_middle(
-    services: Services, seal: Sealer, make_raw: Callable[..., Path]
-) -> None:
-    version = seal(source=make_raw(size_bytes=4 << 20))
-    damage(version.path, 2 << 20)
-    verify_sealed(version)
-    with pytest.raises(ImageError, match="is damaged"):
-        images.verify(services, ImageRef("lab", 1), quiet)
-
-
-def test_version_of_an_older_release_is_verified_by_the_hash_it_has(
-    services: Services, seal: Sealer, make_raw: Callable[..., Path]
-) -> None:
-    version = seal(source=make_raw(size_bytes=4 << 20))
-    plain = hashlib.sha256(version.path.read_bytes()).hexdigest()
-    set_hash(services, plain, PLAIN_HASH)
-    assert images.verify(services, ImageRef("lab", 1), quiet)[0].hash == plain
-    damage(version.path, 2 << 20)
-    with pytest.raises(ImageError, match="is damaged"):
-        images.verify(services, ImageRef("lab", 1), quiet)
-
-
-def test_version_of_a_later_release_is_not_called_damaged(services: Services, seal: Sealer) -> None:
-    seal()
-    set_hash(services, "00", "blake9")
-    with pytest.raises(ImageError, match="with the hash blake9, which this goldherd does not know"):
-        images.verify(services, ImageRef("lab", 1), quiet)
-
-
-def set_hash(services: Services, value: str, algorithm: str) -> None:
-    """Makes lab@1 a version that another release sealed."""
-    with services.catalog.write() as connection:
-        connection.execute(update(versions).values(hash=value, hash_algorithm=algorithm))
-
-
-def test_verify_renews_the_seal_of_a_restored_file(services: Services, seal: Sealer) -> None:
-    version = seal()
-    os.utime(version.path, ns=(1, 1))
-    with pytest.raises(ImageError):
-        verify_sealed(version)
-    assert images.verify(services, ImageRef("lab", 1), quiet)[1] is True
-    verify_sealed(images.get_version(services, ImageRef("lab", 1)))
-    assert images.verify(services, ImageRef("lab", 1), quiet)[1] is False
 
 
 def test_changed_version_is_not_activated(services: Services, seal: Sealer) -> None:

@@ -21,7 +21,8 @@ from goldherd.model.progress import silent
 from goldherd.services import nodes
 from goldherd.services.context import Services
 from goldherd.services.directory import CatalogDirectory
-from goldherd.services.images import list_versions, verify
+from goldherd.services.goldens.verifying import verify
+from goldherd.services.images import list_versions
 from goldherd.services.importing import SealedOpener, import_image
 from goldherd.volumes.marks import MARK
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, delete, false, func, insert, or_, selec
 
 from goldherd.catalog.store import now
 from goldherd.catalog.tables import images, nodes, select_versions, to_version, versions
-from goldherd.model.images import ImageRef, Seal, State, Totals, VersionRecord
+from goldherd.model.images import ImageRef, Outcome, Seal, State, Totals, VersionRecord
 
 
 def list_versions(connection: Connection, data: Path, image: str | None = None) -> list[VersionRecord]:
@@ -82,13 +82,25 @@ def activate(connection: Connection, version: VersionRecord) -> None:
 
 def set_state(connection: Connection, version: VersionRecord, state: State) -> None:
     """Notes a version's new state."""
-    connection.execute(update(versions).where(versions.c.id == version_id(connection, version)).values(state=state))
+    _set(connection, version, state=state)
 
 
 def set_seal(connection: Connection, version: VersionRecord, seal: Seal) -> None:
     """Notes what a version's file looks like now."""
-    values = {"file_bytes": seal.file_bytes, "mtime_ns": seal.mtime_ns, "guard": seal.guard}
-    connection.execute(update(versions).where(versions.c.id == version_id(connection, version)).values(**values))
+    _set(connection, version, **_seal_columns(seal))
+
+
+def note_changed(connection: Connection, version: VersionRecord, how: str) -> None:
+    """Notes that a version's file was found changed; the first change found stays until the file is right again."""
+    first = and_(versions.c.id == version_id(connection, version), versions.c.changed.is_(None))
+    values = {"changed": how, "changed_at": now(), "times_changed": versions.c.times_changed + 1}
+    connection.execute(update(versions).where(first).values(**values))
+
+
+def note_verified(connection: Connection, version: VersionRecord, outcome: Outcome) -> None:
+    """Notes what a look at every byte of a version's file found; one that is right is not changed any more."""
+    right: dict[str, None] = {"changed": None, "changed_at": None} if outcome == "right" else {}
+    _set(connection, version, verified_at=now(), outcome=outcome, **right)
 
 
 def next_number(connection: Connection, image: str) -> int:
@@ -125,9 +137,7 @@ def insert_version(connection: Connection, version: VersionRecord, stored: str, 
             source_hash=version.source_hash,
             sha256=version.sha256,
             source_sha256=version.source_sha256,
-            file_bytes=version.seal.file_bytes,
-            mtime_ns=version.seal.mtime_ns,
-            guard=version.seal.guard,
+            **_seal_columns(version.seal),
             in_place=int(version.in_place),
             parent_id=None if parent is None else version_id(connection, parent),
             created_at=version.created_at,
@@ -168,6 +178,19 @@ def version_id(connection: Connection, version: VersionRecord) -> int:
         and_(versions.c.image_id == _image_id(connection, version.image), versions.c.number == version.number)
     )
     return int(connection.execute(query).scalar_one())
+
+
+def _seal_columns(seal: Seal) -> dict[str, int | str | None]:
+    return {
+        "file_bytes": seal.file_bytes,
+        "mtime_ns": seal.mtime_ns,
+        "guard": seal.guard,
+        "verity": seal.verity,
+    }
+
+
+def _set(connection: Connection, version: VersionRecord, **values: int | str | None) -> None:
+    connection.execute(update(versions).where(versions.c.id == version_id(connection, version)).values(**values))
 
 
 def _image_id(connection: Connection, name: str) -> int:

@@ -120,6 +120,17 @@ STEPS: Final[tuple[Step, ...]] = (
             "UPDATE versions SET sha256 = hash, source_sha256 = source_hash",
         ),
     ),
+    Step(
+        "what became of the files of versions: found changed, verified, protected by fs-verity",
+        (
+            "ALTER TABLE versions ADD COLUMN changed TEXT",
+            "ALTER TABLE versions ADD COLUMN changed_at TEXT",
+            "ALTER TABLE versions ADD COLUMN times_changed INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE versions ADD COLUMN verified_at TEXT",
+            "ALTER TABLE versions ADD COLUMN outcome TEXT CHECK (outcome IN ('right', 'changed', 'unreadable'))",
+            "ALTER TABLE versions ADD COLUMN verity TEXT",
+        ),
+    ),
 )
 
 

@@ -54,6 +54,12 @@ versions: Final = Table(
     _text("hash_algorithm"),
     _text("sha256"),
     _text("source_sha256"),
+    _text("changed"),
+    _text("changed_at"),
+    _number("times_changed"),
+    _text("verified_at"),
+    _text("outcome"),
+    _text("verity"),
 )
 nodes: Final = Table(
     "nodes",
@@ -115,11 +121,16 @@ def to_version(row: RowMapping, data: Path) -> VersionRecord:
         source_hash=row["source_hash"],
         sha256=row["sha256"],
         source_sha256=row["source_sha256"],
-        seal=Seal(row["file_bytes"], row["mtime_ns"], row["guard"]),
+        seal=Seal(row["file_bytes"], row["mtime_ns"], row["guard"], row["verity"]),
         in_place=bool(row["in_place"]),
         parent=f"{row['parent_image']}@{row['parent_number']}" if row["parent_image"] else None,
         created_at=row["created_at"],
         filters=tuple(json.loads(row["filters"])),
+        changed=row["changed"],
+        changed_at=row["changed_at"],
+        times_changed=row["times_changed"],
+        verified_at=row["verified_at"],
+        outcome=row["outcome"],
     )
 
 

@@ -43,6 +43,16 @@ FullDiskHoldOption = Annotated[
         help="How long writes wait when there is no space for them, before they fail; default 600, 0 for not at all.",
     ),
 ]
+VerifyEveryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--verify-every", metavar="TIME", help="Read every golden image whole so often: 7d (default), 12h, off."
+    ),
+]
+VerifyRateOption = Annotated[
+    str | None,
+    typer.Option("--verify-rate", metavar="SIZE", help="Bytes per second of that; default 64M, 0 for no bound."),
+]
 ChapUserOption = Annotated[str | None, typer.Option("--chap-user", metavar="NAME", help="CHAP user name.")]
 ChapSecretOption = Annotated[
     Path | None, typer.Option("--chap-secret-file", metavar="FILE", help="File with the CHAP secret.")

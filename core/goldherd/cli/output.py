@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from goldherd.model.progress import Progress
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_STAGES: Final = {"copy": "Copying", "hash": "Hashing"}
+_STAGES: Final = {"copy": "Copying", "hash": "Hashing", "protect": "Protecting"}
 
 
 def say(text: str) -> None:
@@ -48,8 +48,13 @@ def show_json(value: Any) -> None:
 
 def show_error(kind: str, about: Sequence[tuple[str, str]], reason: str, hint: str | None) -> None:
     """A failure as JSON on stdout, in the place of the result (docs/cli.md)."""
+    show_json({"error": error_json(kind, about, reason, hint)})
+
+
+def error_json(kind: str, about: Sequence[tuple[str, str]], reason: str, hint: str | None) -> dict[str, Any]:
+    """A failure as programs see it (docs/cli.md)."""
     things = [{"type": type_, "name": name} for type_, name in about]
-    show_json({"error": {"kind": str(kind), "about": things, "reason": " ".join(reason.split()), "hint": hint}})
+    return {"kind": str(kind), "about": things, "reason": " ".join(reason.split()), "hint": hint}
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], dispensable: Sequence[str] = ()) -> None:
@@ -115,14 +120,25 @@ def size_text(count_bytes: int) -> str:
     return f"{count_bytes} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 
 
+def age_text(at: str) -> str:
+    """How long ago a time of the catalog was, in its largest unit: "3 days ago"."""
+    from datetime import UTC, datetime
+
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return f"{count_text(seconds // length, unit)} ago"
+    return "just now"
+
+
 def count_text(count: int, noun: str) -> str:
     """ "1 node", "40 nodes"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @contextlib.contextmanager
-def progress_bar() -> "Iterator[Progress]":
-    """A callback that draws a bar on a terminal, once something takes longer than a second."""
+def progress_bar(about: str = "") -> "Iterator[Progress]":
+    """A callback that draws a bar on a terminal, once something takes longer than a second; `about` goes before it."""
     started = time.monotonic()
     terminal = sys.stderr.isatty()
     bar: Bar | None = None
@@ -136,7 +152,8 @@ def progress_bar() -> "Iterator[Progress]":
             bar = _bar()
             bar.start()
         if stage not in tasks:
-            tasks[stage] = bar.add_task(_STAGES.get(stage, stage.capitalize()), total=total)
+            title = _STAGES.get(stage, stage.capitalize())
+            tasks[stage] = bar.add_task(f"{about} {title}".strip(), total=total)
         bar.update(tasks[stage], completed=done)
 
     try:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from goldherd.limits import COPY_CHUNK_BYTES, HOLE_BYTES_MIN, READ_CHUNK_BYTES
+from goldherd.limits import COPY_CHUNK_BYTES, HASH_HOLE_BYTES_MAX, HOLE_BYTES_MIN, READ_CHUNK_BYTES
 from goldherd.model.progress import Progress
 
 _FICLONE: Final = 0x40049409
@@ -48,6 +48,12 @@ def data_ranges(descriptor: int, length: int) -> Iterator[tuple[int, int]]:
             start, end = offset, length
         yield start, min(end, length)
         offset = end
+
+
+def has_few_holes(descriptor: int, length: int) -> bool:
+    """Whether an open file has no more holes than data, or few: then going through its holes costs little."""
+    data_bytes = sum(end - start for start, end in data_ranges(descriptor, length))
+    return length - data_bytes <= max(data_bytes, HASH_HOLE_BYTES_MAX)
 
 
 def copy_bytes(source: int, target: int, length: int, progress: Progress) -> None:

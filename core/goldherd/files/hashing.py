@@ -17,8 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from goldherd.files.copying import data_ranges, length_of
-from goldherd.limits import HASH_CHUNK_BYTES, HASH_HOLE_BYTES_MAX, HASH_SPANS_WAITING, HASH_THREADS, READ_CHUNK_BYTES
+from goldherd.files.copying import data_ranges, has_few_holes, length_of
+from goldherd.limits import HASH_CHUNK_BYTES, HASH_SPANS_WAITING, HASH_THREADS, READ_CHUNK_BYTES
 from goldherd.model.progress import Progress
 
 _ZEROS: Final = bytes(HASH_CHUNK_BYTES)
@@ -43,20 +43,29 @@ class _Span(NamedTuple):
 
 
 def hash_file(
-    path: Path, progress: Progress, prefix_bytes: int | None = None, *, plain: bool | None = None
+    path: Path,
+    progress: Progress,
+    prefix_bytes: int | None = None,
+    *,
+    plain: bool | None = None,
+    from_disk: bool = False,
 ) -> tuple[Hashes, Hashes]:
     """The hashes of a file and of its first prefix_bytes (the whole file when None), in one pass.
 
     `plain` says whether SHA-256 over all bytes is worked out too, which takes time for every hole; None: when the
-    file has no more holes than data, or few. Raises OSError when the file can't be read or becomes shorter meanwhile.
+    file has no more holes than data, or few. `from_disk` reads what lies on the disk, not what the page cache holds of
+    it, and leaves nothing of it in the page cache.
+
+    Raises OSError when the file can't be read or becomes shorter meanwhile.
     """
     with path.open("rb", buffering=0) as file:
         descriptor = file.fileno()
         length = length_of(descriptor)
         border = length if prefix_bytes is None else prefix_bytes
         if plain is None:
-            data_bytes = sum(end - start for start, end in data_ranges(descriptor, length))
-            plain = length - data_bytes <= max(data_bytes, HASH_HOLE_BYTES_MAX)
+            plain = has_few_holes(descriptor, length)
+        if from_disk:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         whole, prefix = _Chunked(length), _Chunked(border)
         stream = _Plain(length, border) if plain else None
         for span in _spans(descriptor, length):
@@ -64,7 +73,11 @@ def hash_file(
             prefix.add(span)
             if stream is not None:
                 stream.add(span.offset, span.data)
+            if from_disk:
+                os.posix_fadvise(descriptor, span.offset, len(span.data), os.POSIX_FADV_DONTNEED)
             progress("hash", span.offset + len(span.data), length)
+        if from_disk:  # what was read ahead, and pages that two steps share
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         progress("hash", length, length)
     plains = (None, None) if stream is None else stream.finish()
     return Hashes(whole.finish(), plains[0]), Hashes(prefix.finish(), plains[1])

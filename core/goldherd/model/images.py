@@ -9,6 +9,8 @@ from goldherd.model.options import OptionTexts
 from goldherd.model.plugins import PluginRecord
 
 State = Literal["draft", "sealed", "active", "retired"]
+Outcome = Literal["right", "changed", "unreadable"]
+"""What the last look at every byte of a sealed file found."""
 
 PLAIN_HASH: Final = "sha256"
 """SHA-256 over all bytes: what versions were sealed with before there was another."""
@@ -34,6 +36,8 @@ class Seal:
     mtime_ns: int
     guard: str
     """SHA-256 of the file's head and tail (sealing.py)."""
+    verity: str | None = None
+    """The fs-verity digest of the file (files/verity.py); None: the file system does not protect it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ class VersionRecord:
     created_at: str
     filters: tuple[str, ...] = ()
     """Filters over the disks of nodes on it, each as `name:option=value,...`, the first nearest to the disk."""
+    changed: str | None = None
+    """How its file was found changed; no node gets it until `image verify` has found it right. None: it was not."""
+    changed_at: str | None = None
+    times_changed: int = 0
+    """How often it was found changed: what was read of the file before the last time may be wrong."""
+    verified_at: str | None = None
+    """When every byte was last compared with the hash; None: not since it was sealed."""
+    outcome: Outcome | None = None
+    """What that found."""
 
     @property
     def name(self) -> str:

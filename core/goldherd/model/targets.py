@@ -3,7 +3,7 @@
 These records cross the border between configuration and the server; they know neither of the two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -136,4 +136,8 @@ class Live(Protocol):
 
     def open_files(self) -> frozenset[Path]:
         """The files that are open: disks, and the golden images that these lie on."""
+        ...
+
+    def readers(self) -> Mapping[Path, Collection[str]]:
+        """The golden images that open disks lie on, each with the nodes of these disks."""
         ...

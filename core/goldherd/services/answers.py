@@ -14,6 +14,8 @@ class VersionDetails:
 
     version: VersionRecord
     nodes: tuple[str, ...]
+    fault: str | None
+    """What keeps it from being used now, as a sentence: its file was changed or can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Verified:
     """SHA-256 over all bytes, where it is known."""
     seal_renewed: bool
     """Its file's times had changed, which is noted now."""
+    cleared: bool
+    """Its file had been found changed; nodes get it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class SealedFile:
     format: str
     name: str
     parent: Path | None
+    times_changed: int
+    """How often it, or one that it is based on, was found changed: what was read before the last time may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,9 @@ class CatalogDirectory:
             self._notes.put(made)
 
     def sealed(self, path: Path) -> SealedFile:
-        """The golden file at path, found unchanged.
+        """The golden file at path, found unchanged, and so all that it is based on.
 
-        Raises ImageError when it is missing or was changed since it was sealed, or is not of this catalog.
+        Raises ImageError when one is missing or was changed since it was sealed, or is not of this catalog.
         """
         version = sealed_version_at(self._services, path)
         if version is None:
@@ -140,8 +142,16 @@ class CatalogDirectory:
                 path=str(path),
                 kind=ErrorKind.NOT_FOUND,
             )
-        above = None if version.parent is None else get_version(self._services, parse_image_ref(version.parent)).path
-        return SealedFile(version.path, version.format, version.name, above)
+        above = None
+        if version.parent is not None:
+            above = self.sealed(get_version(self._services, parse_image_ref(version.parent)).path)
+        return SealedFile(
+            version.path,
+            version.format,
+            version.name,
+            None if above is None else above.path,
+            version.times_changed + (0 if above is None else above.times_changed),
+        )
 
     def close(self) -> None:
         """Writes what is still to be written; call it once, when no more logins come."""

@@ -1,6 +1,6 @@
 """Images and their versions: looking them up, choosing the active one, retiring and removing them.
 
-How a file becomes a version stands in importing.py.
+How a file becomes a version stands in importing.py, how it is found unchanged in goldens/.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from goldherd.catalog.store import CATALOG_FILE
 from goldherd.errors import About, CatalogError, ErrorKind, ImageError
 from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.names import check_image_name, natural_key, parse_image_ref
-from goldherd.model.progress import Progress
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.volumes import overlays, sealing
@@ -175,20 +174,6 @@ def _refuse_removal(connection: Connection, services: Services, targets: list[Ve
         )
 
 
-def verify(services: Services, ref: ImageRef, progress: Progress) -> tuple[VersionRecord, bool]:
-    """Reads a version's file whole and compares it with its hash; ImageError when it differs.
-
-    When only the file's times had changed (a restored backup), the seal is renewed; the second value says so.
-    """
-    version = get_version(services, ref)
-    seal = sealing.verify_content(version, progress)
-    if seal == version.seal:
-        return version, False
-    with services.catalog.write() as connection:
-        records.set_seal(connection, find_version(connection, services, version.ref), seal)
-    return version, True
-
-
 def unknown_image(ref: ImageRef) -> CatalogError:
     """The refusal for a name that is not in the catalog."""
     what = "image" if ref.number is None else "version"
@@ -234,7 +219,7 @@ def show(services: Services, request: requests.ShowImage) -> answers.VersionDeta
     version = get_version(services, parse_image_ref(request.version))
     with services.catalog.read() as connection:
         users = records.users_of(connection, version)
-    return answers.VersionDetails(version, tuple(sorted(users, key=natural_key)))
+    return answers.VersionDetails(version, tuple(sorted(users, key=natural_key)), _fault_of(version))
 
 
 def find(services: Services, request: requests.FindImage) -> answers.FoundFile:
@@ -247,12 +232,6 @@ def find(services: Services, request: requests.FindImage) -> answers.FoundFile:
         raise ImageError(reason, path=str(path), kind=ErrorKind.NOT_FOUND) from error
     known = (services.data / CATALOG_FILE).is_file()
     return answers.FoundFile(sealed_version_at(services, path) if known else None, protected)
-
-
-def verify_(services: Services, request: requests.VerifyImage, progress: Progress) -> answers.Verified:
-    """image.verify."""
-    version, renewed = verify(services, parse_image_ref(request.version), progress)
-    return answers.Verified(version.name, version.hash, version.hash_algorithm, version.sha256, renewed)
 
 
 def activate_(services: Services, request: requests.ActivateImage) -> answers.Changed:
@@ -271,6 +250,16 @@ def remove_(services: Services, request: requests.RemoveImage) -> answers.Remove
     """image.remove."""
     ref = parse_image_ref(request.version)
     return remove(services, ref, all_versions=request.all_versions, dry_run=request.dry_run)
+
+
+def _fault_of(version: VersionRecord) -> str | None:
+    """What keeps a version from being used now, as a sentence; None: nothing that a quick look shows."""
+    try:
+        sealing.verify_sealed(version)
+    except ImageError as error:
+        hidden = isinstance(error.__cause__, PermissionError)  # from this user only
+        return None if hidden else str(error)
+    return None
 
 
 def _numbered(text: str) -> ImageRef:

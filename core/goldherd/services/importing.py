@@ -111,6 +111,7 @@ def import_image(
             change.make([staged])
             prefix_bytes = goldens.stage(services.formats, source, kind, format_name, size_bytes, staged, progress)
             _check_copy(services, staged, golden, size_bytes, parent)
+            sealing.protect(staged, progress)
             sealing.make_read_only(staged)
             hashes = goldens.hash_staged(staged, progress, prefix_bytes, source)
             return _record(services, change, staged, draft, hashes, in_place=False)

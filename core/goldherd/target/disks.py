@@ -35,6 +35,11 @@ class Seal(Protocol):
         """The sealed file it is based on."""
         ...
 
+    @property
+    def times_changed(self) -> int:
+        """How often it, or one that it is based on, was found changed."""
+        ...
+
 
 class Seals(Protocol):
     """Knows whether a golden file is unchanged since it was sealed."""
@@ -58,7 +63,8 @@ class Disks:
         self._cache = cache
         self._seals = seals
         self._lock = threading.Lock()
-        self._goldens: dict[FileId, GoldenImage] = {}
+        self._goldens: dict[FileId, tuple[int, GoldenImage]] = {}
+        """With how often each had been found changed when it was opened."""
         self._discarding: WeakValueDictionary[int, Image] = WeakValueDictionary()
         """By id(), because a plugin's image need not have a hash."""
         self._failures: dict[str, tuple[FileId | None, Failure]] = {}
@@ -136,7 +142,8 @@ class Disks:
             form: its format; None to find out.
             below: the files that led here, to see a loop.
         """
-        parent = self._seals.sealed(path).parent if self._seals is not None else None
+        seal = self._seals.sealed(path) if self._seals is not None else None
+        parent, changed = (None, 0) if seal is None else (seal.parent, seal.times_changed)
         identity = file_id(path)
         if identity in below:
             raise ImageError(
@@ -150,15 +157,21 @@ class Disks:
                 path=str(path),
             )
         with self._lock:
-            known = self._goldens.get(identity)
-        if known is not None:
+            before, known = self._goldens.get(identity, (-1, None))
+        if known is not None and before >= changed:
             return known
         url = f"{form or self._formats.probe(path)}:{path}"
         image = self._cache.adopt(self._formats.open(url, "r", Opening(self, parent, (*below, identity))))
         with self._lock:
-            first = self._goldens.setdefault(identity, image)
-        if first is not image:  # another thread opened the image in the same moment
-            image.close()
+            before, first = self._goldens.get(identity, (-1, image))
+            if before < changed:
+                # What is in memory of a file that was changed meanwhile may be wrong: it ends with its last reader.
+                self._goldens[identity] = (changed, image)
+                for other in [key for key, (_, each) in self._goldens.items() if each.path == image.path]:
+                    if other != identity:  # another file lay at this place before
+                        del self._goldens[other]
+                return image
+        image.close()  # another thread opened the image in the same moment
         return first
 
     def remember_failure(self, location: str, failure: Failure) -> None:
@@ -177,7 +190,7 @@ class Disks:
 
     def close(self) -> None:
         """Closes all sealed parents, of which no child may be open."""
-        for image in reversed(self._goldens.values()):  # children before their parents
+        for _, image in reversed(self._goldens.values()):  # children before their parents
             image.close()
         self._goldens.clear()
 

@@ -110,6 +110,14 @@ class OpenTargets:
         files = (file for config in self._configs() for lun in config.luns for file in (lun.path, lun.parent))
         return frozenset(file for file in files if file is not None)
 
+    def readers(self) -> dict[Path, list[str]]:
+        """The golden images that open disks lie on, each with its nodes; a disk of no node counts by its target."""
+        found: dict[Path, list[str]] = {}
+        for config in self._configs():
+            for file in {lun.parent for lun in config.luns if lun.parent is not None}:
+                found.setdefault(file, []).append(config.node or config.name)
+        return found
+
     def _configs(self) -> list[TargetConfig]:
         """The targets whose disks are open, or are being opened or closed now."""
         return [*self._changing.copy().values(), *(target.config for target in self.all())]

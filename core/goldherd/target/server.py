@@ -153,6 +153,8 @@ class Server:
             self._executor,
             self._hurried,
         )
+        self.also_tell: Callable[[], dict[str, Any]] = dict
+        """What `status` shows of what other parts of the daemon do; answers at once."""
 
     # --- life ---
 
@@ -382,6 +384,7 @@ class Server:
             "counters": totals,
             "slow_steps": self._slow_steps.all(),
             "plugins": [{"name": name, **self.hooks.faults.of(name)._asdict()} for name in self.hooks.names],
+            **self.also_tell(),
         }
 
 

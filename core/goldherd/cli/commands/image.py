@@ -8,13 +8,31 @@ import typer
 from goldherd.cli.completion import complete_filter, complete_format, complete_image
 from goldherd.cli.context import context_of
 from goldherd.cli.options import DryRun, Json, Version, Yes
-from goldherd.cli.output import confirm, count_text, progress_bar, say, show_fields, show_json, show_table, size_text
+from goldherd.cli.output import (
+    age_text,
+    complain,
+    confirm,
+    count_text,
+    error_json,
+    progress_bar,
+    say,
+    show_fields,
+    show_json,
+    show_table,
+    size_text,
+)
+from goldherd.errors import GoldherdError
 
 if TYPE_CHECKING:
     from goldherd.model.images import VersionRecord
-    from goldherd.services.answers import Changed
+    from goldherd.services.answers import Changed, Verified
 
 
+_OUTCOMES = {
+    "right": "every byte was as it was sealed",
+    "changed": "its bytes were not those that were sealed",
+    "unreadable": "it could not be read whole",
+}
 _MOSTLY_HOLES = "not worked out: the file is mostly holes"
 
 app = typer.Typer(help="Golden images and their versions.", no_args_is_help=True)
@@ -40,6 +58,11 @@ def version_json(version: "VersionRecord") -> dict[str, Any]:
         "hash": version.hash,
         "hash_algorithm": version.hash_algorithm,
         "source_hash": version.source_hash,
+        "changed": version.changed,
+        "changed_at": version.changed_at,
+        "verified_at": version.verified_at,
+        "outcome": version.outcome,
+        "verity": version.seal.verity,
     }
 
 
@@ -115,7 +138,7 @@ def list_(
         [
             (
                 version.name,
-                version.state,
+                version.state if version.changed is None else f"{version.state}, changed",
                 size_text(version.size_bytes),
                 size_text(version.seal.file_bytes),
                 version.hash[:12],
@@ -136,7 +159,7 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
         details = client.ask(ShowImage(name))
     version = details.version
     if as_json:
-        show_json({**version_json(version), "nodes": list(details.nodes)})
+        show_json({**version_json(version), "nodes": list(details.nodes), "fault": details.fault})
         return
     show_fields(
         [
@@ -151,9 +174,19 @@ def show(context: typer.Context, name: Version, as_json: Json = False) -> None:
             ("Parent", version.parent or "none"),
             ("Filters of its nodes", " ".join(version.filters) or "none"),
             ("Created", version.created_at),
+            ("Verified", _verified_text(version)),
+            ("fs-verity", version.seal.verity or "not used"),
             ("Nodes", str(len(details.nodes))),
+            *([] if details.fault is None else [("Fault", details.fault)]),
         ]
     )
+
+
+def _verified_text(version: "VersionRecord") -> str:
+    """When every byte was last compared, and what that showed."""
+    if version.verified_at is None or version.outcome is None:
+        return "not since it was sealed"
+    return f"{age_text(version.verified_at)} ({version.verified_at}): {_OUTCOMES[version.outcome]}"
 
 
 @app.command()
@@ -177,24 +210,64 @@ def find(
 
 
 @app.command()
-def verify(context: typer.Context, name: Version, as_json: Json = False) -> None:
-    """Reads a version's whole file and compares it with the hash it was sealed with."""
-    from goldherd.services.requests import VerifyImage
+def verify(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME[@VERSION]]", help="An image or version.", autocompletion=complete_image),
+    ] = None,
+    all_versions: Annotated[
+        bool, typer.Option("--all", help="All versions of all images, one after the other.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Reads a version's whole file and compares it with the hash it was sealed with; --all does so with each."""
+    from goldherd.services.requests import ListImages, VerifyImage
 
-    with context_of(context).client() as client, progress_bar() as progress:
-        done = client.ask(VerifyImage(name), progress)
+    if (name is None) != all_versions:
+        raise typer.BadParameter("name one version, such as lab@1, or give --all alone.")
+    with context_of(context).client() as client:
+        if name is not None:
+            with progress_bar() as progress:
+                done = client.ask(VerifyImage(name), progress)
+            if as_json:
+                show_json(_verified_json(done))
+            else:
+                say(_right_text(done))
+            return
+        documents, failures = [], 0
+        for version in client.ask(ListImages()):
+            try:
+                with progress_bar(version.name) as progress:
+                    done = client.ask(VerifyImage(version.name), progress)
+            except GoldherdError as error:
+                failures += 1
+                complain(str(error))
+                documents.append({"name": version.name, "error": error_json(error.kind, error.about, str(error), None)})
+            else:
+                documents.append(_verified_json(done))
+                if not as_json:
+                    say(_right_text(done))
     if as_json:
-        show_json(
-            {
-                "name": done.name,
-                "sha256": done.sha256,
-                "seal_renewed": done.seal_renewed,
-                "hash": done.hash,
-                "hash_algorithm": done.hash_algorithm,
-            }
-        )
-        return
-    say(f"{done.name}: every byte is as it was sealed{'; its new file time was noted' if done.seal_renewed else ''}.")
+        show_json(documents)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _verified_json(done: "Verified") -> dict[str, Any]:
+    return {
+        "name": done.name,
+        "sha256": done.sha256,
+        "seal_renewed": done.seal_renewed,
+        "hash": done.hash,
+        "hash_algorithm": done.hash_algorithm,
+        "cleared": done.cleared,
+    }
+
+
+def _right_text(done: "Verified") -> str:
+    noted = "; its new file time was noted" if done.seal_renewed else ""
+    return f"{done.name}: every byte is as it was sealed{noted}{', and nodes get it again' if done.cleared else ''}."
 
 
 @app.command()

@@ -12,6 +12,8 @@ from goldherd.cli.options import (
     FullDiskHoldOption,
     ListenOption,
     ReactorsOption,
+    VerifyEveryOption,
+    VerifyRateOption,
 )
 
 
@@ -22,6 +24,8 @@ def serve(
     cache: CacheOption = None,
     connections_max: ConnectionsOption = None,
     full_disk_hold: FullDiskHoldOption = None,
+    verify_every: VerifyEveryOption = None,
+    verify_rate: VerifyRateOption = None,
 ) -> None:
     """Serves all nodes until SIGTERM or Ctrl-C; prints a 'ready HOST:PORT' line for each address."""
     from goldherd.settings import ServeSettings, server_settings
@@ -32,6 +36,8 @@ def serve(
         cache=cache,
         connections_max=connections_max,
         full_disk_hold=full_disk_hold,
+        verify_every=verify_every,
+        verify_rate=verify_rate,
     )
     found = context_of(context)
     logs.speak(logging.WARNING)

@@ -88,6 +88,12 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
         say(_slow_text(step))
     for disk in daemon.get("full_disks", []):
         say(_full_text(disk))
+    for fault in daemon.get("golden_faults", []):
+        say(_golden_text(fault))
+    if daemon.get("verifying"):
+        under_way = daemon["verifying"]
+        done, total = under_way["done_bytes"], under_way["total_bytes"]
+        say(f"Verifying {under_way['version']}: {size_text(done)} of {size_text(total)}.")
     for path in daemon.get("lost_disks", []):
         say(f"The file {path} was removed or replaced while it is open: put it back before its machine logs out.")
     sessions = daemon.get("sessions", [])
@@ -107,6 +113,20 @@ def _slow_text(step: dict[str, Any]) -> str:
     return (
         f"Reactor {step['reactor']} took long for {count}, at most {step['longest_ms']} ms, mostly for {work}: "
         "all of its sessions waited."
+    )
+
+
+def _golden_text(fault: dict[str, Any]) -> str:
+    """What is wrong with a golden image, who reads from it, and what to do."""
+    name, nodes = fault["version"], fault["nodes"]
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    readers = f"{', '.join(nodes[:3])}{more} {'reads' if len(nodes) == 1 else 'read'}" if nodes else "no node reads"
+    if fault["kind"] != "changed":
+        return f"{name} can't be used now ({fault['reason']}); {readers} from it. See to {fault['path']}."
+    return (
+        f"{name} was changed after it was sealed ({fault['reason']}), so no node can log in to it; {readers} from it. "
+        f"Restore {fault['path']} from a backup, unless it is right as it is; 'goldherd image verify {name}' reads "
+        "every byte and lets nodes use it again if all are right."
     )
 
 
