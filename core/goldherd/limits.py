@@ -399,6 +399,12 @@ DRAIN_SECONDS: Final = 1.0
 """How long we then wait for a reactor to say that nothing of it can reach a disk."""
 CONTROL_THREADS: Final = 16
 """Threads of the control plane that may sleep: opening disks, rare commands, flushes."""
+CONTROL_THREADS_MAX: Final = 1024
+"""Of these, how many there may be while disks hang: about as many as STORAGE_THREADS_MAX, for the same disks."""
+CONTROL_PATIENCE_SECONDS: Final = 0.1
+"""Work of the control plane waits so long for a thread before one more is started: longer than a disk takes to open."""
+CONTROL_IDLE_SECONDS: Final = 30.0
+"""A thread of the control plane that was started while disks hung ends after so long without work."""
 SESSION_THREADS_MAX: Final = 4
 """Of these, how many the long commands of one session may hold: VERIFY of a whole disk takes minutes."""
 STOP_THREADS_MAX: Final = 1024
@@ -471,6 +477,7 @@ RELATIONS: Final = (
     ("a delay never falls below its step", LOGIN_DELAY_SECONDS_STEP <= LOGIN_DELAY_SECONDS_MAX),
     ("a server ends within two seconds", SHUTDOWN_SECONDS + SHUTDOWN_FLUSH_SECONDS <= 2),
     ("a session leaves threads to the others", SESSION_THREADS_MAX < CONTROL_THREADS),
+    ("disks that hang leave threads to the others", CONTROL_THREADS < CONTROL_THREADS_MAX),
     ("node, image and version are one file name", NODE_NAME_CHARACTERS_MAX + IMAGE_NAME_CHARACTERS_MAX + 64 <= 255),
     ("a secret's bounds rise", CHAP_SECRET_BYTES_MIN <= CHAP_SECRET_BYTES_MAX),
     ("a step of hashing is whole chunks", READ_CHUNK_BYTES % HASH_CHUNK_BYTES == 0),

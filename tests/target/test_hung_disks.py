@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from goldherd.limits import LANE_JOBS_MAX, STORAGE_THREADS
+from goldherd.limits import CONTROL_THREADS, LANE_JOBS_MAX, STORAGE_THREADS
 
 from bench.pattern import words
 from tests.support.faulty_calls import FaultyCalls
@@ -22,7 +22,9 @@ PATTERN = b"\xa5" * 4096
 LONG_SECONDS = 3600
 """A call hangs until its daemon is killed."""
 SICK = STORAGE_THREADS + 2
-"""Nodes whose disks hang: they would take every thread that stays, several times over."""
+"""Nodes whose disks hang: they would take every storage thread that stays, several times over."""
+MANY_SICK = CONTROL_THREADS + 2
+"""Nodes that would take every thread of the control plane that stays."""
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def many(template: Path) -> Iterator[Herd]:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         shutil.copytree(template, Path(folder) / "data")
         herd = Herd(Path(folder) / "data")
-        herd.do("node", "add", f"sick-[1-{SICK}]", "--image", "lab")
+        herd.do("node", "add", f"sick-[1-{MANY_SICK}]", "--image", "lab")
         yield herd
 
 
@@ -152,3 +154,20 @@ def test_login_whose_disk_hangs_does_not_hold_up_the_end(
         assert daemon.stop() == 0, "it ended by itself, and nothing had been written"
         login.join()
     assert ended
+
+
+def test_timed_flushes_that_hang_keep_no_node_from_its_disk(
+    many: Herd, faults: FaultyCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening a disk and rare commands have threads, however many of the control plane's wait for disks that hang."""
+    monkeypatch.setenv("GOLDHERD_FLUSH_SECONDS", "0.1")
+    with many.serve("--reactors", "1") as daemon:
+        sick = [daemon.log_in(f"sick-{number}") for number in range(1, MANY_SICK + 1)]
+        faults.arm("fdatasync", errno.EIO, "overlays/sick-", times=1 << 20, sleep_seconds=LONG_SECONDS)
+        for session in sick:
+            assert session.write(0, PATTERN).status == 0
+        until(lambda: faults.hits == MANY_SICK)
+        works(daemon, "pc-001")
+        with daemon.log_in("pc-002") as well:
+            assert well.command(struct.pack(">BBIBH", 0x2F, 0, 0, 0, 64)).status == 0, "VERIFY"
+        daemon.kill()

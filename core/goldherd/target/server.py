@@ -10,7 +10,6 @@ import os
 import resource
 import time
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ import structlog
 
 from goldherd import limits
 from goldherd.block.golden import GoldenCache
+from goldherd.block.workers import Workers
 from goldherd.errors import LoginRedirectError
 from goldherd.hooks import Hooks
 from goldherd.model.access import Peer, UnresolvedError, peer_address
@@ -107,7 +107,7 @@ class Server:
         for reactor in self._reactors:
             reactor.set_ping_times(settings.ping_seconds, settings.ping_timeout_seconds)
             reactor.set_full_disk_hold(settings.full_disk_hold)
-        self._executor = ThreadPoolExecutor(limits.CONTROL_THREADS, thread_name_prefix="control")
+        self._executor = Workers()
         self._disks = Disks(hooks, self.cache, seals)
         groups = [address.tag for address in settings.listen]
         self.targets = OpenTargets(self._disks, self._executor, linger_seconds, state, reset, groups)
