@@ -56,8 +56,10 @@ def test_threads_that_are_not_needed_end(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_shutdown_waits_for_the_work_or_leaves_it() -> None:
-    workers, go = Workers(1, 1), threading.Event()
-    held, waits = workers.submit(go.wait, 60), workers.submit(int)
+    workers, begun, go = Workers(1, 1), threading.Event(), threading.Event()
+    held = workers.submit(lambda: begun.set() or go.wait(60))
+    waits = workers.submit(int)
+    assert begun.wait(30)
     workers.shutdown(wait=False, cancel_futures=True)
     with pytest.raises(CancelledError):
         waits.result(30)
