@@ -108,7 +108,7 @@ def make_tree(root: Path, packages: Path, kernel: Kernel) -> None:
     shutil.copy(BUSYBOX, root / "usr/bin/busybox")
     shutil.copy("/etc/iscsi/iscsid.conf", root / "etc/iscsi")
     shutil.copytree(GUEST / "etc", root / "etc", dirs_exist_ok=True)
-    for script in ("init", "checks"):
+    for script in ("init", "common", "checks", "load"):
         shutil.copy(GUEST / script, root / "usr/bin" / script)
         (root / "usr/bin" / script).chmod(0o755)
     modules = kernel.modules_in_load_order(MODULES)
