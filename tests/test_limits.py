@@ -54,6 +54,7 @@ BOUND_IN_PYTHON = re.compile(
 """The name of a constant that is a bound: a size, a time or a count."""
 LAID_OUT = {
     "files/verity.py": "the block size that every kernel with fs-verity takes",
+    "files/outliving.py": "layout of the header",
     "files/space.py": "st_blocks counts in units of 512 bytes (stat(2))",
     "scsi/copying/extended_copy.py": "lengths of headers and descriptors (SPC-4 6.4)",
     "scsi/copying/odx.py": "lengths of headers and descriptors (SBC-3 5.7, 5.44)",

@@ -47,6 +47,11 @@ POPULATE_COPY_BYTES: Final = 32768
 """Stack buffer with which pages are touched where MADV_POPULATE_READ is missing."""
 RESIDENCY_PAGES: Final = 4096
 """Pages that one mincore call looks at."""
+OUTLIVING_CLOCK_SECONDS: Final = 10
+"""A disk file that was changed so long after the daemon's last write to it was changed by another program: more than
+the clocks of kernel and daemon differ, and than a write waits for its turn."""
+OUTLIVING_FREE_SHARE: Final = 0.1
+"""Share of a tmpfs that the tables of disks leave to others: systemd and udev need room in /run as well."""
 ZERO_PAGE_BYTES: Final = 65536
 """Zeros that one write takes where a file system can neither punch nor zero a range."""
 

@@ -11,10 +11,12 @@ import importlib.util
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +79,7 @@ class Launcher:
     """The process that forks; ends with the `with` block."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        self.memory = Path(tempfile.mkdtemp(prefix="faults-memory-", dir="/dev/shm"))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -84,7 +87,13 @@ class Launcher:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
+                env={
+                    **os.environ,
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "PYTHONUNBUFFERED": "1",
+                    "RUNTIME_DIRECTORY": str(self.memory),
+                    **environment,
+                },
             )
         self._socket = ours
 
@@ -100,12 +109,20 @@ class Launcher:
         """Ends the process; commands that still run are not touched."""
         self._socket.close()
         self._process.wait()
+        shutil.rmtree(self.memory)
 
-    def start(self, words: list[str], log: Path) -> Launched:
-        """`goldherd WORDS...`"""
+    def lose_memory(self) -> None:
+        """The machine starts anew: what processes of before had in memory is gone. Call it while no command runs."""
+        shutil.rmtree(self.memory)
+        self.memory.mkdir(mode=0o700)
+
+    def start(self, words: list[str], log: Path, environment: Mapping[str, str] | None = None) -> Launched:
+        """`goldherd WORDS...`, with some more variables in its environment."""
         reading, writing = os.pipe()
         with log.open("ab") as errors:
-            socket.send_fds(self._socket, [json.dumps(words).encode()], [writing, errors.fileno()])
+            socket.send_fds(
+                self._socket, [json.dumps([words, dict(environment or {})]).encode()], [writing, errors.fileno()]
+            )
         os.close(writing)
         answer = self._socket.recv(64)
         if not answer:
@@ -125,7 +142,7 @@ def serve(requests: socket.socket) -> None:
             return
         child = os.fork()
         if child == 0:
-            _become(json.loads(words), *descriptors)
+            _become(*json.loads(words), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         requests.send(str(child).encode())
@@ -154,12 +171,13 @@ def _import_everything() -> None:
     assert hooks.Hooks().formats.find("vhd") is not None
 
 
-def _become(words: list[str], output: int, errors: int) -> None:
+def _become(words: list[str], environment: dict[str, str], output: int, errors: int) -> None:
     """Runs one command in this process, which ends with it."""
     code = 70
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
+        os.environ.update(environment)
         os.dup2(output, 1)
         os.dup2(errors, 2)
         os.closerange(3, 64)

@@ -187,6 +187,7 @@ class ManagementRounds:
                 mounted.tell(f"cut-after {request} {choose.getrandbits(48)}")
             code = self._do(words)
             lost = mounted.cut(choose.getrandbits(48), nothing=self._lie)
+        self._launcher.lose_memory()
         how = f"cut before request {request} ({lost}, order={mounted.order}, writeback={mounted.writeback})"
         self.filesystem.writeback = False
         self.outcome.cuts[" ".join(words[:2])] += 1

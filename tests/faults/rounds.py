@@ -11,7 +11,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from tests.target.daemon import Herd
 from tests.target.initiator import LINUX_ISID, Session, log_in
 
 DISK_BYTES = 12 << 20
+BLOCK_BYTES = 64 << 10
+"""Of a dynamic disk, so that many writes need a new one; nodes have blocks of 2 MiB."""
 FORMATS = ("raw", "sparse", "dynamic", "differencing")
 NODES = ("pc-1", "pc-2")
 ROUNDS_OF_ONE_DISK = 6
@@ -32,10 +34,11 @@ ROUNDS_OF_ONE_DISK = 6
 KILL_SHARE = 0.2
 SPOIL_SHARE = 0.15
 SYNC_ERRORS = ("EIO", "ENOSPC", "EDQUOT", "ENODATA", "EREMOTEIO", "ETIMEDOUT", "ENOLINK", "ESTALE", "EUCLEAN")
+SLOW = {"GOLDHERD_FLUSH_SECONDS": "60"}
+"""Before a kill: what the guest has not flushed, the daemon has not either."""
 QUICK = {"GOLDHERD_FLUSH_SECONDS": "0.3"}
-WRITTEN_THROUGH = ("raw", "sparse")
-"""Formats whose acknowledged writes all survive the daemon. The tables of a VHD are in its memory until they are
-flushed, by the guest or by the daemon's own timer."""
+WRITTEN_THROUGH = FORMATS
+"""Formats whose acknowledged writes all survive the daemon."""
 REPAIRED_AT_OPENING = ("has lost its footer", "has an old copy of its footer")
 FORMAT_NAMES = {"raw": "raw", "sparse": "sparse", "dynamic": "vhd", "differencing": "vhd"}
 
@@ -84,6 +87,7 @@ class DiskRounds:
         seed: decides everything that can be decided.
         formats: which kinds of disks there are; the others are left out.
         lie: whether fsync does nothing, to see that it is noticed.
+        forget: whether a kill takes the memory away that outlives the daemon, to see that this is noticed.
     """
 
     def __init__(
@@ -95,10 +99,11 @@ class DiskRounds:
         *,
         formats: Sequence[str] = FORMATS,
         lie: bool = False,
+        forget: bool = False,
     ) -> None:
         self._choose = random.Random(seed)
         self._launcher = launcher
-        self.seed, self.formats, self.lie = seed, formats, lie
+        self.seed, self.formats, self.lie, self.forget = seed, formats, lie, forget
         self.filesystem = FaultFs(program, folder)
         self.tally = Tally()
         self.disks: list[Disk] = []
@@ -123,7 +128,7 @@ class DiskRounds:
             exports = mounted.path / "exports"
             exports.mkdir()
             for name in self._exported:
-                _create(f"{FORMAT_NAMES[name]}:{exports / name}")
+                _create(name, exports / name)
             mounted.end()
         shutil.copytree(mounted.backing, self._template, symlinks=True)
 
@@ -176,15 +181,18 @@ class DiskRounds:
         self.filesystem.order = choose.choice(("strict", "strict", "journal"))
         killed = choose.random() < KILL_SHARE
         spoiled = choose.choice(self.disks) if choose.random() < SPOIL_SHARE else None
+        self._launcher.lose_memory()
         with self.filesystem as mounted:
             if self.lie:
                 mounted.tell("lie on")
-            with self._served() as sessions:
+            with self._served(SLOW if killed else {}) as sessions:
                 self._judge(sessions, stable=True)
                 if spoiled is not None:
                     mounted.tell(_spoil(spoiled, choose))
                 self._work(mounted, sessions, cut=not killed and spoiled is None)
             if killed:
+                if self.forget:
+                    self._launcher.lose_memory()
                 for disk in self.disks:
                     disk.record.killed(everything=disk.format in WRITTEN_THROUGH and disk is not spoiled)
                 with self._served() as sessions:
@@ -203,6 +211,7 @@ class DiskRounds:
         """Judges what the last cut left, and works no more."""
         if self.disks:
             self.filesystem.writeback = False
+            self._launcher.lose_memory()
             with self.filesystem, self._served() as sessions:
                 self._judge(sessions, stable=True)
 
@@ -256,7 +265,7 @@ class DiskRounds:
     # --- the daemons ---
 
     @contextlib.contextmanager
-    def _served(self) -> Iterator[dict[str, Session]]:
+    def _served(self, environment: Mapping[str, str] | None = None) -> Iterator[dict[str, Session]]:
         """Both daemons, and a session for each disk by its name; at the end the daemons are killed."""
         path = self.filesystem.path
         common = ("--listen", "127.0.0.1:0", "--reactors", "1", "--cache", "32M")
@@ -271,7 +280,7 @@ class DiskRounds:
         try:
             for name, words in commands.items():
                 log = self._folder / f"{name}.log"
-                processes[name] = self._launcher.start([*map(str, words)], log)
+                processes[name] = self._launcher.start([*map(str, words)], log, environment)
             portals = {name: _portal(process) for name, process in processes.items()}
             for number, disk in enumerate(self.disks):
                 portal = portals["export" if disk.place == "export" else "serve"]
@@ -304,10 +313,14 @@ def _portal(process: Launched) -> tuple[str, int]:
     return host, int(port)
 
 
-def _create(url: str) -> None:
+def _create(name: str, path: Path) -> None:
     from goldherd.hooks import Hooks
+    from goldherd_plugins.vhd.create import create_dynamic
 
-    Hooks().formats.create(url, DISK_BYTES)
+    if name == "dynamic":
+        create_dynamic(path, DISK_BYTES, BLOCK_BYTES)
+    else:
+        Hooks().formats.create(f"{name}:{path}", DISK_BYTES)
 
 
 def _check(url: str) -> Sequence[str]:

@@ -10,21 +10,9 @@ import struct
 import sys
 from pathlib import Path
 
-from goldherd.block.image import Image
 from goldherd_plugins.vhd.opening import open_vhd
 
-
-class Opener:
-    """Opens parents beside the child."""
-
-    parent = None
-    search = ()
-
-    def known(self, identity: str) -> Path | None:
-        return None
-
-    def open_parent(self, path: Path, format_name: str) -> Image:
-        return open_vhd(str(path), "r", self)
+from tests.plugins.powercut_opener import Opener
 
 
 def main(disk: str, script: str) -> None:

@@ -24,6 +24,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int MAP_SHARED
     int MAP_PRIVATE
     int MAP_ANONYMOUS
+    int MAP_FIXED
     int MAP_NORESERVE
     void* MAP_FAILED
     void* mmap(void* address, size_t length, int protection, int how, int fd, int64_t offset)
@@ -64,8 +65,17 @@ cdef extern from * nogil:
     #ifndef MADV_POPULATE_READ
     #define MADV_POPULATE_READ 22   /* Linux 5.14; older headers lack the name, older kernels answer EINVAL */
     #endif
+    #ifndef MADV_POPULATE_WRITE
+    #define MADV_POPULATE_WRITE 23  /* Linux 5.14 */
+    #endif
     #include <sys/stat.h>
     #include <sys/vfs.h>
+    #include <time.h>
+    static inline uint64_t gh_coarse_ns(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME_COARSE, &now);     /* a read of memory, no system call (vdso(7)) */
+        return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    }
     static inline int gh_writing_of(int fd) {
         struct stat file;
         struct statfs system;
@@ -92,6 +102,8 @@ cdef extern from * nogil:
     static inline void gh_or64(uint64_t* p, uint64_t v) { __atomic_fetch_or(p, v, __ATOMIC_RELEASE); }
     """
     int MADV_POPULATE_READ
+    int MADV_POPULATE_WRITE
+    uint64_t coarse_ns "gh_coarse_ns"()         # the clock of the times of files, to some ms
     int writing_of "gh_writing_of"(int fd)      # Writing
     uint8_t load8 "gh_load8"(const uint8_t* place)
     void store8 "gh_store8"(uint8_t* place, uint8_t value)

@@ -103,6 +103,7 @@ def import_image(
                 f"{source} is no differencing disk, so it can't be based on {parent_ref}.", path=str(source)
             )
         services.formats.check_filters(image, filters)
+        goldens.check_whole(source)
         draft = _Draft(name, golden, size_bytes, parent, tuple(map(str, filters)))
         with explained(source, "seal a copy"), services.changing() as change:
             if in_place:

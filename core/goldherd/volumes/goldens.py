@@ -11,6 +11,7 @@ from goldherd.files.copying import copy_bytes, data_ranges, length_of, parts_wit
 from goldherd.files.hashing import Hashes as Hashes
 from goldherd.files.hashing import hash_file
 from goldherd.files.newfile import sync_folder
+from goldherd.files.outliving import lies_beside
 from goldherd.files.space import keeps_holes
 from goldherd.limits import READ_CHUNK_BYTES, SECTOR_BYTES
 from goldherd.model.images import Formats
@@ -75,6 +76,20 @@ def check_source(formats: Formats, source: Path, format_name: str, in_place: boo
     if in_place and kind != stat.S_IFREG:
         raise ImageError(f"{source} is a device and can't be sealed where it is: import a copy.", path=str(source))
     return kind
+
+
+def check_whole(source: Path) -> None:
+    """Refuses a file that a killed daemon had not flushed: the bytes of the file are not the whole disk.
+
+    Call it while the source is open, and so locked. Raises ImageError.
+    """
+    if lies_beside(source):
+        raise ImageError(
+            f"{source} can't be imported yet: the daemon that wrote to it was killed, and what it had answered last is "
+            "not in the file. Start that daemon once, or serve the file once by itself.",
+            path=str(source),
+            kind=ErrorKind.IN_USE,
+        )
 
 
 def staging_path(volumes: Volumes, name: str) -> Path:

@@ -4,9 +4,11 @@ In memory a block's bits are 64-bit words in host order, sector i of the block a
 the order of the file (most significant bit first) read as big endian words. A look-up walks runs, 64 sectors a step.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from goldherd.native.linux cimport load64, or64
+from goldherd_plugins.vhd.pending cimport PendingTables
+from goldherd_plugins.vhd.tables cimport Dirty
 
 cdef extern from *:
     int clz64 "__builtin_clzll"(unsigned long long) noexcept nogil
@@ -20,9 +22,13 @@ cdef class SectorBitmaps:
     cdef readonly uint64_t words_per_block
     cdef readonly uint64_t sectors_per_block    # disk sectors in a block
     cdef readonly uint64_t file_sectors_per_block   # sectors that a block's bitmap takes in the file
+    cdef PendingTables pending              # owns the words; None: they are this object's own
 
     cdef uint64_t* _of(self, uint64_t block) except NULL
     cdef int load(self, int fd, const unsigned int* slots) noexcept nogil
+    # Sets the bits that another memory has for allocated blocks too, words at `position` of fd; 0 or -errno. The
+    # sectors that change by it go into *dirty unless that is NULL.
+    cdef int merge(self, int fd, int64_t position, const unsigned int* slots, Dirty* dirty) noexcept nogil
     cdef void fill_sector(self, uint64_t block, uint64_t sector, char* target) noexcept nogil
 
 cdef inline uint64_t bit_run(const uint64_t* words, uint64_t first, uint64_t end, bint* is_set) noexcept nogil:

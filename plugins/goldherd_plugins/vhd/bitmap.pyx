@@ -1,14 +1,21 @@
 """The sector bitmaps of a differencing disk in memory: loading them, and their sectors as the file has them."""
 
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 from goldherd.block.fileio cimport read_whole
 from goldherd.native.linux cimport POSIX_FADV_WILLNEED, posix_fadvise
 from goldherd.native.endian cimport put64
-from goldherd_plugins.vhd.tables cimport map_zeros, unmap_zeros
+from goldherd_plugins.vhd.tables cimport dirty_add, map_zeros, unmap_zeros
 
 cdef extern from *:
     uint64_t bswap64 "__builtin_bswap64"(uint64_t) noexcept nogil
+
+
+def bitmap_words(blocks: int, block_bytes: int) -> int:
+    """The 64-bit words of all bitmaps of a disk."""
+    return blocks * ((block_bytes // 512 + 63) // 64)
 
 
 cdef class SectorBitmaps:
@@ -17,19 +24,22 @@ cdef class SectorBitmaps:
     Args:
         blocks: entries of the block table.
         block_bytes: bytes of data in a block.
+        pending: the memory that holds the bits, of bitmap_words() words; None: private memory.
     """
 
-    def __init__(self, blocks: int, block_bytes: int) -> None:
+    def __init__(self, blocks: int, block_bytes: int, PendingTables pending = None) -> None:
         self.blocks = blocks
         self.sectors_per_block = block_bytes // 512
         self.words_per_block = (self.sectors_per_block + 63) // 64
         self.file_sectors_per_block = (self.words_per_block + WORDS_PER_SECTOR - 1) // WORDS_PER_SECTOR
-        self.words = <uint64_t*>map_zeros(self.blocks * self.words_per_block * 8)
+        self.pending = pending
+        self.words = pending.words if pending is not None else <uint64_t*>map_zeros(self.blocks * self.words_per_block * 8)
         if self.words == NULL:
             raise MemoryError
 
     def __dealloc__(self) -> None:
-        unmap_zeros(self.words, self.blocks * self.words_per_block * 8)
+        if self.pending is None:
+            unmap_zeros(self.words, self.blocks * self.words_per_block * 8)
 
     def run(self, block: int, first: int, end: int) -> tuple[int, bool]:
         """(sectors from first on, before end, with the same bit; that bit)."""
@@ -63,12 +73,36 @@ cdef class SectorBitmaps:
         for block in range(self.blocks):
             if slots[block]:
                 words = self.words + block * self.words_per_block
+                if self.pending is not None and not self.pending.reserve(words, self.words_per_block * 8):
+                    return -ENOMEM
                 result = read_whole(fd, <int64_t>slots[block] << 9, self.words_per_block * 8, <char*>words)
                 if result:
                     return result
                 for i in range(self.words_per_block):
                     words[i] = bswap64(words[i])
         return 0
+
+    cdef int merge(self, int fd, int64_t position, const unsigned int* slots, Dirty* dirty) noexcept nogil:
+        cdef uint64_t length = self.words_per_block * 8
+        cdef uint64_t* theirs = <uint64_t*>malloc(length)
+        cdef uint64_t* words = self.words
+        cdef uint64_t block, i
+        cdef int result = 0
+        if theirs == NULL:
+            return -ENOMEM
+        for block in range(self.blocks):
+            if slots[block]:
+                words = self.words + block * self.words_per_block
+                result = read_whole(fd, position + <int64_t>(block * length), length, <char*>theirs)
+                if result:
+                    break
+                for i in range(self.words_per_block):
+                    if theirs[i] & ~words[i]:
+                        words[i] |= theirs[i]
+                        if dirty != NULL:
+                            dirty_add(dirty, block * self.file_sectors_per_block + i // WORDS_PER_SECTOR)
+        free(theirs)
+        return result
 
     cdef void fill_sector(self, uint64_t block, uint64_t sector, char* target) noexcept nogil:
         cdef uint64_t* words = self.words + block * self.words_per_block

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from goldherd import Capabilities, Format, Image, Opener, Place
 from goldherd.errors import ImageError
@@ -17,9 +17,11 @@ from goldherd.files.locks import open_locked
 
 from goldherd_plugins.vhd.create import create_differencing, create_dynamic, create_fixed
 from goldherd_plugins.vhd.opening import open_vhd
-from goldherd_plugins.vhd.probe import is_vhd
 from goldherd_plugins.vhd.survey import Survey, survey
 
+VHD_SUFFIXES: Final = frozenset({".vhd", ".avhd", ".vpc"})
+"""Names that promise a VHD: if the content is none, opening says what is wrong with it. Where the content is a VHD's
+and the name is not, the administrator is asked (goldherd/formats.py)."""
 _PARENTS = frozenset({"vhd", "vhd-fixed"})
 
 
@@ -52,7 +54,9 @@ class VhdFormat(Format):
     options = VhdOptions
 
     def probe(self, path: Path, head: bytes, tail: bytes) -> bool:  # noqa: ARG002
-        return is_vhd(path)
+        """Decided by what no guest can write, or not at all: the name. The guest of a raw disk writes every byte of
+        its file, and could put a VHD footer there to make the next export read another file as its "parent"."""
+        return path.suffix.lower() in VHD_SUFFIXES
 
     def open(self, location: str, mode: str, opener: Opener, options: VhdOptions) -> Image:
         return open_vhd(location, mode, opener, chs_size=options.chs_size, longer_child=options.longer_child)

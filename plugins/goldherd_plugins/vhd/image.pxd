@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from goldherd.block.image cimport Image, NativeImage
 from goldherd_plugins.vhd.bat cimport BlockTable
 from goldherd_plugins.vhd.bitmap cimport SectorBitmaps
+from goldherd_plugins.vhd.pending cimport PendingTables
 from goldherd_plugins.vhd.writer cimport Writer
 
 cdef class VhdImage(NativeImage):
@@ -12,6 +13,7 @@ cdef class VhdImage(NativeImage):
     cdef BlockTable table
     cdef SectorBitmaps bitmaps          # None for a dynamic disk: what is allocated is all its own
     cdef Writer writer                  # None when read-only
+    cdef PendingTables pending          # tables that outlive the process; None when read-only or not to be had
     cdef readonly Image parent          # None for a dynamic disk; shared with others, never written
     cdef uint64_t parent_bytes          # what the parent can answer for; 0 without one
     cdef uint64_t block_bytes

@@ -5,6 +5,7 @@ import uuid as _uuid
 from goldherd.block.image import Image, NativeImage
 from goldherd.files.failed import Failure
 
+from goldherd_plugins.vhd.left import LeftTables
 from goldherd_plugins.vhd.survey import Survey
 
 class VhdImage(NativeImage):
@@ -21,6 +22,7 @@ class VhdImage(NativeImage):
         parent: Image | None = ...,
         read_only: bool = ...,
         failure: Failure | None = ...,
+        left: LeftTables | None = ...,
     ) -> None: ...
     @property
     def uuid(self) -> _uuid.UUID: ...

@@ -14,11 +14,15 @@ from goldherd.block.image cimport EXTENT_HOLE, RUN_FILE, RUN_ZERO, Run, has_fail
 from goldherd.native.linux cimport close
 from goldherd_plugins.vhd.bat cimport place_of
 from goldherd_plugins.vhd.bitmap cimport bit_run
+from goldherd_plugins.vhd.pending cimport stamp
 import os
 from dataclasses import replace
 
-from goldherd.errors import raise_for_errno
+from goldherd.errors import StorageFullError, raise_for_errno
+from goldherd_plugins.vhd.bitmap import bitmap_words
 from goldherd_plugins.vhd.describe import describe_survey, uuid_of
+from goldherd_plugins.vhd.left import words_at
+from goldherd_plugins.vhd.pending import pending_tables
 from goldherd_plugins.vhd.survey import bitmap_bytes_of
 
 cdef enum:
@@ -34,13 +38,14 @@ cdef class VhdImage(NativeImage):
         parent: the image below, for a differencing disk.
         read_only: whether writes are refused; then nothing in here can write to the file.
         failure: what pending_failure() has found; the disk then takes no writes.
+        left: what a killed process left of the tables, on which the survey is based; stays the caller's.
     """
 
     def __cinit__(self, *args, **kwargs) -> None:
         self.fd = -1
 
     def __init__(self, int fd, object survey, *, Image parent = None, bint read_only = False,
-                 object failure = None) -> None:
+                 object failure = None, object left = None) -> None:
         cdef int result
         read_only = read_only or failure is not None
         super().__init__(survey.size_bytes, read_only=read_only, path=survey.path)
@@ -54,17 +59,39 @@ cdef class VhdImage(NativeImage):
         self.table = BlockTable(survey.bat, header.bat_offset)
         self.parent = parent
         self.parent_bytes = 0 if parent is None else parent.size_bytes
-        if parent is not None:
-            self.bitmaps = SectorBitmaps(header.table_entries, header.block_bytes)
-            with nogil:
-                result = self.bitmaps.load(fd, self.table.slots)
-            raise_for_errno(result, self.path, "read the sector bitmaps")
+        words = 0 if parent is None else bitmap_words(header.table_entries, header.block_bytes)
         if not read_only:
-            self.writer = Writer(fd, self.table, self.bitmaps, block_bytes=header.block_bytes,
-                                 bitmap_bytes=self.bitmap_bytes, file_bytes=survey.file_bytes,
-                                 footer=survey.footer.raw)
+            self.pending = pending_tables(fd, survey.path, header.table_entries, words, left)
+        try:
+            self._load(fd, survey, header, left)
+            if self.pending is not None:
+                self.pending.publish(fd)
+        except BaseException:
+            if self.pending is not None:
+                self.pending.remove(fd)
+            raise
         self.fd = fd
         self.flags = store_flags(fd)
+
+    def _load(self, fd: int, survey: object, header: object, left: object) -> None:
+        """Tables, bitmaps and the writer, with what was left."""
+        cdef int descriptor = fd
+        cdef int memory = -1 if left is None else left.memory.descriptor
+        cdef int64_t position = words_at(header.table_entries)
+        cdef int result
+        if self.parent is not None:
+            self.bitmaps = SectorBitmaps(header.table_entries, header.block_bytes, self.pending)
+            with nogil:
+                result = self.bitmaps.load(descriptor, self.table.slots)
+                if result == 0 and memory >= 0 and self.read_only:
+                    result = self.bitmaps.merge(memory, position, self.table.slots, NULL)
+            raise_for_errno(result, self.path, "read the sector bitmaps")
+        if not self.read_only:
+            self.writer = Writer(fd, self.table, self.bitmaps, block_bytes=header.block_bytes,
+                                 bitmap_bytes=self.bitmap_bytes, file_bytes=survey.file_bytes,
+                                 footer=survey.footer.raw, pending=self.pending)
+            if left is not None:
+                self.writer.take_over(survey.taken_over, memory, position)
 
     def __dealloc__(self) -> None:
         if self.fd >= 0:
@@ -73,10 +100,16 @@ cdef class VhdImage(NativeImage):
     def close(self) -> None:
         if self.fd < 0:
             return
+        keep = False
         try:
             if not self.read_only:
                 self.synchronize()
+        except StorageFullError:
+            keep = True     # nothing is lost: the next opening takes the tables over
+            raise
         finally:
+            if self.pending is not None and not keep:
+                self.pending.remove(self.fd)    # before the file's lock ends
             fd, self.fd = self.fd, -1
             self._close_file(fd)
 
@@ -238,6 +271,7 @@ cdef class VhdImage(NativeImage):
             return -EBADF
         if place == 0:
             return -EAGAIN
+        stamp(self.pending)
         result = write_now(self.fd, <int64_t>(place + self.bitmap_bytes + inside), length, source)
         if result or self._owns(block, inside, length) or self.writer.mark_now(block, inside >> 9, length >> 9):
             return result
@@ -267,6 +301,7 @@ cdef class VhdImage(NativeImage):
                 return result
             place = place_of(self.table.slots, block)
         place += self.bitmap_bytes + inside
+        stamp(self.pending)
         if source != NULL:
             result = write_whole(self.fd, <int64_t>place, length, source)
         else:

@@ -24,6 +24,7 @@ from goldherd_plugins.vhd.layout import (
     DynamicHeader,
     Footer,
 )
+from goldherd_plugins.vhd.left import LeftTables
 
 Table = npt.NDArray[np.uint32]
 
@@ -49,6 +50,8 @@ class Survey:
     size_bytes: int
     header: DynamicHeader | None = None
     bat: Table | None = None
+    taken_over: Table | None = None
+    """Numbers of the blocks whose entries come from what a killed process left; None when it left nothing."""
     used_bytes: int = 0
     """Where the last block or structure ends."""
     relative_names: tuple[str, ...] = ()
@@ -70,13 +73,14 @@ class Survey:
         return self.file_bytes - self.ends.footer_bytes
 
 
-def survey(fd: int, path: str, *, chs_size: bool = False) -> Survey:
+def survey(fd: int, path: str, *, chs_size: bool = False, left: LeftTables | None = None) -> Survey:
     """Reads and checks the structures of an open VHD file.
 
     Args:
         fd: the file, readable.
         path: its name, for messages.
         chs_size: take the disk's size from the geometry, as old Virtual PC guests do, when that is smaller.
+        left: what a killed process left of its tables; the file is judged with it.
 
     Raises:
         ImageError: it is no VHD, is damaged, or of a kind that is not served.
@@ -97,6 +101,9 @@ def survey(fd: int, path: str, *, chs_size: bool = False) -> Survey:
     end = file_bytes - ends.footer_bytes
     header = _read_header(fd, path, footer, end)
     bat, bat_end = _read_bat(fd, path, header, footer, end)
+    taken_over = None
+    if left is not None:
+        bat, taken_over = left.over(bat)
     texts = dict(_locator_texts(fd, header, file_bytes, bat_end)) if footer.disk_type == DIFFERENCING else {}
     taken = [
         (0, FOOTER_BYTES),
@@ -114,7 +121,9 @@ def survey(fd: int, path: str, *, chs_size: bool = False) -> Survey:
         )
         for platform in (layout.W2RU, layout.W2KU)
     }
-    return Survey(path, file_bytes, ends, size_bytes, header, bat, used, names[layout.W2RU], names[layout.W2KU])
+    return Survey(
+        path, file_bytes, ends, size_bytes, header, bat, taken_over, used, names[layout.W2RU], names[layout.W2KU]
+    )
 
 
 def find_footer(fd: int, path: str, file_bytes: int) -> Ends:

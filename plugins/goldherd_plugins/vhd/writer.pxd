@@ -6,6 +6,7 @@ from goldherd.block.image cimport NativeImage
 from goldherd.native.linux cimport pthread_mutex_t
 from goldherd_plugins.vhd.bat cimport BlockTable
 from goldherd_plugins.vhd.bitmap cimport SectorBitmaps
+from goldherd_plugins.vhd.pending cimport PendingTables
 from goldherd_plugins.vhd.tables cimport Dirty
 
 cdef struct TableSector:
@@ -20,6 +21,7 @@ cdef class Writer:
     cdef int fd                     # borrowed from the image
     cdef BlockTable table
     cdef SectorBitmaps bitmaps      # None for a dynamic disk
+    cdef PendingTables pending      # None: what is not flushed ends with the process
     cdef uint64_t block_bytes
     cdef uint64_t bitmap_bytes      # of one block in the file
     cdef uint64_t file_bytes        # length of the file, its footer at the end
@@ -34,7 +36,9 @@ cdef class Writer:
     cdef bint mark_now(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil
     cdef void _mark(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil
     cdef int flush(self, NativeImage owner) noexcept nogil
+    cdef void _add_bitmap(self, uint64_t block) noexcept nogil
     cdef int _grow(self, uint64_t block) noexcept nogil
+    cdef bint _reserve(self, uint64_t block) noexcept nogil
     cdef int _snapshot(self, TableSector** sectors, uint64_t* count) noexcept nogil
     cdef void _copy(self, Dirty* origin, TableSector* sector) noexcept nogil
     cdef int _publish(self, NativeImage owner, TableSector* sectors, uint64_t count) noexcept nogil

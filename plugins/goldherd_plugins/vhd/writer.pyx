@@ -13,8 +13,10 @@ What may be lost at a power cut is only what was written after the last flush. T
 4. The bitmap of a dynamic disk is all ones for other programs; it lies in a block that nothing refers to yet, so it
    goes out before the first fdatasync.
 
-5. A flush whose first fdatasync fails has published nothing, and no later one does: the image has failed then
-   (block/image.pyx: sync_file), and the tables in the file speak of nothing but the data of the last good flush.
+5. A kill of the process alone loses nothing that was answered: entry and bits are stored in memory that outlives it
+   (pending.pyx), after the data's pwrite and before the answer.
+6. A flush whose first fdatasync fails has published nothing, and no later one does: the image has failed then
+   (block/image.pyx: sync_file), and the tables in the file speak of nothing but the data of the last good flush. What the memory says then counts no more.
 
 Bits set and blocks allocated while a flush is under way are not in its snapshot and wait for the next one.
 """
@@ -31,7 +33,10 @@ from goldherd.native.linux cimport (ftruncate, pthread_mutex_destroy, pthread_mu
                                     pthread_mutex_unlock, store32)
 from goldherd_plugins.vhd.bat cimport BAT_ENTRIES_PER_SECTOR, place_of
 from goldherd_plugins.vhd.bitmap cimport WORDS_PER_SECTOR, set_run
+from goldherd_plugins.vhd.pending cimport stamp
 from goldherd_plugins.vhd.tables cimport dirty_add, dirty_close, dirty_open, dirty_take
+
+from goldherd.errors import raise_for_errno
 
 cdef enum:
     FOOTER_BYTES = 512
@@ -49,6 +54,7 @@ cdef class Writer:
         bitmap_bytes: a block's bitmap in the file.
         file_bytes: length of the file.
         footer: the 512 bytes that every new end gets.
+        pending: memory for what is not flushed, which outlives the process; None without such.
     """
 
     def __cinit__(self, *args, **kwargs) -> None:
@@ -56,10 +62,11 @@ cdef class Writer:
         pthread_mutex_init(&self.flushing, NULL)
 
     def __init__(self, int fd, BlockTable table not None, SectorBitmaps bitmaps, *, block_bytes: int,
-                 bitmap_bytes: int, file_bytes: int, footer: bytes) -> None:
+                 bitmap_bytes: int, file_bytes: int, footer: bytes, PendingTables pending = None) -> None:
         self.fd = fd
         self.table = table
         self.bitmaps = bitmaps
+        self.pending = pending
         self.block_bytes = block_bytes
         self.bitmap_bytes = bitmap_bytes
         self.file_bytes = file_bytes
@@ -81,6 +88,32 @@ cdef class Writer:
         """The file's length."""
         return self.file_bytes
 
+    def take_over(self, blocks: object, fd: int, words_at: int) -> None:
+        """Takes over what a killed process left; the next flush brings it to the file.
+
+        Args:
+            blocks: the numbers of the blocks that the table has from there, and the file's own has not.
+            fd: the memory that was left.
+            words_at: where its sector bitmaps are.
+        """
+        cdef uint64_t block
+        cdef int left = fd
+        cdef int64_t position = words_at
+        cdef int result = 0
+        for number in blocks:
+            block = number
+            dirty_add(&self.dirty_bat, block // BAT_ENTRIES_PER_SECTOR)
+            if self.bitmaps is None:
+                self._add_bitmap(block)
+            if self.pending is not None:
+                if not self.pending.reserve(&self.pending.slots[block], sizeof(uint32_t)):
+                    raise MemoryError
+                store32(&self.pending.slots[block], self.table.slots[block])
+        if self.bitmaps is not None:
+            with nogil:
+                result = self.bitmaps.merge(left, position, self.table.slots, &self.dirty_bitmaps)
+        raise_for_errno(result, "", "read the memory that a killed process left")
+
     # --- allocation ---
 
     cdef int allocate(self, uint64_t block) noexcept nogil:
@@ -96,10 +129,11 @@ cdef class Writer:
         cdef uint64_t data = (self.file_bytes + self.bitmap_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         cdef uint64_t place = data - self.bitmap_bytes
         cdef uint64_t end = data + self.block_bytes
-        cdef uint64_t sector
         cdef int result
         if place >> 9 >= <uint64_t>0xFFFFFFFF:
             return -ENOSPC
+        if self.pending is not None and not self._reserve(block):
+            return -ENOMEM
         if ftruncate(self.fd, <int64_t>(end + FOOTER_BYTES)):
             return -errno
         result = write_whole(self.fd, <int64_t>end, FOOTER_BYTES, self.footer)
@@ -107,13 +141,27 @@ cdef class Writer:
             ftruncate(self.fd, <int64_t>self.file_bytes)    # a failure leaves a gap: recovery handles it
             return result
         self.file_bytes = end + FOOTER_BYTES
+        if self.pending is not None:
+            store32(&self.pending.slots[block], <uint32_t>(place >> 9))
         store32(&self.table.slots[block], <uint32_t>(place >> 9))
         self.table.allocated += 1
         dirty_add(&self.dirty_bat, block // BAT_ENTRIES_PER_SECTOR)
         if self.bitmaps is None:
-            for sector in range(self.bitmap_bytes // 512):
-                dirty_add(&self.dirty_bitmaps, block * (self.bitmap_bytes // 512) + sector)
+            self._add_bitmap(block)
         return 0
+
+    cdef bint _reserve(self, uint64_t block) noexcept nogil:
+        """Memory for the entry and the bits of a block, before anything refers to it."""
+        cdef uint64_t words = 0 if self.bitmaps is None else self.bitmaps.words_per_block
+        if words and not self.pending.reserve(self.bitmaps.words + block * words, words * 8):
+            return False
+        return self.pending.reserve(&self.pending.slots[block], sizeof(uint32_t))
+
+    cdef void _add_bitmap(self, uint64_t block) noexcept nogil:
+        """The whole bitmap of a dynamic disk's new block."""
+        cdef uint64_t sector
+        for sector in range(self.bitmap_bytes // 512):
+            dirty_add(&self.dirty_bitmaps, block * (self.bitmap_bytes // 512) + sector)
 
     cdef void mark(self, uint64_t block, uint64_t first, uint64_t count) noexcept nogil:
         """Sets bits whose sectors have been written. Call it after the data's pwrite has returned."""
@@ -147,12 +195,15 @@ cdef class Writer:
         cdef uint64_t count = 0
         cdef int result
         pthread_mutex_lock(&self.flushing)
+        stamp(self.pending)
         result = self._snapshot(&sectors, &count)
         if result == 0:
             result = self._publish(owner, sectors, count)
             if result:
                 self._put_back(sectors, count)
             if result and result != -ENOSPC and result != -EDQUOT and result != -ENOMEM:
+                if self.pending is not None:
+                    self.pending.void()
                 result = owner.fail_file(self.fd, -result)
         free(sectors)
         pthread_mutex_unlock(&self.flushing)
