@@ -31,7 +31,18 @@ MAY_IMPORT = {
 }
 """Room to the rooms (or files) it may import, besides the files that every room may."""
 
-EVERYBODYS = {"environment", "errors", "faults", "limits", "hookspecs", "hooks", "isolation", "formats", "settings"}
+EVERYBODYS = {
+    "environment",
+    "errors",
+    "faults",
+    "limits",
+    "hookspecs",
+    "hooks",
+    "isolation",
+    "formats",
+    "settings",
+    "supervisor",
+}
 """Files directly in goldherd/ that every room may import; they import no room but those of the line below."""
 
 OF_THE_WHOLE = {"app", "__init__"}

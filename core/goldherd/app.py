@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,11 @@ from goldherd.model.images import Formats
 from goldherd.model.portals import Portal
 from goldherd.model.targets import ChapCredentials, TargetConfig
 from goldherd.settings import ExportSettings, ServeSettings
+from goldherd.supervisor import notify
 
 if TYPE_CHECKING:
     from goldherd.services.context import Services
+    from goldherd.target.handover.taking import Taking
     from goldherd.target.server import Server
 
 log = structlog.get_logger("goldherd")
@@ -94,9 +97,18 @@ def export(settings: ExportSettings, when_ready: Callable[[], None]) -> int:
     return _ended(run(server, ready, before=check))
 
 
-def serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
-    """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal."""
-    return _ended(_serve(settings, when_ready))
+def serve(settings: ServeSettings, when_ready: Callable[[], None], take_over: int | None = None) -> int:
+    """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal.
+
+    `take_over`: the descriptor by which a daemon that runs hands over to this one (target/handover/).
+    """
+    if take_over is None:
+        return _ended(_serve(settings, when_ready, None))
+    from goldherd.target.handover.taking import Taking
+
+    taking = Taking(take_over)
+    with taking.telling():
+        return _ended(_serve(settings, when_ready, taking))
 
 
 def _ended(code: int) -> int:
@@ -106,18 +118,19 @@ def _ended(code: int) -> int:
     return code
 
 
-def _serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
+def _serve(settings: ServeSettings, when_ready: Callable[[], None], taking: "Taking | None") -> int:
     from goldherd.api.control import Control
     from goldherd.hooks import Hooks
     from goldherd.services.directory import CatalogDirectory
     from goldherd.services.goldens.upkeep import golden_upkeep
     from goldherd.services.installation import note_disks_that_lie_here, refuse_lost_records
+    from goldherd.target.handover.giving import Giving
     from goldherd.target.server import Server
 
     with (
         open_services(settings.data, settings.server.target_prefix) as services,
         services.catalog,  # opened, or refused in a sentence, before anything else is made
-        Control(settings.control_socket) as control,
+        Control(settings.control_socket, taking.begin() if taking else None) as control,
     ):
         services.volumes.journal.sweep()
         services.check_volumes()
@@ -134,14 +147,38 @@ def _serve(settings: ServeSettings, when_ready: Callable[[], None]) -> int:
             services.live = server
             control.status = server.status
 
+            giving = Giving(server, control.shared)
+
+            async def upgrade() -> dict[str, Any]:
+                answer = await giving.hand_over()
+                notify(
+                    MAINPID=answer.pid
+                )  # before this process ends, or the supervisor takes that for the daemon's end
+                control.leave()
+                return asdict(answer)
+
+            control.upgrade = upgrade
+
             def ready(portals: Sequence[Portal]) -> None:
                 when_ready()
-                for portal in portals:
-                    print(f"ready {portal}", flush=True)
+                if taking is None:  # the reader of the first process's output may be gone
+                    for portal in portals:
+                        print(f"ready {portal}", flush=True)
+
+            async def prepare() -> None:
+                if taking is not None:
+                    await taking.prepare(server)
+
+            async def start() -> list[Portal]:
+                portals = await server.start(taking)
+                await control.open()
+                if taking is not None:
+                    notify(MAINPID=os.getpid(), READY=1)
+                return portals
 
             every, rate = settings.server.verify_every, settings.server.verify_rate
             with golden_upkeep(services, server.targets, every, rate) as server.also_tell:
-                return run(server, ready, before=control.open)
+                return run(server, ready, before=prepare, start=start, left=control.left)
         finally:
             directory.close()
 
@@ -164,8 +201,23 @@ def _note_hangup() -> None:
     log.info("SIGHUP changes nothing: settings are read at the start, and the log file is opened for each line")
 
 
-def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -> int:
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
+
+
+def run(
+    server: "Server",
+    ready: Ready,
+    before: Callable[[], Awaitable[None]],
+    start: Callable[[], Awaitable[Sequence[Portal]]] | None = None,
+    left: asyncio.Event | None = None,
+) -> int:
     """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client.
+
+    `start`: in place of the server's own start. `left`: set when another process has taken the server over.
 
     Returns the exit code: 0, or process.LEFT_BEHIND when a disk was left as it is. From the first signal on the process
     has so long to end as its settings give to clients and disks.
@@ -195,10 +247,13 @@ def run(server: "Server", ready: Ready, before: Callable[[], Awaitable[None]]) -
             loop.add_signal_handler(signal.SIGHUP, end if _has_terminal() else _note_hangup)
         try:
             await before()
-            ready(await server.start())
-            await stop.wait()
+            ready(await (start or server.start)())
+            await _first_of(stop, left or asyncio.Event())
         finally:
-            whole = await server.stop()
+            if left is not None and left.is_set():
+                whole = await server.leave()
+            else:
+                whole = await server.stop()
         return whole
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from goldherd.environment import control_socket
 from goldherd.errors import ErrorKind, GoldherdError
-from goldherd.limits import CONTROL_REPLY_BYTES_MAX, CONTROL_SECONDS_MAX
+from goldherd.limits import CONTROL_REPLY_BYTES_MAX, CONTROL_SECONDS_MAX, HANDOVER_SECONDS_MAX
 from goldherd.model.images import Formats
 from goldherd.model.progress import Progress, silent
 from goldherd.services import operations
@@ -99,10 +99,17 @@ class Daemon:
         """
         return self._ask("status")
 
-    def _ask(self, command: str) -> dict[str, Any] | None:
+    def upgrade(self) -> dict[str, Any] | None:
+        """Lets the daemon hand over to a new process; None when no daemon is running.
+
+        Raises GoldherdError with the reason when the daemon goes on instead.
+        """
+        return self._ask("upgrade", HANDOVER_SECONDS_MAX)
+
+    def _ask(self, command: str, seconds: float = CONTROL_SECONDS_MAX) -> dict[str, Any] | None:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(CONTROL_SECONDS_MAX)
+                connection.settimeout(seconds)
                 connection.connect(str(self._path))
                 connection.sendall(json.dumps({"command": command}).encode() + b"\n")
                 with connection.makefile("rb") as stream:

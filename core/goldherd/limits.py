@@ -421,6 +421,32 @@ SHUTDOWN_FLUSH_SECONDS: Final = 1.0
 LAST_WORDS_SECONDS: Final = 0.1
 """How long a process that ends without a part of it waits for its log to take that."""
 
+# --- hand-over to another process ---------------------------------------------------------------------------
+HANDOVER_START_SECONDS: Final = 60
+"""How long a successor may take to start and get ready; nothing stands still meanwhile."""
+HANDOVER_LOGINS_SECONDS: Final = 3.0
+"""How long logins under way may take to become sessions; then they are dropped, and their initiators try again."""
+HANDOVER_FLUSH_SECONDS: Final = 15.0
+"""How long disks may take to be flushed before anything stands still; one that takes longer hangs."""
+HANDOVER_STILL_SECONDS: Final = 2.0
+"""How long commands under way may take to end while nothing new begins."""
+HANDOVER_LOOK_SECONDS: Final = 0.005
+"""How often the end of commands in Python is looked for meanwhile."""
+HANDOVER_CLOSE_SECONDS: Final = 2.0
+"""How long flushed disks may take to be closed."""
+HANDOVER_TAKE_SECONDS: Final = 8.0
+"""How long a successor may take to open all disks and take the sessions up: an initiator waits 30 s for a command."""
+HANDOVER_ANSWER_SECONDS: Final = 5.0
+"""How long a process may take for one packet, and to end."""
+HANDOVER_BYTES_MAX: Final = 4 << 30
+"""The state of a server: write buffers and unsent bytes of all reactors fit in."""
+HANDOVER_PACKET_BYTES: Final = 65536
+"""One packet between the processes, without the state, which lies in a memory file."""
+HANDOVER_DESCRIPTORS_MAX: Final = 250
+"""Descriptors that come with one packet; the kernel takes 253 (SCM_MAX_FD)."""
+HANDOVER_SECONDS_MAX: Final = 180
+"""How long the command waits for a hand-over: longer than all of it may take."""
+
 # --- relations ------------------------------------------------------------------------------------------------
 RELATIONS: Final = (
     ("a CmdSN modulo the window goes on over 2^32", COMMAND_WINDOW & (COMMAND_WINDOW - 1) == 0),
@@ -479,6 +505,14 @@ RELATIONS: Final = (
     ("a token's times rise", ROD_INACTIVITY_SECONDS <= ROD_INACTIVITY_SECONDS_MAX <= ROD_LIFETIME_SECONDS_MAX),
     ("a TSIH has 16 bits and is not 0", SESSIONS_MAX < 1 << 16),
     ("one address does not take all logins", LOGINS_PER_ADDRESS_MAX < LOGINS_MAX),
+    (
+        "a hand-over that fails at last is shorter than an initiator's patience",
+        HANDOVER_STILL_SECONDS + HANDOVER_CLOSE_SECONDS + HANDOVER_TAKE_SECONDS + 2 * HANDOVER_ANSWER_SECONDS < 30,
+    ),
+    (
+        "the command waits for the end of a hand-over",
+        2 * HANDOVER_START_SECONDS + 4 * HANDOVER_LOGINS_SECONDS + HANDOVER_FLUSH_SECONDS + 25 <= HANDOVER_SECONDS_MAX,
+    ),
     ("a delay never falls below its step", LOGIN_DELAY_SECONDS_STEP <= LOGIN_DELAY_SECONDS_MAX),
     ("a server ends within two seconds", SHUTDOWN_SECONDS + SHUTDOWN_FLUSH_SECONDS <= 2),
     ("a session leaves threads to the others", SESSION_THREADS_MAX < CONTROL_THREADS),

@@ -19,6 +19,7 @@ SAVED = [command for command in COMMANDS if "--benchmark-" in command]
 SHORT = {
     "bench.paired": "--rounds 1 --seconds 0.05 --image-mib 4 --write-mib 4 --only x8",
     "bench.versions": "--rounds 2 --pairs 1 -- bench/bench_framer.py -k 65536-plain",
+    "bench.handover": "--nodes 4 --golden-mib 2 --times 1",
     "bench.storm": "--nodes 48 --golden-mib 2",
     "bench.hung_disks": "--nodes 12 --sick 2 --rounds 1 --seconds 0.2 --golden-mib 2",
     "bench.soak": "--hours 0.003 --idle 24 --busy 2",

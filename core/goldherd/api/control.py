@@ -9,13 +9,18 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable
+import struct
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
-from goldherd.errors import SettingsError
+from goldherd.errors import GoldherdError, SettingsError
 from goldherd.limits import CONTROL_REQUEST_BYTES_MAX
+
+_CREDENTIALS: Final = struct.Struct("iII")
+"""struct ucred: process, user, group."""
 
 
 class Control:
@@ -23,15 +28,26 @@ class Control:
 
     Args:
         path: where the socket lies.
+        shared: shared() of the process before this one, of which this one takes the folder over.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shared: Mapping[str, int] | None = None) -> None:
         self._path = path
         self._lock = -1
+        self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
+        self.left = asyncio.Event()
+        """Set when another process serves the folder, and this one has given its last answer."""
+        self._leaves = False
+        self._shared = shared or {}
         self.status: Callable[[], dict[str, Any]] = dict
+        self.upgrade: Callable[[], Awaitable[dict[str, Any]]] | None = None
 
     def __enter__(self) -> "Control":
+        if self._shared:
+            self._lock = self._shared["lock"]
+            self._listener = socket.socket(fileno=self._shared["control"])
+            return self
         self._lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,14 +61,33 @@ class Control:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._path.unlink(missing_ok=True)
+        if not self._leaves and (not self._shared or self._server is not None):
+            self._path.unlink(missing_ok=True)
         os.close(self._lock)
+
+    def shared(self) -> dict[str, int]:
+        """The descriptors that the process which follows this one needs: by them the folder is served without a gap."""
+        assert self._listener is not None, "open() comes first"
+        return {"lock": self._lock, "control": self._listener.fileno()}
+
+    def leave(self) -> None:
+        """Another process answers from now on; the answer under way is given."""
+        self._leaves = True
+        if self._server is not None:
+            self._server.close()
 
     async def open(self) -> None:
         """Listens; the user who runs the daemon may ask it, and the group of the data folder.
 
         A daemon whose user may not give files to that group answers its own user only.
         """
+        self._listener = self._listener or self._bind()
+        stays: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        self._server = await asyncio.start_unix_server(
+            self._answer, sock=self._listener, limit=CONTROL_REQUEST_BYTES_MAX, **stays
+        )
+
+    def _bind(self) -> socket.socket:
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         mask = os.umask(0o177)  # there is no moment in which another user may connect
@@ -69,23 +104,38 @@ class Control:
         with contextlib.suppress(PermissionError):
             os.chown(self._path, -1, self._path.parent.stat().st_gid)
             self._path.chmod(0o660)
-        self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=CONTROL_REQUEST_BYTES_MAX)
+        return listener
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await reader.readline()
-            writer.write(json.dumps(self._reply(line)).encode() + b"\n")
+            writer.write(json.dumps(await self._reply(line, _uid(writer))).encode() + b"\n")
             await writer.drain()
         except (OSError, ValueError):
             pass  # the client has gone, or sent no line
         finally:
             writer.close()
+            if self._leaves:
+                self.left.set()
 
-    def _reply(self, line: bytes) -> dict[str, Any]:
+    async def _reply(self, line: bytes, uid: int) -> dict[str, Any]:
         try:
             command = json.loads(line)["command"]
         except (ValueError, KeyError, TypeError):
             return {"error": "A request is one line of JSON with a command."}
+        if command == "upgrade" and self.upgrade is not None:
+            if uid not in (0, os.geteuid()):
+                return {"error": "Only the daemon's own user and root may let it hand over."}
+            try:
+                return await self.upgrade()
+            except GoldherdError as refusal:
+                return {"error": str(refusal)}
         if command != "status":
-            return {"error": f"There is no command {command!r:.60}; there is: status."}
+            return {"error": f"There is no command {command!r:.60}; there are: status, upgrade."}
         return self.status()
+
+
+def _uid(writer: asyncio.StreamWriter) -> int:
+    """The user at the other end (SO_PEERCRED, unix(7))."""
+    credentials = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[1])

@@ -15,7 +15,7 @@ import typer
 
 import goldherd
 from goldherd.cli import completion, logs
-from goldherd.cli.commands import doctor, export, image, node, plugins, serve, status
+from goldherd.cli.commands import doctor, export, image, node, plugins, serve, status, upgrade
 from goldherd.cli.context import Context
 from goldherd.cli.exit_codes import REFUSED
 from goldherd.cli.hints import hint_for
@@ -39,6 +39,7 @@ app.command("serve")(serve.serve)
 app.add_typer(image.app, name="image")
 app.add_typer(node.app, name="node")
 app.command("status")(status.show)
+app.command("upgrade")(upgrade.upgrade)
 app.command("plugins")(plugins.plugins)
 app.command("doctor")(doctor.doctor)
 

@@ -403,6 +403,7 @@ class MovedServer:
 
     targets: tuple[MovedTarget, ...]
     sessions: Annotated[tuple[MovedSession, ...], Field(max_length=limits.SESSIONS_MAX)] = ()
+    listeners: tuple[MovedListener, ...] = ()
     closed: tuple[MovedClosed, ...] = ()
     failures: tuple[MovedFailure, ...] = ()
     counters: dict[str, U64] = field(default_factory=dict)

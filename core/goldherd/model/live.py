@@ -13,10 +13,21 @@ class Live(Protocol):
         """
         ...
 
+    def upgrade(self) -> dict[str, Any] | None:
+        """Lets the daemon hand over to a new process; what came of that, None when none serves the folder.
+
+        Raises GoldherdError with the reason when the daemon goes on instead.
+        """
+        ...
+
 
 class NothingLive:
     """No daemon is known of."""
 
     def status(self) -> dict[str, Any] | None:
+        """None."""
+        return None
+
+    def upgrade(self) -> dict[str, Any] | None:
         """None."""
         return None

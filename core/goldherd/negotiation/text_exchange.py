@@ -16,6 +16,7 @@ from typing import Final
 
 from goldherd import limits
 from goldherd.errors import GoldherdError, ProtocolError
+from goldherd.model.handover import MovedText
 from goldherd.negotiation.keys import KEYS, LONG_VALUES, TARGET_ONLY, Phase
 from goldherd.wire import header, text
 from goldherd.wire.opcodes import NO_TAG, Flag, Opcode, RejectReason
@@ -41,7 +42,26 @@ class TextExchange:
         self.refusal = ""
         """Why the last PDU was rejected, for the log."""
         self._last_tag = 0
+        self._pieces: list[bytes] = []
         self._forget()
+
+    def state(self) -> MovedText:
+        """The exchange that is open, for another process."""
+        return MovedText(
+            last_tag=self._last_tag,
+            tag=self._tag,
+            itt=self._itt,
+            rounds=self._rounds,
+            collected=self._collector.held,
+            pieces=tuple(self._pieces),
+        )
+
+    def restore(self, state: MovedText, max_send_data_segment: int) -> None:
+        """Goes on with an exchange of another process."""
+        self.max_send_data_segment = max_send_data_segment
+        self._last_tag, self._tag, self._itt, self._rounds = state.last_tag, state.tag, state.itt, state.rounds
+        self._collector.add(state.collected, goes_on=True)
+        self._pieces = list(state.pieces)
 
     def _forget(self) -> None:
         """No exchange is open."""
@@ -49,7 +69,7 @@ class TextExchange:
         self._itt = NO_TAG
         self._rounds = 0
         self._collector = text.Collector()
-        self._pieces: list[bytes] = []
+        self._pieces = []
 
     async def receive(self, raw_header: bytes, data: bytes) -> list[bytes]:
         """Takes one Text Request when the one before is answered, gives one Text Response or Reject.

@@ -121,6 +121,20 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Upgraded:
+    """A daemon that has handed over to another process."""
+
+    pid: int
+    """The process that serves now."""
+    version: str
+    """Its goldherd."""
+    sessions: int
+    """Sessions that went on."""
+    pause_seconds: float
+    """How long they stood still."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """An installed plugin, and what it did wrong in the running daemon."""
 

@@ -110,6 +110,7 @@ TABLE: Final[tuple[Operation, ...]] = (
     _op("node.remove", r.RemoveNodes, a.Removed, "nodes:remove_", _OPERATOR, "DELETE /nodes/{nodes}"),
     # --- the installation ---
     _op("status", r.ShowStatus, a.Status, "glance:status", _VIEWER, "GET /status"),
+    _op("upgrade", r.UpgradeDaemon, a.Upgraded, "daemon:upgrade", _ADMIN, "POST /upgrade"),
     _op("plugins", r.ListPlugins, a.Plugins, "plugins:plugins", _VIEWER, "GET /plugins"),
     _op("names", r.FindNames, a.Names, "glance:names", _VIEWER, "GET /names/{kind}"),
     _op("doctor.mark_volumes", r.MarkVolumes, a.Marked, "installation:mark_volumes", _ADMIN, "POST /doctor/volumes"),

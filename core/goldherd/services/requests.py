@@ -189,6 +189,11 @@ class ShowStatus(Request[answers.Status]):
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeDaemon(Request[answers.Upgraded]):
+    """Lets the running daemon hand over to a new process of the goldherd that is installed now; sessions go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListPlugins(Request[answers.Plugins]):
     """Lists the plugins in use with what they bring, and those declined with the reason."""
 

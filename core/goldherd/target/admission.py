@@ -116,7 +116,7 @@ class Admission:
             )
         if old is not None:
             await self._close_replaced(session, old)
-        connection = session.add_connection(login, self._exchange(arrival))
+        connection = session.add_connection(login, self.exchange(login, arrival.portal), arrival.portal)
         try:
             await asyncio.get_running_loop().sock_sendall(arrival.socket, arrival.response)
             session.reactor.attach(
@@ -223,7 +223,7 @@ class Admission:
         login = arrival.login
         boots = open_target is not None and self._is_boot(login, open_target)
         session = Session(self.sessions.next_id(), login, self.sessions.choose_reactor(), open_target)
-        connection = session.add_connection(login, self._exchange(arrival))
+        connection = session.add_connection(login, self.exchange(login, arrival.portal), arrival.portal)
         if open_target is not None:
             for lun, unit in open_target.units.items():
                 nexus = unit.unit.target.nexus(login.initiator, login.isid, login.portal_group)
@@ -271,19 +271,19 @@ class Admission:
             and all(session.by_loader for session in open_target.sessions)
         )
 
-    def _exchange(self, arrival: Arrival) -> TextExchange:
-        parameters = arrival.login.parameters
-        return TextExchange(self._answer_send_targets(arrival), parameters.max_send_data_segment)
+    def exchange(self, login: LoginResult, portal: Portal) -> TextExchange:
+        """The Text exchanges of a connection that came in at a portal."""
+        return TextExchange(self._answer_send_targets(login, portal), login.parameters.max_send_data_segment)
 
-    def _answer_send_targets(self, arrival: Arrival) -> Callable[[str], Awaitable[list[tuple[str, str]] | None]]:
-        login = arrival.login
-
+    def _answer_send_targets(
+        self, login: LoginResult, portal: Portal
+    ) -> Callable[[str], Awaitable[list[tuple[str, str]] | None]]:
         async def visible() -> list[str]:
             targets = await self._visible_to(login)
             return await self.hooks.list_targets(login.initiator, login.portal, targets)
 
         async def answer(value: str) -> list[tuple[str, str]] | None:
-            return await send_targets(value, login.target, visible, announced(arrival.portal, self.announced()))
+            return await send_targets(value, login.target, visible, announced(portal, self.announced()))
 
         return answer
 

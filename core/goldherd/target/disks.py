@@ -20,6 +20,7 @@ from goldherd.block.image import Failure, Image
 from goldherd.errors import ErrorKind, ImageError, raise_for_shortage
 from goldherd.files.failed import mark
 from goldherd.hooks import Hooks
+from goldherd.model.handover import MovedFailure
 from goldherd.model.targets import LunConfig
 
 log = structlog.get_logger("goldherd.disks")
@@ -178,6 +179,18 @@ class Disks:
         """A disk has failed. If its file carries no mark, this process alone knows, for as long as it runs."""
         if not failure.marked:
             self._failures[location] = (_file_id_if_any(Path(location)), failure)
+
+    def failure_records(self) -> tuple[MovedFailure, ...]:
+        """The failures that this process alone knows, for the one that follows it."""
+        return tuple(
+            MovedFailure(location=location, file=identity, number=failure.number, at=failure.at)
+            for location, (identity, failure) in self._failures.items()
+        )
+
+    def restore_failures(self, records: Sequence[MovedFailure]) -> None:
+        """Goes on with the failures that the process before this one knew; call it before a disk is opened."""
+        for each in records:
+            self._failures[each.location] = (each.file, Failure(each.number, each.at))
 
     def forget_failure(self, location: str) -> None:
         """The disk there has been thrown away."""

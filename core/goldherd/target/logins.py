@@ -86,6 +86,14 @@ class Logins:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    async def settle(self, seconds: float) -> None:
+        """Lets the logins under way become sessions, for so long; then drops those that are not complete."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        await self.close(seconds)
+        if self._running:
+            await asyncio.wait(self._running, timeout=limits.CLOSE_SECONDS)
+
     async def close(self, seconds: float) -> None:
         """Drops the logins under way; complete ones become sessions first, which may take so long.
 

@@ -62,7 +62,7 @@ class OpenTargets:
         self._changing: dict[str, TargetConfig] = {}
         """Those whose disks are being opened or closed now."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._remembered: dict[tuple[str, int], PersistentState] = {}
+        self.remembered: dict[tuple[str, int], PersistentState] = {}
         """By target and LUN, of every target that was ever open: no port may be met for the first time twice."""
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -170,7 +170,7 @@ class OpenTargets:
                     made.append(lun)
         except BaseException:
             for image in images:
-                self._close_image(image)
+                self.close_image(image)
             raise
         return images
 
@@ -190,7 +190,7 @@ class OpenTargets:
                 identity=identity,
                 reservation_store=self._reservation_store(config.name, lun.lun),
             )
-            before = self._remembered.get((config.name, lun.lun))
+            before = self.remembered.get((config.name, lun.lun))
             if before is not None:
                 unit.take_over(before)
             units[lun.lun] = OpenUnit(unit, HotUnit(image, lun.block_size))
@@ -267,6 +267,20 @@ class OpenTargets:
             else:  # a command goes on without its session, SANITIZE perhaps
                 self.release(target)
 
+    async def open_again(self, target: OpenTarget) -> None:
+        """Opens the disks of a target whose images were closed one by one, under its sessions; no reactor may run.
+
+        Raises ImageError when one can't be had: then its unit must not be used any more.
+        """
+        loop = asyncio.get_running_loop()
+        for place, config in enumerate(target.config.luns):
+            image = target.images[place]
+            if self._disks.is_shared(image):
+                continue
+            target.images[place] = await loop.run_in_executor(self._executor, self._disks.open, config)
+            target.units[config.lun].exchange(target.images[place])
+        self.notice_failures(target)
+
     async def close(self, target: OpenTarget) -> None:
         """Flushes and closes its disks; it must be idle."""
         name = target.config.name
@@ -275,11 +289,11 @@ class OpenTargets:
         if self._open.get(name) is target:
             del self._open[name]
         for lun, unit in target.units.items():
-            self._remembered[name, lun] = unit.unit.persistent_state
+            self.remembered[name, lun] = unit.unit.persistent_state
         loop = asyncio.get_running_loop()
         try:
             for image in target.images:
-                await loop.run_in_executor(self._executor, self._close_image, image)
+                await loop.run_in_executor(self._executor, self.close_image, image)
         finally:
             self.notice_failures(target)
             del self._changing[name]
@@ -298,7 +312,8 @@ class OpenTargets:
         """The targets whose disks are being opened or closed now."""
         return list(self._changing.values())
 
-    def _close_image(self, image: Image) -> None:
+    def close_image(self, image: Image) -> None:
+        """Flushes and closes one disk; may be called on any thread."""
         if self._disks.is_shared(image):  # a golden image stays in memory for the next reader
             return
         try:

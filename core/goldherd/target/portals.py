@@ -8,7 +8,7 @@ import asyncio
 import errno
 import resource
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -69,18 +69,45 @@ class Portals:
         self._serve = serve
         self._make_room = make_room
         self._listeners: list[Listener] = []
+        self._paused = False
 
-    async def open(self, addresses: Sequence[Address]) -> list[Portal]:
-        """Listens on all of them; SettingsError, and none is open, when one can't be had."""
+    async def open(
+        self, addresses: Sequence[Address], before: Mapping[str, socket.socket] | None = None
+    ) -> list[Portal]:
+        """Listens on all of them; SettingsError, and none is open, when one can't be had. accept() begins with them.
+
+        `before`: sockets that listen already, by their key in listening(); those that are not wanted are closed.
+        """
+        before = dict(before or {})
         try:
             for address in addresses:
-                self._listeners += await _listen(address)
+                known = [key for key in before if key.startswith(f"{_key(address)}#")]
+                self._listeners += [Listener(before.pop(key), address) for key in known] or await _listen(address)
         except BaseException:
             self.close()
             raise
+        for unwanted in before.values():
+            unwanted.close()
+        return [listener.portal for listener in self._listeners]
+
+    def listening(self) -> list[tuple[str, int]]:
+        """The sockets with a key for what was asked for."""
+        return [
+            (f"{_key(listener.address)}#{number}", listener.listening.fileno())
+            for number, listener in enumerate(self._listeners)
+        ]
+
+    def accept(self) -> None:
+        """Accepts connections from now on."""
+        self._paused = False
         for listener in self._listeners:
             self._watch(listener)
-        return [listener.portal for listener in self._listeners]
+
+    def pause(self) -> None:
+        """Accepts none until accept(); the kernel keeps those that come."""
+        self._paused = True
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener.listening)
 
     @property
     def announced(self) -> list[Portal]:
@@ -96,7 +123,7 @@ class Portals:
         self._listeners.clear()
 
     def _watch(self, listener: Listener) -> None:
-        if listener in self._listeners:  # a pause may outlast the socket
+        if listener in self._listeners and not self._paused:  # a pause may outlast the socket
             asyncio.get_running_loop().add_reader(listener.listening, self._accept, listener)
 
     def _accept(self, listener: Listener) -> None:
@@ -118,6 +145,21 @@ def logins_allowed() -> int:
     """How many connections may be in their login, so that sessions and disks find descriptors."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(descriptors // 2, descriptors - limits.DESCRIPTORS_KEPT, 1)
+
+
+def allow_many_files() -> None:
+    """A descriptor per session and per overlay: as many as the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as failure:
+            log.warning("the limit of open files could not be raised", limit=soft, reason=str(failure))
+
+
+def _key(address: Address) -> str:
+    """An address as it was asked for."""
+    return f"{address},{address.tag}={address.announced or ''}"
 
 
 async def _listen(address: Address) -> list[Listener]:

@@ -7,19 +7,20 @@ the connection ends, `_take_apart` takes the session apart.
 
 import asyncio
 import os
-import resource
+import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
 from goldherd import limits
 from goldherd.block.golden import GoldenCache
+from goldherd.block.image import Image
 from goldherd.block.workers import Workers
-from goldherd.errors import LoginRedirectError
+from goldherd.errors import GoldherdError, LoginRedirectError
 from goldherd.hooks import Hooks
 from goldherd.model.access import Peer, UnresolvedError, peer_address
 from goldherd.model.portals import Portal
@@ -44,10 +45,10 @@ from goldherd.target.lifecycle.stopping import Stopping
 from goldherd.target.login_throttle import LoginThrottle
 from goldherd.target.logins import Logins
 from goldherd.target.open_targets import OpenTargets
-from goldherd.target.portals import Portals, logins_allowed
+from goldherd.target.portals import Portals, allow_many_files, logins_allowed
 from goldherd.target.requests import Requests
 from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
-from goldherd.target.sessions import Running, Session, Sessions
+from goldherd.target.sessions import OpenTarget, Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
 from goldherd.target.slow_steps import SlowSteps
 from goldherd.target.space.full import FullDisks
@@ -67,6 +68,18 @@ REASONS: Final = {
     CloseReason.CLOSE_ALONE: "logout",
 }
 """What logs and hooks are told."""
+
+
+class Predecessor(Protocol):
+    """A process whose server this one takes over (target/handover/taking.py)."""
+
+    def listening(self) -> Mapping[str, socket.socket]:
+        """Its listening sockets, by their keys in Portals.listening()."""
+        ...
+
+    async def take(self, server: "Server") -> None:
+        """Opens its disks and makes its sessions; returns when this process is the one that serves."""
+        ...
 
 
 class Server:
@@ -140,6 +153,11 @@ class Server:
         self._logins = Logins(self, admission.admit, self._numbers, settings.login_seconds, throttle, policy)
         self._portals: Portals = Portals(self._logins.begin, throttle.make_room)
         self._timers: list[asyncio.Task[None]] = []
+        self._ticking: asyncio.Task[None] | None = None
+        """With reactors=0: while the event loop steps the reactor."""
+        self._counted: Mapping[str, int] = {}
+        """The meters of the process before this one."""
+        self.exchange = admission.exchange
         self._ending: set[asyncio.Task[None]] = set()
         self._hurried = asyncio.Event()
         self._stopping = Stopping(
@@ -158,37 +176,71 @@ class Server:
 
     # --- life ---
 
-    async def start(self) -> list[Portal]:
-        """Listens; returns the portals with their real ports. SettingsError when an address can't be had."""
-        _allow_many_files()
+    def upgrade(self) -> dict[str, Any] | None:
+        """model.live.Live, which is not asked for this in the daemon itself."""
+        raise GoldherdError("A daemon is asked to hand over at its control socket, by 'goldherd upgrade'.")
+
+    async def start(self, taking: Predecessor | None = None) -> list[Portal]:
+        """Listens; returns the portals with their real ports. SettingsError when an address can't be had.
+
+        `taking`: what is taken over from another process. HandoverError when that fails.
+        """
+        allow_many_files()
         self._throttle.logins_max = min(self._throttle.logins_max, logins_allowed())
-        self.portals = await self._portals.open(self.settings.listen)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._events.fileno(), self._read_events)
-        if self.settings.reactors:
-            for reactor in self._reactors:
-                reactor.start()
-        else:
-            self._step_on_loop(self._reactors[0])
-        for work in (self._upkeep.run, self._slow_steps.tell):
-            self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, work)))
-        self._timers.append(loop.create_task(self._every(limits.SPACE_LOOK_SECONDS, self._full_disks.look)))
+        self.portals = await self._portals.open(self.settings.listen, taking.listening() if taking else None)
+        asyncio.get_running_loop().add_reader(self._events.fileno(), self._read_events)
+        if taking is not None:
+            await taking.take(self)
+        self.start_reactors()
+        self.start_timers()
+        self._portals.accept()
         log.info("serving", portals=[str(portal) for portal in self.portals], reactors=self.settings.reactors)
         return self.portals
 
-    def _step_on_loop(self, reactor: Reactor) -> None:
-        """reactors=0: the same core, stepped whenever its epoll descriptor is readable."""
+    def start_timers(self) -> None:
+        """What is done every few seconds."""
+        loop = asyncio.get_running_loop()
+        for work in (self._upkeep.run, self._slow_steps.tell):
+            self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, work)))
+        self._timers.append(loop.create_task(self._every(limits.SPACE_LOOK_SECONDS, self._full_disks.look)))
+
+    def stop_timers(self) -> None:
+        """Nothing is done by the clock any more."""
+        while self._timers:
+            self._timers.pop().cancel()
+
+    def start_reactors(self) -> None:
+        """The data plane runs."""
+        for reactor in self._reactors:
+            if self.settings.reactors:
+                reactor.start()
+            else:
+                self._ticking = self._step_on_loop(reactor)
+
+    async def stop_reactors(self) -> None:
+        """No thread runs a reactor any more; its sessions stay."""
+        loop = asyncio.get_running_loop()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+            loop.remove_reader(self._reactors[0].descriptor)
+        elif self.settings.reactors:
+            for reactor in self._reactors:
+                await loop.run_in_executor(self._executor, reactor.stop)
+
+    def _step_on_loop(self, reactor: Reactor) -> "asyncio.Task[None]":
+        """reactors=0: the same core, stepped when its epoll descriptor is readable; the task that keeps its clock."""
         loop = asyncio.get_running_loop()
 
         def step() -> None:
-            if reactor.step_once():
+            if self._ticking is not None and reactor.step_once():
                 loop.call_soon(step)
 
         async def tick() -> None:
             step()
 
         loop.add_reader(reactor.descriptor, step)
-        self._timers.append(loop.create_task(self._every(limits.TICK_MILLISECONDS / 1000, tick)))
+        return loop.create_task(self._every(limits.TICK_MILLISECONDS / 1000, tick))
 
     @staticmethod
     async def _every(seconds: float, work: Callable[[], Any]) -> None:
@@ -208,14 +260,21 @@ class Server:
         loop = asyncio.get_running_loop()
         self._portals.close()
         whole = await self._stopping.end_sessions_and_disks()
-        for timer in self._timers:
-            timer.cancel()
+        self.stop_timers()
         loop.remove_reader(self._events.fileno())
         if not self.settings.reactors:
-            loop.remove_reader(self._reactors[0].descriptor)
+            await self.stop_reactors()
         whole = await self._stopping.end_threads(whole)
         log.info("stopped", whole=whole)
         return whole
+
+    async def leave(self) -> bool:
+        """Another process has taken everything over: nothing is closed, no client is told. True, as stop() says it."""
+        asyncio.get_running_loop().remove_reader(self._events.fileno())
+        await asyncio.get_running_loop().run_in_executor(self._executor, self.hooks.settle)
+        self._executor.shutdown(wait=False)
+        log.info("left")
+        return True
 
     def hurry(self) -> None:
         """The server stops without waiting for its clients."""
@@ -348,14 +407,62 @@ class Server:
         for session in sessions:
             session.end("another initiator reset the target")
 
+    # --- what a hand-over to another process asks (target/handover/) ---
+
+    @property
+    def reactors(self) -> Sequence[Reactor]:
+        """The data plane."""
+        return self._reactors
+
+    @property
+    def disks(self) -> Disks:
+        """The disks."""
+        return self._disks
+
+    def listening(self) -> list[tuple[str, int]]:
+        """The sockets that accept connections, each with a key for what was asked for."""
+        return self._portals.listening()
+
+    def pause_portals(self) -> None:
+        """Accepts no connection until resume_portals()."""
+        self._portals.pause()
+
+    def resume_portals(self) -> None:
+        """Accepts connections again."""
+        self._portals.accept()
+
+    async def settle_logins(self, seconds: float) -> None:
+        """No login is under way any more when this returns."""
+        await self._logins.settle(seconds)
+
+    async def hold_reactors(self) -> None:
+        """Nothing new begins, and nothing is under way in the data plane when this returns."""
+        await self._drains.ask_all(lambda reactor, request_id: reactor.hold(request_id))
+
+    def run_in_thread(self, work: Callable[..., Any], *arguments: Any) -> "asyncio.Future[Any]":
+        """Runs something on a thread that may sleep."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+    def own_images(self, target: OpenTarget) -> list[Image]:
+        """The images of a target that nobody else uses."""
+        return [image for image in target.images if not self._disks.is_shared(image)]
+
+    def count_on(self, counters: Mapping[str, int]) -> None:
+        """Meters go on from these."""
+        self._counted = dict(counters)
+
     # --- meters ---
 
-    def status(self) -> dict[str, Any]:
-        """What `goldherd status` shows."""
-        totals: dict[str, int] = {}
+    def counters(self) -> dict[str, int]:
+        """The meters of all reactors."""
+        totals = dict(self._counted)
         for reactor in self._reactors:
             for name, value in reactor.counters().items():
                 totals[name] = totals.get(name, 0) + value
+        return totals
+
+    def status(self) -> dict[str, Any]:
+        """What `goldherd status` shows."""
         return {
             "pid": os.getpid(),
             "portals": [str(portal) for portal in self.portals],
@@ -381,18 +488,8 @@ class Server:
             "lost_disks": [path for target in self.targets.all() for path in target.lost],
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],
-            "counters": totals,
+            "counters": self.counters(),
             "slow_steps": self._slow_steps.all(),
             "plugins": [{"name": name, **self.hooks.faults.of(name)._asdict()} for name in self.hooks.names],
             **self.also_tell(),
         }
-
-
-def _allow_many_files() -> None:
-    """A descriptor per session and per overlay: as many as the system grants."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError) as failure:
-            log.warning("the limit of open files could not be raised", limit=soft, reason=str(failure))

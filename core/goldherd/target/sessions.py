@@ -14,6 +14,7 @@ from typing import Final
 from goldherd import limits
 from goldherd.block.image import Failure, Image
 from goldherd.errors import ProtocolError
+from goldherd.model.portals import Portal
 from goldherd.model.targets import LunConfig, TargetConfig
 from goldherd.negotiation.host import LoginResult
 from goldherd.negotiation.states import Status
@@ -48,6 +49,13 @@ class OpenUnit:
         with self.unit.lock:
             self.unit.changed()
         return failure
+
+    def exchange(self, image: Image) -> None:
+        """Another image over the same disk; nothing uses the unit at this moment."""
+        self.hot.exchange(image)
+        self.unit.medium.image = image
+        with self.unit.lock:
+            self.unit.changed()
 
     def publish(self) -> None:
         """Makes the prebuilt answers again; may be called on any thread."""
@@ -118,6 +126,8 @@ class Connection:
     """By which session and reactor tell it from the others; never used again in its session, as a CID may be."""
     login: LoginResult
     exchange: TextExchange
+    portal: Portal
+    """Where it came in."""
     exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a Text Request is answered; the next one waits."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -150,11 +160,13 @@ class Session:
     """Its share of the threads that may sleep: long commands of one session leave some to the others."""
     running: "dict[int, Running]" = field(default_factory=dict)
     """Commands that Python carries out now, by Initiator Task Tag as it came."""
-    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    next_number: int = 0
+    """That of its next connection."""
 
-    def add_connection(self, login: LoginResult, exchange: TextExchange) -> Connection:
+    def add_connection(self, login: LoginResult, exchange: TextExchange, portal: Portal) -> Connection:
         """One more connection."""
-        connection = Connection(next(self._numbers), login, exchange)
+        connection = Connection(self.next_number, login, exchange, portal)
+        self.next_number += 1
         self.connections[connection.number] = connection
         return connection
 

@@ -167,6 +167,11 @@ class Collector:
         self._bytes_max = bytes_max
         self._text = bytearray()
 
+    @property
+    def held(self) -> bytes:
+        """What has come of a text that is not whole."""
+        return bytes(self._text)
+
     def add(self, data: bytes, *, goes_on: bool) -> bytes | None:
         """Takes the data segment of one PDU; the whole text when its last PDU came, else None."""
         if len(self._text) + len(data) > self._bytes_max:

@@ -1,6 +1,7 @@
 """`goldherd serve`: the daemon that gives every node of the catalog its disk."""
 
 import logging
+from typing import Annotated
 
 import typer
 
@@ -26,6 +27,7 @@ def serve(
     full_disk_hold: FullDiskHoldOption = None,
     verify_every: VerifyEveryOption = None,
     verify_rate: VerifyRateOption = None,
+    take_over: Annotated[int | None, typer.Option(metavar="FD", help="Used by 'goldherd upgrade' alone.")] = None,
 ) -> None:
     """Serves all nodes until SIGTERM or Ctrl-C; prints a 'ready HOST:PORT' line for each address."""
     from goldherd.settings import ServeSettings, server_settings
@@ -43,4 +45,4 @@ def serve(
     logs.speak(logging.WARNING)
     from goldherd import app
 
-    raise typer.Exit(app.serve(ServeSettings(found.data, server), when_ready=logs.speak))
+    raise typer.Exit(app.serve(ServeSettings(found.data, server), when_ready=logs.speak, take_over=take_over))

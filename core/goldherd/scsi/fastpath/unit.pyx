@@ -98,6 +98,16 @@ cdef class HotUnit:
                 free_answers(older)
         del before      # not earlier: a reactor may have been copying its bytes
 
+    def exchange(self, Image image not None) -> None:
+        """Another image over the same disk. No reactor may run, and no job of the unit be under way."""
+        if image.size_bytes >> self.state.block_shift != self.state.block_count:
+            raise ValueError(f"the disk had {self.state.block_count} blocks and now has {image.size_bytes} bytes")
+        if (image.flags ^ self.image.flags) & IMAGE_PYTHON:
+            raise ValueError("the disk had a backend of another kind")
+        self.image = image
+        self.state.image = <void*>image
+        self.state.image_flags = image.flags
+
     def watch(self, watched: tuple) -> None:
         """Replaces the Watch objects that are told of writes; returns when no reactor sees the older ones."""
         cdef Watches* fresh = NULL

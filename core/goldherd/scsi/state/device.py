@@ -7,7 +7,7 @@ lock are in medium.py.
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from goldherd import limits
@@ -69,6 +69,11 @@ class PersistentState(NamedTuple):
 
     reservations: Reservations
     known_ports: OrderedDict[Port, None]
+
+    @classmethod
+    def of(cls, reservations: Reservations, ports: Iterable[Port]) -> "PersistentState":
+        """The state of a unit that has met these ports, the latest last."""
+        return cls(reservations, OrderedDict.fromkeys(ports))
 
 
 class LogicalUnit:
@@ -206,6 +211,19 @@ class LogicalUnit:
             self.nexuses = [*self.nexuses, nexus]
             nexus.on_attention = self.refresh_flags
             nexus.attend(codes.NEXUS_LOSS_OCCURRED if known else codes.POWER_ON_OCCURRED)
+
+    def attach_again(self, nexus: Nexus, attentions: Sequence[Sense], *, reserves: bool) -> None:
+        """The nexus of a session that was the unit's in another process, with the conditions that wait for it."""
+        with self.lock:
+            self._known_ports[nexus.port] = None
+            self.nexuses = [*self.nexuses, nexus]
+            nexus.on_attention = self.refresh_flags
+            if reserves:
+                self.reserved_by = nexus
+            for sense in attentions:
+                nexus.attend(sense)
+            for each in self.nexuses:
+                self.refresh_flags(each)
 
     def detach(self, nexus: Nexus) -> None:
         """I_T nexus loss: RESERVE is released, removal no longer prevented (SAM-5 6.3.4)."""

@@ -24,9 +24,9 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from goldherd import limits
 from goldherd.errors import CommandError, Sense
@@ -100,6 +100,27 @@ class Rod:
         return bytes(data.ljust(length, b"\x00"))
 
 
+class KnownRod(NamedTuple):
+    """A token that may still be used, without what belongs to this process. Times are seconds of `now`."""
+
+    identifier: int
+    lun: int
+    ranges: Sequence[tuple[int, int]]
+    creator: Port
+    timeout_seconds: float
+    ends_at: float
+    idle_from: float
+    token: bytes
+
+
+class RodsState(NamedTuple):
+    """The tokens of a target, as another process can go on with them."""
+
+    key: bytes
+    rods: tuple[KnownRod, ...]
+    gone: tuple[tuple[int, Sense], ...]
+
+
 class Rods:
     """The tokens of one target."""
 
@@ -147,6 +168,53 @@ class Rods:
                 self._rods[rod.identifier] = rod
             origin.medium.watch(rod.watch)
         return rod
+
+    def state(self) -> RodsState:
+        """All that is known of tokens; no command uses one."""
+        with self._lock:
+            self._prune()
+            rods = tuple(
+                KnownRod(
+                    rod.identifier,
+                    rod.origin.lun,
+                    rod.ranges,
+                    rod.creator,
+                    rod.timeout_seconds,
+                    rod.ends_at,
+                    rod.idle_from,
+                    rod.token,
+                )
+                for rod in self._rods.values()
+            )
+            return RodsState(self._key, rods, tuple(self._gone.items()))
+
+    def restore(self, state: RodsState, origins: Mapping[int, Origin]) -> None:
+        """Goes on with the tokens of another process; the disks were not written in between.
+
+        A token of a unit that is not there any more has ended.
+        """
+        self._key = state.key
+        self._gone = OrderedDict(state.gone)
+        for known in state.rods:
+            origin = origins.get(known.lun)
+            if origin is None:
+                self._gone[known.identifier] = codes.TOKEN_CANCELLED
+                continue
+            rod = Rod(
+                identifier=known.identifier,
+                origin=origin,
+                ranges=tuple(known.ranges),
+                length=sum(length for _, length in known.ranges),
+                watch=Watch(list(known.ranges)),
+                creator=known.creator,
+                timeout_seconds=known.timeout_seconds,
+                ends_at=known.ends_at,
+                idle_from=known.idle_from,
+                token=known.token,
+            )
+            with origin.medium.lock:
+                self._rods[rod.identifier] = rod
+                origin.medium.watch(rod.watch)
 
     def open(self, token: bytes) -> Rod:
         """The ROD of a token, in use until `close`. CommandError (05/23/xx) when it can't be used (SPC-4
