@@ -58,6 +58,21 @@ class Answer:
     """How long the sessions stood still."""
 
 
+class Laps:
+    """What a pause was spent on: seconds, as the log shows them."""
+
+    def __init__(self) -> None:
+        self._begin = self._last = time.monotonic()
+        self.seconds: dict[str, float] = {"pause_seconds": 0.0}
+
+    def lap(self, name: str) -> None:
+        """A part of the pause has ended."""
+        now = time.monotonic()
+        self.seconds[f"{name}_seconds"] = round(now - self._last, 3)
+        self.seconds["pause_seconds"] = round(now - self._begin, 3)
+        self._last = now
+
+
 def own_command() -> list[str]:
     """The command line of this process, as its successor gets it."""
     words = list(sys.orig_argv[1:])
@@ -135,14 +150,14 @@ class Giving:
             undo.callback(server.start_timers)
             targets = await self._lock_targets(undo)
             await self._flush(targets)
-            begin = time.monotonic()
+            clock = Laps()
             undo.push_async_callback(self._serve_again)
             await self._stand_still(targets)
-            sessions = await self._move(channel, child, targets, undo)
+            clock.lap("still")
+            sessions = await self._move(channel, child, targets, undo, clock)
             undo.pop_all()
-        pause = time.monotonic() - begin
-        log.info("handed over", pid=child.pid, version=version, sessions=sessions, pause_seconds=round(pause, 3))
-        return Answer(child.pid, version, sessions, pause)
+        log.info("handed over", pid=child.pid, version=version, sessions=sessions, **clock.seconds)
+        return Answer(child.pid, version, sessions, clock.seconds["pause_seconds"])
 
     def _introduce(self, channel: Channel, early: MovedServer) -> str:
         """The successor says who it is, learns which disks it will open, and gets ready; its version."""
@@ -223,14 +238,17 @@ class Giving:
         child: "subprocess.Popen[bytes]",
         targets: Sequence[OpenTarget],
         undo: AsyncExitStack,
+        clock: Laps,
     ) -> int:
         """Hands everything over, up to the word "go"; the number of sessions."""
         loop = asyncio.get_running_loop()
         state, descriptors = self._state(targets)
         content = await loop.run_in_executor(None, FORMAT.dump_json, state)
+        clock.lap("state")
         undo.push_async_callback(self._open_again, targets)
         undo.push_async_callback(loop.run_in_executor, None, _end, channel, child, 0)
         await self._close(targets)
+        clock.lap("close")
 
         def send() -> None:
             channel.send_descriptors("sockets", descriptors)
@@ -245,6 +263,7 @@ class Giving:
                 raise
 
         await loop.run_in_executor(None, send)
+        clock.lap("take")
         return len(state.sessions)
 
     def _state(self, targets: Sequence[OpenTarget]) -> tuple[MovedServer, list[int]]:
