@@ -172,7 +172,9 @@ def _serve(settings: ServeSettings, when_ready: Callable[[], None], taking: "Tak
             async def start() -> list[Portal]:
                 portals = await server.start(taking)
                 await control.open()
-                if taking is not None:
+                if taking is None:
+                    notify(READY=1)
+                else:
                     notify(MAINPID=os.getpid(), READY=1)
                 return portals
 

@@ -124,8 +124,11 @@ class OpenTargets:
 
     # --- opening and closing ---
 
-    async def open(self, config: TargetConfig) -> OpenTarget:
-        """The target with its disks open; hold its lock. ImageError when a disk can't be had."""
+    async def open(self, config: TargetConfig, *, publish: bool = True) -> OpenTarget:
+        """The target with its disks open; hold its lock. ImageError when a disk can't be had.
+
+        `publish`: whether the data plane gets its prebuilt answers, which is most of the work; else publish() follows.
+        """
         self._stop_lingering(config.name)
         target = self._open.get(config.name)
         if target is not None and target.idle and (target.config != config or target.lost):
@@ -136,16 +139,24 @@ class OpenTargets:
             made: list[LunConfig] = []
             self._changing[config.name] = config
             try:
-                images = await loop.run_in_executor(self._executor, self._open_images, config, made)
-                identities = await loop.run_in_executor(self._executor, _identities, config)
+                found = await loop.run_in_executor(self._executor, self._open_files, config, made)
+                images, identities, files = found
                 target = self._make(config, images, identities)
-                target.made = made
-                target.files = await loop.run_in_executor(self._executor, files_of, config)
+                target.made, target.files = made, files
+                if publish:
+                    self.publish(target)
                 self._open[config.name] = target
             finally:
                 del self._changing[config.name]
             log.info("a target was opened", target=config.name, luns=len(images))
         return target
+
+    @staticmethod
+    def publish(target: OpenTarget) -> None:
+        """The data plane answers by itself what never changes, from now on; until then it asks the control plane."""
+        for each in target.units.values():  # REPORT LUNS is among the answers: all units are there
+            each.unit.on_change = each.publish
+            each.publish()
 
     async def renew(self, config: TargetConfig) -> None:
         """Gives a closed target's node a fresh overlay; hold its lock."""
@@ -159,6 +170,18 @@ class OpenTargets:
         await self.close(target)
         if target.made:
             await self.renew(replace(target.config, luns=tuple(target.made)))
+
+    def _open_files(
+        self, config: TargetConfig, made: list[LunConfig]
+    ) -> tuple[list[Image], list[str], dict[str, tuple[int, int]]]:
+        """The disks, what their SCSI names are made from, and which files they are."""
+        images = self._open_images(config, made)
+        try:
+            return images, _identities(config), files_of(config)
+        except BaseException:
+            for image in images:
+                self.close_image(image)
+            raise
 
     def _open_images(self, config: TargetConfig, made: list[LunConfig]) -> list[Image]:
         images: list[Image] = []
@@ -194,9 +217,7 @@ class OpenTargets:
             if before is not None:
                 unit.take_over(before)
             units[lun.lun] = OpenUnit(unit, HotUnit(image, lun.block_size))
-        for each in units.values():  # REPORT LUNS is among the answers: all units must be there first
-            each.publish()
-            each.unit.on_change = each.publish
+        for each in units.values():
             each.unit.medium.on_watch = each.hot.watch
         opened = OpenTarget(config, target, images, units)
         self.notice_failures(opened)

@@ -81,6 +81,10 @@ class Predecessor(Protocol):
         """Opens its disks and makes its sessions; returns when this process is the one that serves."""
         ...
 
+    async def finish(self, server: "Server") -> None:
+        """Does what can wait until everything is served."""
+        ...
+
 
 class Server:
     """One running server. Make it, `await start()`, and `await stop()` in the end.
@@ -194,6 +198,8 @@ class Server:
         self.start_reactors()
         self.start_timers()
         self._portals.accept()
+        if taking is not None:
+            await taking.finish(self)
         log.info("serving", portals=[str(portal) for portal in self.portals], reactors=self.settings.reactors)
         return self.portals
 

@@ -149,6 +149,12 @@ class Taking:
         self._channel.close()
         log.info("took over", sessions=len(state.sessions), targets=len(targets))
 
+    async def finish(self, server: "Server") -> None:
+        """What can wait until everything is served."""
+        for target in server.targets.all():
+            server.targets.publish(target)
+            await asyncio.sleep(0)
+
     def _receive(self) -> MovedServer:
         while True:
             packet = self._channel.receive(_WAIT_SECONDS, "sockets", "state")
@@ -177,7 +183,7 @@ class Taking:
     async def _open(self, server: "Server", record: MovedTarget) -> OpenTarget:
         config = await self._look_up(server, record)
         async with server.targets.lock(record.name):
-            target = await server.targets.open(config)
+            target = await server.targets.open(config, publish=False)
         restore_target(target, record)
         return target
 
