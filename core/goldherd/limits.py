@@ -440,6 +440,9 @@ HANDOVER_ANSWER_SECONDS: Final = 5.0
 """How long a process may take for one packet, and to end."""
 HANDOVER_BYTES_MAX: Final = 4 << 30
 """The state of a server: write buffers and unsent bytes of all reactors fit in."""
+HANDOVER_SWITCH_SECONDS: Final = 0.0005
+"""How long a thread of Python may keep the others waiting while a successor opens disks: each opening is a few short
+steps on several threads, and the interpreter's own 5 ms for each would add up."""
 HANDOVER_PACKET_BYTES: Final = 65536
 """One packet between the processes, without the state, which lies in a memory file."""
 HANDOVER_DESCRIPTORS_MAX: Final = 250

@@ -127,7 +127,8 @@ class OpenTargets:
     async def open(self, config: TargetConfig, *, publish: bool = True) -> OpenTarget:
         """The target with its disks open; hold its lock. ImageError when a disk can't be had.
 
-        `publish`: whether the data plane gets its prebuilt answers, which is most of the work; else publish() follows.
+        `publish`: whether the data plane gets its prebuilt answers, which is most of the work; else publish() follows,
+        and no line in the log tells of each target.
         """
         self._stop_lingering(config.name)
         target = self._open.get(config.name)
@@ -143,12 +144,12 @@ class OpenTargets:
                 images, identities, files = found
                 target = self._make(config, images, identities)
                 target.made, target.files = made, files
-                if publish:
-                    self.publish(target)
                 self._open[config.name] = target
             finally:
                 del self._changing[config.name]
-            log.info("a target was opened", target=config.name, luns=len(images))
+            if publish:
+                self.publish(target)
+                log.info("a target was opened", target=config.name, luns=len(images))
         return target
 
     @staticmethod

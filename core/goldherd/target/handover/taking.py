@@ -8,6 +8,8 @@ process, and this one sends nothing to any client. Whatever fails here is told t
 import asyncio
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -111,6 +113,10 @@ class Taking:
             for lun in record.luns:
                 if lun.parent is not None:
                     await server.run_in_thread(server.disks.golden, lun.parent, lun.parent_format)
+        # All threads that will open disks are started now: later everybody would wait for that.
+        await asyncio.gather(
+            *(server.run_in_thread(time.sleep, limits.HANDOVER_LOOK_SECONDS) for _ in range(limits.CONTROL_THREADS))
+        )
         await server.run_in_thread(self._channel.send, "ready")
         self._state = await asyncio.get_running_loop().run_in_executor(None, self._receive)
 
@@ -121,8 +127,13 @@ class Taking:
 
     async def take(self, server: "Server") -> None:
         """Opens the disks and makes the sessions; returns when this process is the one that serves."""
-        with self.telling():
-            await self._take_all(server)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(limits.HANDOVER_SWITCH_SECONDS)
+        try:
+            with self.telling():
+                await self._take_all(server)
+        finally:
+            sys.setswitchinterval(interval)
 
     async def _take_all(self, server: "Server") -> None:
         state = self._state
