@@ -173,21 +173,22 @@ class Herd:
     @contextmanager
     def hung(self) -> Iterator[None]:
         """As long as the block runs, the sick disks hang with work under way."""
-        for command in SICK_WAYS["hangs"]:
-            self.filesystem.tell(command)
-        for session in self.sick:
-            for number in range(PENDING):
-                start_write(session, number, number * BLOCK_BYTES)
-            start_flush(session, PENDING)
-        while int(self.filesystem.tell("hits sick")) < len(self.sick):
-            time.sleep(0.01)
         try:
+            for command in SICK_WAYS["hangs"]:
+                self.filesystem.tell(command)
+            for session in self.sick:
+                for number in range(PENDING):
+                    start_write(session, number, number * BLOCK_BYTES)
+                start_flush(session, PENDING)
+            # One request of each file is with the file system, a write or a sync; the kernel keeps the others back.
+            while sum(int(self.filesystem.tell(f"hits {rule}")) for rule in ("sick", "sync")) < len(self.sick):
+                time.sleep(0.01)
             yield
         finally:
             self.filesystem.tell("clear")
-            for session in self.sick:
-                for _ in range(PENDING + 1):
-                    take_status(session)
+        for session in self.sick:
+            for _ in range(PENDING + 1):
+                take_status(session)
 
     @contextmanager
     def full(self) -> Iterator[None]:
@@ -201,13 +202,13 @@ class Herd:
                 if stop.wait(0.01):
                     return
 
-        for command in SICK_WAYS["is full"]:
-            self.filesystem.tell(command)
         thread = threading.Thread(target=write)
         thread.start()
-        while int(self.filesystem.tell("hits sick")) < 1:
-            time.sleep(0.01)
         try:
+            for command in SICK_WAYS["is full"]:
+                self.filesystem.tell(command)
+            while int(self.filesystem.tell("hits sick")) < 1:
+                time.sleep(0.01)
             yield
         finally:
             stop.set()
@@ -268,7 +269,7 @@ def _move(data: Path, name: str, filesystem: FaultFs, stack: ExitStack) -> None:
     there.write_bytes(disk.read_bytes())
     there.chmod(disk.stat().st_mode & 0o777)
     subprocess.run(["mount", "--bind", there, disk], check=True)
-    stack.callback(lambda: subprocess.run(["umount", disk], check=True))
+    stack.callback(lambda: subprocess.run(["umount", "--lazy", disk], check=True))
 
 
 def _cover(sessions: Sequence[Session]) -> None:
