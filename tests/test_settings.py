@@ -154,3 +154,18 @@ def test_data_folder_of_root_and_of_others(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_control_socket_lies_in_the_data_folder() -> None:
     assert ServeSettings(Path("/srv"), server_settings()).control_socket == Path("/srv/control.sock")
+
+
+@pytest.mark.parametrize(
+    ("text", "of_a_gib"), [("10%", (1 << 30) // 10), ("512M", 512 << 20), ("0", 0), ("2.5 %", 26843545)]
+)
+def test_share_is_a_size_or_a_part(monkeypatch: pytest.MonkeyPatch, text: str, of_a_gib: int) -> None:
+    monkeypatch.setenv("GOLDHERD_SPACE_SOFT", text)
+    assert server_settings().space_soft.of(1 << 30) == of_a_gib
+
+
+@pytest.mark.parametrize("text", ["101%", "many", "-1", "10 %%"])
+def test_share_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("GOLDHERD_SPACE_HARD", text)
+    with pytest.raises(SettingsError, match="GOLDHERD_SPACE_HARD can't be used"):
+        server_settings()

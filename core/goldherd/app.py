@@ -144,6 +144,7 @@ def _serve(settings: ServeSettings, when_ready: Callable[[], None], taking: "Tak
             server = Server(
                 directory, settings.server, Hooks(), seals=directory, state=state, reset=directory.remove_disks
             )
+            server.volumes.folders = services.volumes.marked
             services.live = server
             control.status = server.status
 

@@ -26,6 +26,8 @@ VARIABLES: Final = frozenset(
         "DATA",
         "FLUSH_SECONDS",
         "FULL_DISK_HOLD",
+        "SPACE_SOFT",
+        "SPACE_HARD",
         "LISTEN",
         "LOGINS_MAX",
         "LOGINS_PER_ADDRESS",

@@ -170,6 +170,12 @@ FULL_DISK_HOLD_SECONDS: Final = 600
 time to make some."""
 SPACE_LOOK_SECONDS: Final = 1.0
 """How often the control plane looks which open disks have no space."""
+VOLUME_LOOK_SECONDS: Final = 5.0
+"""How often file systems of disks are asked for their space: a call that waits for no disk while it is sound."""
+VOLUMES_ASKED_MAX: Final = 64
+"""File systems that have not answered, each with a thread that waits; no more are asked then."""
+THRESHOLD_SET_BYTES: Final = 1 << 20
+"""The unit in which the space of a disk is told to initiators (threshold sets, SBC-3 4.7.3.8): 32 bits count 4 PiB."""
 FULL_DISK_HOLD_SECONDS_MAX: Final = 86_400
 """The longest that may be set: a day."""
 SPACE_REMINDER_MS: Final = 10_000

@@ -8,7 +8,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -128,6 +128,27 @@ def _parse_seconds(value: Any) -> Any:
     raise ValueError(f"'{value}' is not a time; write 12h, 7d, 2w or off")
 
 
+class Share(NamedTuple):
+    """A part of a file system: so many bytes, or so many percent of it."""
+
+    bytes: int = 0
+    percent: float = 0.0
+
+    def of(self, total_bytes: int) -> int:
+        """The part in bytes."""
+        return self.bytes + int(total_bytes * self.percent / 100)
+
+
+def _parse_share(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if match := re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", value.strip()):
+        if float(match[1]) > 100:
+            raise ValueError(f"'{value}' is more than there is")
+        return Share(percent=float(match[1]))
+    return Share(bytes=_parse_bytes(value))
+
+
 class ServerSettings(BaseSettings):
     """What both kinds of server share. Sizes are bytes, times are seconds."""
 
@@ -163,6 +184,10 @@ class ServerSettings(BaseSettings):
     """A session that has answered pings before and is silent for so long is closed."""
     flush_seconds: float = Field(default=5.0, gt=0, le=600)
     """Block tables that changed reach the disk after this time even if no guest asks for a flush."""
+    space_soft: Annotated[Share, NoDecode, BeforeValidator(_parse_share)] = Share(percent=10.0)
+    """Free space of a file system of disks, below which people and initiators are warned: bytes, or "10%"."""
+    space_hard: Annotated[Share, NoDecode, BeforeValidator(_parse_share)] = Share(percent=3.0)
+    """The same, below which it is an error in the log."""
     full_disk_hold: float = Field(default=float(FULL_DISK_HOLD_SECONDS), ge=0, le=FULL_DISK_HOLD_SECONDS_MAX)
     """How long writes that find no space wait for it before they fail; 0: not at all."""
     shutdown_seconds: float = Field(default=SHUTDOWN_SECONDS, ge=0, le=600)

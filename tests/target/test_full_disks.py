@@ -1,14 +1,10 @@
 """A node's volume has no space left: its writes wait, nobody else notices, and all go on when there is some."""
 
 import errno
-import shutil
 import struct
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from goldherd import limits
@@ -17,10 +13,10 @@ from bench.pattern import words
 from tests.support.faulty_calls import FaultyCalls
 from tests.target.daemon import Daemon, Herd
 from tests.target.initiator import Session
+from tests.target.small_volumes import MAKE, Volume, small_volume
 
 GOOD = (0, 0, 0)
 SPACE_ALLOCATION_FAILED = (0x7, 0x27, 0x07)
-MIB = 1 << 20
 CHUNK = 128 << 10
 WRITES = 24
 APART = 1024
@@ -28,43 +24,10 @@ APART = 1024
 DATA = bytes(range(256)) * (CHUNK // 256)
 
 
-@dataclass
-class Volume:
-    """A small file system on which the disk of pc-001 lies, with a file that takes its space."""
-
-    folder: Path
-
-    @property
-    def ballast(self) -> Path:
-        return self.folder / "ballast"
-
-    def fill(self) -> None:
-        """Leaves no space."""
-        with self.ballast.open("wb", buffering=0) as file:
-            for piece in (MIB, 4096):
-                try:
-                    while file.write(bytes(piece)):
-                        pass
-                except OSError as error:
-                    assert error.errno == errno.ENOSPC
-
-
-MAKE = {
-    "tmpfs": "mount -t tmpfs -o size=64m tmpfs {folder}",
-    "ext4": "truncate -s 64M {folder}.img && mkfs.ext4 -q -F -m 0 {folder}.img && mount -o loop {folder}.img {folder}",
-}
-
-
 @pytest.fixture(params=MAKE)
 def volume(herd: Herd, request: pytest.FixtureRequest) -> Iterator[Volume]:
-    folder, overlay = herd.data.parent / "small", herd.overlay("pc-001")
-    folder.mkdir()
-    subprocess.run(MAKE[request.param].format(folder=folder), shell=True, check=True)
-    shutil.copy2(overlay, folder)
-    subprocess.run(["mount", "--bind", folder / overlay.name, overlay], check=True)
-    yield Volume(folder)
-    subprocess.run(["umount", "--lazy", overlay], check=True)
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with small_volume(herd, request.param) as volume:
+        yield volume
 
 
 class Load:

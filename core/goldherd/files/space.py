@@ -22,6 +22,11 @@ def allocate(descriptor: int, size_bytes: int) -> None:
         os.ftruncate(descriptor, size_bytes)
 
 
+def allocated_bytes(path: Path) -> int:
+    """The space that a file takes, without its holes."""
+    return path.stat().st_blocks * _BLOCK_BYTES
+
+
 def keeps_holes(trial: Path) -> bool:
     """Whether a file of that name takes only the space of what is written to it.
 

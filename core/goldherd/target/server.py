@@ -52,6 +52,7 @@ from goldherd.target.sessions import OpenTarget, Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
 from goldherd.target.slow_steps import SlowSteps
 from goldherd.target.space.full import FullDisks
+from goldherd.target.space.volumes import Volumes
 from goldherd.target.upkeep import Upkeep
 
 log = structlog.get_logger("goldherd.target")
@@ -134,6 +135,7 @@ class Server:
         self._slow_steps = SlowSteps(self._reactors)
         self._commands = Commands(self._drains, self._executor, self.targets.notice_failures, settings.full_disk_hold)
         self._full_disks = FullDisks(self.targets, settings.full_disk_hold)
+        self.volumes = Volumes(self.targets, settings.space_soft, settings.space_hard)
         self._requests = Requests(self._drains, self._end_reset)
         throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         policy = LoginPolicy(
@@ -209,6 +211,7 @@ class Server:
         for work in (self._upkeep.run, self._slow_steps.tell):
             self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, work)))
         self._timers.append(loop.create_task(self._every(limits.SPACE_LOOK_SECONDS, self._full_disks.look)))
+        self._timers.append(loop.create_task(self._every(limits.VOLUME_LOOK_SECONDS, self.volumes.look)))
 
     def stop_timers(self) -> None:
         """Nothing is done by the clock any more."""
@@ -491,6 +494,7 @@ class Server:
             ],
             "failed_disks": self.targets.failed_disks(),
             "full_disks": self._full_disks.describe(),
+            "volumes": self.volumes.describe(),
             "lost_disks": [path for target in self.targets.all() for path in target.lost],
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],

@@ -4,7 +4,7 @@ What may be lost at a power cut is only what was written after the last flush. T
 
 1. A new block lies behind the old end of the file, so it is a hole and reads as zeros (for a differencing disk that
    includes its bitmap: nothing set). The file first grows over it and gets a footer at its new end; the old footer
-   stays behind in the gap before the block. Nothing refers to the block yet. If the disk is full here, the file
+   stays behind in the gap before the block. Its bitmap is written as zeros, so that a flush needs no space. Nothing refers to the block yet. If the disk is full here, the file
    shrinks back and nothing has happened. The copy of the footer at 0 never changes.
 2. Data goes to its place; then its bits are set, and the BAT is changed, in memory only.
 3. A flush takes a snapshot of the changed table sectors, fdatasyncs (now data, blocks and footer that the snapshot
@@ -41,6 +41,9 @@ from goldherd.errors import raise_for_errno
 cdef enum:
     FOOTER_BYTES = 512
     ALIGNMENT = 4096        # of a block's data in the file, as Windows 8 and later place it
+
+cdef char[512] NO_SECTORS
+memset(NO_SECTORS, 0, 512)
 
 
 cdef class Writer:
@@ -129,6 +132,7 @@ cdef class Writer:
         cdef uint64_t data = (self.file_bytes + self.bitmap_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         cdef uint64_t place = data - self.bitmap_bytes
         cdef uint64_t end = data + self.block_bytes
+        cdef uint64_t sector
         cdef int result
         if place >> 9 >= <uint64_t>0xFFFFFFFF:
             return -ENOSPC
@@ -137,6 +141,9 @@ cdef class Writer:
         if ftruncate(self.fd, <int64_t>(end + FOOTER_BYTES)):
             return -errno
         result = write_whole(self.fd, <int64_t>end, FOOTER_BYTES, self.footer)
+        for sector in range(self.bitmap_bytes // 512):      # a flush that brings the bitmap finds its room
+            if result == 0:
+                result = write_whole(self.fd, <int64_t>(place + sector * 512), 512, NO_SECTORS)
         if result:
             ftruncate(self.fd, <int64_t>self.file_bytes)    # a failure leaves a gap: recovery handles it
             return result

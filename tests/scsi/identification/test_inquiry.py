@@ -117,7 +117,7 @@ def test_thick_unit_claims_nothing_of_thin(make_unit, initiator_on) -> None:
 
 
 def test_thin_unit_claims_unmap_everywhere_alike(a) -> None:
-    assert page(a, "b2")[4:].hex() == "00e40200"
+    assert page(a, "b2")[4:].hex() == "0be40200"
     assert a.good("9e 10 0000000000000000 00000020 00 00")[14] == 0xC0
 
 

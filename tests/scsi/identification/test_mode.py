@@ -55,9 +55,9 @@ def test_each_page_by_itself(a, page) -> None:
         assert a.good(f"1a 08 {code | page.code:02x} {page.subpage:02x} ff 00")[4:] == wanted
 
 
-def test_only_wce_d_sense_and_swp_can_be_changed() -> None:
+def test_only_lbpere_wce_d_sense_and_swp_can_be_changed() -> None:
     changeable = {(page.code, index): mask for page in PAGES for index, mask in enumerate(page.mask) if mask}
-    assert changeable == {(0x08, 2): 0x04, (0x0A, 2): 0x04, (0x0A, 4): 0x08}
+    assert changeable == {(0x01, 7): 0x80, (0x08, 2): 0x04, (0x0A, 2): 0x04, (0x0A, 4): 0x08}
 
 
 def test_saved_values_do_not_exist(a) -> None:

@@ -86,6 +86,10 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
         say(failed_text(disk["node"] or disk["target"], disk["reason"]))
     for step in daemon.get("slow_steps", []):
         say(_slow_text(step))
+    for volume in daemon.get("volumes", []):
+        if volume["threshold"] != "ok":
+            free, total = size_text(volume["free_bytes"]), size_text(volume["total_bytes"])
+            say(f"The file system of {volume['path']} runs out of space: {free} of {total} are free.")
     for disk in daemon.get("full_disks", []):
         say(_full_text(disk))
     for fault in daemon.get("golden_faults", []):

@@ -9,6 +9,7 @@ from goldherd.scsi.copying.third_party_page import third_party_copy
 from goldherd.scsi.fields import fields
 from goldherd.scsi.sense import invalid_field
 from goldherd.scsi.state.device import LogicalUnit
+from goldherd.scsi.state.space import threshold_exponent
 
 VERSION_SPC_4: Final = 0x06
 VERSION_DESCRIPTORS: Final = (0x00A0, 0x0960, 0x0460, 0x04C0)
@@ -171,7 +172,8 @@ def _provisioning(call: Call) -> bytes:
     """SBC-3 6.6.4: UNMAP and WRITE SAME give space back, and what was given back reads as zeros."""
     if not call.unit.thin:
         return bytes(4)
-    return bytes([0, 0xE0 | 0x04, 0x02, 0])  # LBPU LBPWS LBPWS10, LBPRZ; thin provisioned
+    exponent = threshold_exponent(call.unit.block_size)
+    return bytes([exponent, 0xE0 | 0x04, 0x02, 0])  # LBPU LBPWS LBPWS10, LBPRZ; thin provisioned
 
 
 PAGES: Final[dict[int, Callable[[Call], bytes]]] = {

@@ -22,6 +22,7 @@ from goldherd.scsi.state.mode_pages import ModePages
 from goldherd.scsi.state.nexus import Nexus
 from goldherd.scsi.state.persistent import Reservations
 from goldherd.scsi.state.rods import Origin, Rods
+from goldherd.scsi.state.space import UnitSpace
 
 COMPANY_ID: Final = 0x026768
 """The 24 bits that NAA and EUI-64 begin with; none is assigned to goldherd, so the local bit is set."""
@@ -133,6 +134,8 @@ class LogicalUnit:
 
         self.lock = threading.RLock()
         self.mode = ModePages()
+        self.space: UnitSpace | None = None
+        """The space below it as it was seen last; None: that is not known."""
         self.nexuses: list[Nexus] = []
         self.reserved_by: Nexus | None = None
         """The nexus that holds the whole unit by RESERVE (SPC-2 7.21)."""
@@ -190,6 +193,16 @@ class LogicalUnit:
         image = self.medium.image
         protected = self.read_only or image.read_only or self.mode.software_write_protect
         return protected or image.sync_failure is not None
+
+    def note_space(self, space: UnitSpace, *, reached: bool) -> None:
+        """The space below a thin unit was seen; `reached` says that it has just fallen below the threshold."""
+        if not self.thin:
+            return
+        with self.lock:
+            self.space = space
+            self.mode.arm_threshold(space.sets(space.soft_bytes))
+            if reached and self.mode.reports_thresholds:
+                self.attend(codes.SOFT_THRESHOLD_REACHED)
 
     def changed(self) -> None:
         """Something that answers depend on is different: flags and prebuilt answers follow."""

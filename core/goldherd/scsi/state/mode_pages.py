@@ -8,6 +8,8 @@ from typing import Final
 
 CACHING: Final = (0x08, 0x00)
 CONTROL: Final = (0x0A, 0x00)
+RECOVERY: Final = (0x01, 0x00)
+PROVISIONING: Final = (0x1C, 0x02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ def _page(name: str, code: int, subpage: int, length: int, **fields: tuple[int, 
 
 
 PAGES: Final = (
-    _page("read-write error recovery", 0x01, 0, 0x0A),
+    # LBPERE: thresholds of thin provisioning are reported.
+    _page("read-write error recovery", 0x01, 0, 0x0A, byte_7=(0x80, 0x80)),
     _page("disconnect-reconnect", 0x02, 0, 0x0E),
     # WCE: a write may be answered before it is on stable storage; SYNCHRONIZE CACHE and FUA say when it must
     # be.
@@ -64,6 +67,8 @@ PAGES: Final = (
     _page("power condition", 0x1A, 0, 0x26),
     # DEXCPT: no informational exceptions are reported.
     _page("informational exceptions control", 0x1C, 0, 0x0A, byte_2=(0x08, 0)),
+    # One threshold, of the available space that decreases; it is enabled and counted by arm_threshold().
+    _page("logical block provisioning", 0x1C, 0x02, 0x14, byte_17=(0x01, 0)),
 )
 """In ascending order, as MODE SENSE gives them."""
 BY_CODE = {(page.code, page.subpage): page for page in PAGES}
@@ -73,11 +78,28 @@ class ModePages:
     """The current values of one unit's pages."""
 
     def __init__(self) -> None:
+        self._threshold: int | None = None
         self.reset()
 
     def reset(self) -> None:
         """Back to the defaults, as after power on."""
         self.values = {(page.code, page.subpage): page.default for page in PAGES}
+        self.arm_threshold(self._threshold)
+
+    def arm_threshold(self, count: int | None) -> None:
+        """The soft threshold of the available space in threshold sets; None disables it. Whether it is reached, others
+        say (SBC-3 6.5.8)."""
+        self._threshold = count
+        page = bytearray(BY_CODE[PROVISIONING].default)
+        if count is not None:
+            page[16] = 0x80  # ENABLED, soft, armed decreasing
+            page[20:24] = count.to_bytes(4)
+        self.values = {**self.values, PROVISIONING: bytes(page)}
+
+    @property
+    def reports_thresholds(self) -> bool:
+        """LBPERE: whether a threshold that is reached becomes a unit attention."""
+        return bool(self.values[RECOVERY][7] & 0x80)
 
     @property
     def write_cache(self) -> bool:
