@@ -1,5 +1,6 @@
 """Daemons that hand over to new processes, and are ended with the last of them."""
 
+import contextlib
 import os
 import select
 import signal
@@ -32,7 +33,8 @@ def end(herd: Herd, group: int) -> None:
     if pid == group:
         return
     if pid is None:
-        os.killpg(group, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the test has killed all of them
+            os.killpg(group, signal.SIGKILL)
         return
     os.kill(pid, signal.SIGTERM)
     ended = has_ended(pid)

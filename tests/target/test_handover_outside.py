@@ -45,37 +45,32 @@ def test_supervisor_learns_which_process_is_the_daemon(
         ]
 
 
+def say(herd: Herd, qemu: "subprocess.Popen[str]", line: str, counter: str, least: int) -> None:
+    """One command of qemu-io, which takes no line before the one before is done: when the daemon has counted."""
+    assert qemu.stdin is not None
+    print(line, file=qemu.stdin, flush=True)
+    deadline = time.monotonic() + 60
+    while status(herd)["counters"][counter] < least:
+        assert time.monotonic() < deadline, line
+        time.sleep(0.02)
+
+
 def test_qemu_notices_nothing(herd: Herd) -> None:
-    disk = (
-        f"driver=iscsi,transport=tcp,portal={{portal}},target={PREFIX}:{NODE},lun=0,initiator-name={PREFIX}.node:{NODE}"
-    )
     with serving(herd) as daemon:
         portal = f"{daemon.portal[0]}:{daemon.portal[1]}"
+        place = f"driver=iscsi,transport=tcp,portal={portal},target={PREFIX}:{NODE},lun=0"
+        command = ["qemu-io", "--image-opts", f"{place},initiator-name={PREFIX}.node:{NODE}"]
         with subprocess.Popen(
-            ["qemu-io", "--image-opts", disk.format(portal=portal)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as qemu:
-            assert qemu.stdin is not None and qemu.stdout is not None
             for turn in range(1, 4):
-                at = turn << 20
-                print(
-                    f"write -P {turn} {at} 1M",
-                    f"read -P {turn} {at} 1M",
-                    "flush",
-                    sep="\n",
-                    file=qemu.stdin,
-                    flush=True,
-                )
-                while status(herd)["counters"]["read_bytes"] < turn << 20:  # what it prints stays in its buffer
-                    time.sleep(0.05)
+                say(herd, qemu, f"write -P {turn} {turn}M 1M", "write_bytes", turn << 20)
                 assert hand_over(herd)["sessions"] == 1
-            print("\n".join(f"read -P {turn} {turn << 20} 1M" for turn in range(1, 4)), file=qemu.stdin, flush=True)
+            for turn in range(1, 4):
+                say(herd, qemu, f"read -P {turn} {turn}M 1M", "read_bytes", turn << 20)
             told, _ = qemu.communicate("quit\n", timeout=60)
         assert qemu.returncode == 0
-        assert told.count("read 1048576/1048576 bytes") == 3
+        assert told.count("wrote 1048576/1048576 bytes") == told.count("read 1048576/1048576 bytes") == 3
         assert "error" not in told.lower() and "failed" not in told.lower()
 
 
