@@ -5,6 +5,10 @@
 The pause is what the daemon says: from the moment in which nothing more begins to the word with which the new process
 serves. One more session reads block after block and tells the longest time that a client waited for an answer: the
 pause, the first reads of a golden disk that is not in memory yet, and the queue of everybody's commands behind it.
+
+Measured on 2026-11-28 (two virtual cores, load average 11 of other work, the load generator on one of them), 257 busy
+sessions: pauses of 0.36 and 0.40 s, longest waits of 0.37 and 0.41 s. About 0.25 s of them is the opening of 257 disks
+in the new process, 0.08 s their closing in the old one, 0.04 s the state.
 """
 
 import argparse

@@ -312,9 +312,10 @@ class Giving:
         """The disks as before; the sessions of one that can't be had end. The successor has ended: two processes never
         have a disk open."""
         server = self._server
-        results = await asyncio.gather(
-            *(server.targets.open_again(target) for target in targets), return_exceptions=True
-        )
+        with server.disks.trusting():
+            results = await asyncio.gather(
+                *(server.targets.open_again(target) for target in targets), return_exceptions=True
+            )
         for target, failure in zip(targets, results, strict=True):
             if isinstance(failure, BaseException):
                 log.error("a disk could not be opened again", target=target.config.name, reason=str(failure))

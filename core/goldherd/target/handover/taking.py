@@ -140,7 +140,8 @@ class Taking:
         assert state is not None, "prepare() comes first"
         server.disks.restore_failures(state.failures)
         server.targets.remembered.update(restore_closed(state.closed))
-        opened = await asyncio.gather(*(self._open(server, record) for record in state.targets))
+        with server.disks.trusting():
+            opened = await asyncio.gather(*(self._open(server, record) for record in state.targets))
         targets = dict(zip((record.name for record in state.targets), opened, strict=True))
         for record in state.sessions:
             self._make_session(server, record, targets)
