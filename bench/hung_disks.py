@@ -47,6 +47,7 @@ MIB: Final = 1 << 20
 BLOCK_BYTES: Final = 4096
 DEPTH: Final = 4
 TARGET_CPU, GENERATOR_CPU = 0, 1
+R2T, DATA_OUT = 0x31, 0x05
 FLUSHING: Final = 8
 """Nodes whose flushes are timed."""
 PENDING: Final = LANE_JOBS_MAX + 2
@@ -107,6 +108,21 @@ def take_status(session: Session) -> int:
         if header[0] & 0x3F == SCSI_RESPONSE:
             session.exp_stat_sn = (int.from_bytes(header[24:28]) + 1) & 0xFFFFFFFF
             return header[3]
+
+
+def finish_write(session: Session, offset_bytes: int) -> int:
+    """The status of the only command, a write of start_write(), whose data the target may ask for again (R2T): it keeps
+    none of a write that waits for space."""
+    data = words(offset_bytes, BLOCK_BYTES)
+    while True:
+        header, _ = session.receive()
+        if header[0] & 0x3F == SCSI_RESPONSE:
+            session.exp_stat_sn = (int.from_bytes(header[24:28]) + 1) & 0xFFFFFFFF
+            return header[3]
+        if header[0] & 0x3F == R2T:
+            tag, transfer, start, length = *struct.unpack(">II", header[16:24]), *struct.unpack(">II", header[40:48])
+            rest = struct.pack(">IIIIIII", tag, transfer, 0, session.exp_stat_sn, 0, 0, start)
+            session.send(DATA_OUT, 0x80, struct.pack(">H6x", session.lun), rest, data[start : start + length])
 
 
 def in_order(session: Session, ask: Callable[[Session, int], None]) -> None:
@@ -197,8 +213,9 @@ class Herd:
 
         def write() -> None:
             for number in itertools.count():
-                start_write(session, 0, number * BLOCK_BYTES % session.size_bytes)
-                take_status(session)
+                offset = number * BLOCK_BYTES % session.size_bytes
+                start_write(session, 0, offset)
+                finish_write(session, offset)
                 if stop.wait(0.01):
                     return
 
