@@ -8,7 +8,7 @@ from goldherd.settings import ServerSettings
 
 def test_variables_are_those_of_the_settings_and_the_data_folder() -> None:
     fields = {environment.PREFIX + name.upper() for name in ServerSettings.model_fields}
-    assert fields | {environment.DATA} == environment.VARIABLES
+    assert fields | {environment.DATA, environment.SETTINGS} == environment.VARIABLES
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,26 @@ def test_session_closed():
     assert closed == [(SNAPSHOT, "logout")]
 
 
+def test_node_silent() -> None:
+    told = []
+    plugin = hook("node_silent", lambda node, seconds: told.append((node, seconds)))
+    hooks = Hooks(())
+    assert hooks.register(plugin, "watch", ours=True)
+    hooks.node_silent("pc-001", 300.5)
+    assert told == [("pc-001", 300.5)]
+
+
+def test_power_cycle() -> None:
+    hooks = Hooks(())
+    assert asyncio.run(hooks.power_cycle("pc-001")) is None, "no plugin has power over it"
+    assert hooks.register(hook("power_cycle", lambda node: node == "pc-001"), "power", ours=True)
+    assert asyncio.run(hooks.power_cycle("pc-001")) is True
+    assert asyncio.run(hooks.power_cycle("pc-002")) is False
+    assert hooks.register(hook("power_cycle", lambda node: "done"), "wrong", ours=True)
+    with pytest.raises(GoldherdError, match="True or False"):
+        asyncio.run(hooks.power_cycle("pc-001"))
+
+
 def test_node_booted():
     booted = []
     plugin = hook("node_booted", lambda node, session: booted.append((node, session.address)))

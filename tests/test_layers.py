@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "volumes": {"files", "model"},
     "services": {"catalog", "volumes", "model"},
     "api": {"model"},
-    "cli": {"app", "client", "services", "model"},
+    "cli": {"app", "client", "process", "services", "model"},
 }
 """Room to the rooms (or files) it may import, besides the files that every room may."""
 
@@ -54,8 +54,9 @@ SEE_ROOMS = {
     "formats": {"block", "model"},
     "settings": {"model"},
     "client": {"services", "model"},
+    "process": set[str](),
 }
-"""Hooks speak of images and targets, settings of addresses and targets, and the client of operations."""
+"""Hooks speak of images and targets, settings of addresses and targets, the client of operations, a process of none."""
 
 PLUGINS_MAY_IMPORT = {"block", "files", "native", "wire", "model"}
 """Backends derive from images and lock files, and CHAP reads binary values in login texts."""

@@ -21,11 +21,11 @@ def ended(tell: str, first: str = "") -> subprocess.CompletedProcess[str]:
 
 def test_deadline_ends_a_process_that_hangs() -> None:
     done = ended('print("the last words", file=sys.stderr)')
-    assert (done.returncode, done.stdout, done.stderr) == (1, "said before\n", "the last words\n")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said before\n", "the last words\n")
 
 
 def test_deadline_does_not_wait_for_a_log_that_hangs() -> None:
-    assert ended("threading.Event().wait(3600)").returncode == 1
+    assert ended("threading.Event().wait(3600)").returncode == 3
 
 
 def test_thread_that_hangs_is_seen() -> None:

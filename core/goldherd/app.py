@@ -18,11 +18,12 @@ import structlog
 
 from goldherd import process
 from goldherd.environment import TARGET_PREFIX
+from goldherd.errors import GoldherdError
 from goldherd.model.access import Peer
 from goldherd.model.images import Formats
 from goldherd.model.portals import Portal
 from goldherd.model.targets import ChapCredentials, TargetConfig
-from goldherd.settings import ExportSettings, ServeSettings
+from goldherd.settings import ExportSettings, ServerSettings, ServeSettings
 from goldherd.supervisor import notify
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("goldherd")
 
 Ready = Callable[[Sequence[Portal]], None]
+ReadSettings = Callable[[], ServerSettings]
+"""Reads the settings anew; raises SettingsError when they can't be used."""
 
 
 class OneTarget:
@@ -97,18 +100,23 @@ def export(settings: ExportSettings, when_ready: Callable[[], None]) -> int:
     return _ended(run(server, ready, before=check))
 
 
-def serve(settings: ServeSettings, when_ready: Callable[[], None], take_over: int | None = None) -> int:
+def serve(
+    settings: ServeSettings,
+    when_ready: Callable[[], None],
+    read_settings: ReadSettings,
+    take_over: int | None = None,
+) -> int:
     """Serves the nodes of a catalog until a signal; prints `ready HOST:PORT` for each portal.
 
     `take_over`: the descriptor by which a daemon that runs hands over to this one (target/handover/).
     """
     if take_over is None:
-        return _ended(_serve(settings, when_ready, None))
+        return _ended(_serve(settings, when_ready, read_settings, None))
     from goldherd.target.handover.taking import Taking
 
     taking = Taking(take_over)
     with taking.telling():
-        return _ended(_serve(settings, when_ready, taking))
+        return _ended(_serve(settings, when_ready, read_settings, taking))
 
 
 def _ended(code: int) -> int:
@@ -118,7 +126,9 @@ def _ended(code: int) -> int:
     return code
 
 
-def _serve(settings: ServeSettings, when_ready: Callable[[], None], taking: "Taking | None") -> int:
+def _serve(
+    settings: ServeSettings, when_ready: Callable[[], None], read_settings: ReadSettings, taking: "Taking | None"
+) -> int:
     from goldherd.api.control import Control
     from goldherd.hooks import Hooks
     from goldherd.services.directory import CatalogDirectory
@@ -146,7 +156,7 @@ def _serve(settings: ServeSettings, when_ready: Callable[[], None], taking: "Tak
             )
             server.volumes.folders = services.volumes.marked
             services.live = server
-            control.status = server.status
+            control.live = server
 
             giving = Giving(server, control.shared)
 
@@ -181,7 +191,7 @@ def _serve(settings: ServeSettings, when_ready: Callable[[], None], taking: "Tak
 
             every, rate = settings.server.verify_every, settings.server.verify_rate
             with golden_upkeep(services, server.targets, every, rate) as server.also_tell:
-                return run(server, ready, before=prepare, start=start, left=control.left)
+                return run(server, ready, before=prepare, start=start, left=control.left, read_settings=read_settings)
         finally:
             directory.close()
 
@@ -191,17 +201,19 @@ def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     log.error("something failed that nobody waits for", what=context["message"], exc_info=context.get("exception"))
 
 
-def _has_terminal() -> bool:
-    """Whether this process belongs to a terminal, which may be closed."""
+def _read_again(server: "Server", read_settings: "ReadSettings | None") -> None:
+    """What SIGHUP does to a daemon without a terminal. The log file needs nothing: it is opened for each line."""
+    if read_settings is None:
+        log.info("SIGHUP changes nothing here: the settings are those of the command line")
+        return
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
-
-
-def _note_hangup() -> None:
-    log.info("SIGHUP changes nothing: settings are read at the start, and the log file is opened for each line")
+        settings = read_settings()
+    except GoldherdError as error:
+        log.error("the settings stay as they are", reason=str(error))
+        return
+    changed, waiting = server.reconfigure(settings)
+    tell = log.warning if waiting else log.info
+    tell("the settings were read again", changed=changed, need_a_restart=waiting)
 
 
 async def _first_of(*events: asyncio.Event) -> None:
@@ -217,6 +229,7 @@ def run(
     before: Callable[[], Awaitable[None]],
     start: Callable[[], Awaitable[Sequence[Portal]]] | None = None,
     left: asyncio.Event | None = None,
+    read_settings: ReadSettings | None = None,
 ) -> int:
     """Runs a server on an event loop of its own until SIGTERM or SIGINT; a second one waits for no client.
 
@@ -225,14 +238,16 @@ def run(
     Returns the exit code: 0, or process.LEFT_BEHIND when a disk was left as it is. From the first signal on the process
     has so long to end as its settings give to clients and disks.
 
-    SIGHUP of a terminal that is closed ends it as well. A daemon without a terminal has nothing to read again: its log
-    file is opened for each line, so that logrotate may take it away at any time.
+    SIGHUP of a terminal that is closed ends it as well. A daemon without a terminal reads its settings again.
     """
 
     import uvloop
 
+    from goldherd.inhibitor import Inhibitor
+
     async def main() -> bool:
         stop = asyncio.Event()
+        inhibiting: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
 
@@ -247,12 +262,17 @@ def run(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            loop.add_signal_handler(signal.SIGHUP, end if _has_terminal() else _note_hangup)
+            read_again = partial(_read_again, server, read_settings)
+            loop.add_signal_handler(signal.SIGHUP, end if process.has_terminal() else read_again)
         try:
             await before()
             ready(await (start or server.start)())
+            if read_settings is not None:
+                inhibiting = loop.create_task(Inhibitor(server.settings.inhibit).follow(server.nodes_running))
             await _first_of(stop, left or asyncio.Event())
         finally:
+            if inhibiting is not None:
+                inhibiting.cancel()
             if left is not None and left.is_set():
                 whole = await server.leave()
             else:

@@ -106,6 +106,14 @@ class Daemon:
         """
         return self._ask("upgrade", HANDOVER_SECONDS_MAX)
 
+    def drain(self, on: bool) -> dict[str, Any] | None:
+        """The status after it has begun or ended to drain; None when no daemon is running. Raises as status()."""
+        return self._ask("drain" if on else "undrain")
+
+    def ask_to_stop(self) -> None:
+        """Has it end; it may still run when this returns. Raises as status()."""
+        self._ask("stop")
+
     def _ask(self, command: str, seconds: float = CONTROL_SECONDS_MAX) -> dict[str, Any] | None:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -16,6 +16,8 @@ from goldherd.errors import SettingsError
 PREFIX: Final = "GOLDHERD_"
 DATA: Final = "GOLDHERD_DATA"
 """The variable that names the data folder."""
+SETTINGS: Final = "GOLDHERD_SETTINGS"
+"""The variable that names a file of settings, which the daemon reads at its start and at each SIGHUP."""
 TARGET_PREFIX: Final = "iqn.2026-11.io.goldherd"
 """What stands before ":NODE" in a target's name, unless GOLDHERD_TARGET_PREFIX says otherwise."""
 VARIABLES: Final = frozenset(
@@ -28,18 +30,23 @@ VARIABLES: Final = frozenset(
         "FULL_DISK_HOLD",
         "SPACE_SOFT",
         "SPACE_HARD",
+        "INHIBIT",
         "LISTEN",
         "LOGINS_MAX",
         "LOGINS_PER_ADDRESS",
         "LOGIN_FAILURES",
         "LOGIN_ROUNDS",
         "LOGIN_SECONDS",
+        "LOG_LEVEL",
         "LOGIN_TEXT_BYTES",
         "PING_SECONDS",
         "PING_TIMEOUT_SECONDS",
+        "POWER_CYCLES_PER_HOUR",
         "REACTORS",
+        "SETTINGS",
         "SHUTDOWN_FLUSH_SECONDS",
         "SHUTDOWN_SECONDS",
+        "SILENT_NODE_MINUTES",
         "TARGET_PREFIX",
         "VERIFY_EVERY",
         "VERIFY_RATE",
@@ -73,6 +80,34 @@ def check_prefix(text: str) -> str:
             f"'{text}' can't begin a target name; write iqn.YYYY-MM. and a reversed domain in small letters"
         )
     return text
+
+
+def read_settings_file(path: Path) -> dict[str, str]:
+    """The GOLDHERD_ variables that a file of settings gives, in the form of systemd's EnvironmentFile=; {} without it.
+
+    A line is NAME=value or NAME="value", or begins with # or ; and says nothing. Raises SettingsError for a file that
+    can't be read, for a line of another form, and for a variable that is misspelt.
+    """
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings in {path} can't be read: {error}.") from None
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue
+        name, given, value = (part.strip() for part in line.partition("="))
+        if not given or not name.isidentifier():
+            raise SettingsError(f"Line {number} of {path} is not NAME=value.")
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        if name.startswith(PREFIX):
+            found[name] = value
+    check_variables(found)
+    return found
 
 
 def target_prefix() -> str:

@@ -47,10 +47,10 @@ BUILTIN: Final[dict[str, str]] = {
 }
 """The entry points of pyproject.toml, for running from a source tree that is not installed."""
 
-NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_booted"})
+NOTIFICATIONS: Final = frozenset({"session_opened", "session_closed", "node_booted", "node_silent"})
 """Hooks that only tell: a plugin that fails there delays and ends no session."""
 
-ASKED_APART: Final = NOTIFICATIONS | {"list_targets", "redirect_login", "start_login"}
+ASKED_APART: Final = NOTIFICATIONS | {"list_targets", "power_cycle", "redirect_login", "start_login"}
 """Hooks that may sleep or be coroutines: called one by one, beside the event loop."""
 
 _ANSWERS: Final = {"open_image": Image, "wrap_image": Image}
@@ -219,6 +219,17 @@ class Hooks:
             )
         return exchange
 
+    async def power_cycle(self, node: str) -> bool | None:
+        """Has a node's power cycled; whether that was done, None when no plugin has power over it."""
+
+        def read(answer: Any) -> bool | None:
+            if answer is not None and not isinstance(answer, bool):
+                raise PluginError(f"power_cycle is answered with True or False, not with {type(answer).__name__}.")
+            return answer
+
+        done: bool | None = await self._ask("power_cycle", read, node=node)
+        return done
+
     async def _ask(self, hook: str, take: Take, **known: object) -> Any:
         """The first answer of a plugin that is not None, last registered first."""
         for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
@@ -304,12 +315,18 @@ class Hooks:
         """Tells that a node's operating system took its disk over."""
         self._tell("node_booted", node=node, session=session)
 
+    def node_silent(self, node: str, seconds: float) -> None:
+        """Tells that a node that was up has said nothing for so long."""
+        self._tell("node_silent", node=node, seconds=seconds)
+
     def _tell(self, hook: str, **known: object) -> None:
         told_plugins = getattr(self._manager.hook, hook).get_hookimpls()
         if not told_plugins:
             return
-        session: Any = known["session"]
-        snapshot = Snapshot(session.initiator, session.target, session.isid, session.tsih, session.address)
+        session: Any = known.get("session")
+        snapshot = None
+        if session is not None:
+            snapshot = Snapshot(session.initiator, session.target, session.isid, session.tsih, session.address)
         for implementation in reversed(told_plugins):
             arguments = tuple(known[name] for name in implementation.argnames)
             isolated = self._isolated.get(implementation.plugin_name)
@@ -319,7 +336,9 @@ class Hooks:
                 except Exception as failure:
                     self.faults.charge(implementation.plugin_name, hook, failure)
             else:
-                told = tuple(snapshot if argument is session else argument for argument in arguments)
+                told = tuple(
+                    snapshot if argument is session and session is not None else argument for argument in arguments
+                )
                 isolated.notify(hook, implementation.function, told)
 
     def settle(self) -> None:

@@ -228,3 +228,19 @@ def session_closed(session: SessionRecord, reason: str) -> None:
 @hookspec
 def node_booted(node: str, session: SessionRecord) -> None:
     """A node's operating system took its disk over: the first session of a boot that is not the loader's."""
+
+
+@hookspec
+def node_silent(node: str, seconds: float) -> None:
+    """A node that was up and answered pings has said nothing for the set time; told once until it logs in again."""
+
+
+@hookspec(firstresult=True)
+def power_cycle(node: str) -> bool | None:
+    """Switches a node that has fallen silent off and on again; asked only when the settings allow it.
+
+    Args:
+        node: the node's name.
+
+    Returns: whether that was done; None to leave it to the next plugin.
+    """

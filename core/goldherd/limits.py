@@ -424,6 +424,22 @@ SHUTDOWN_SECONDS: Final = 1.0
 """How long clients get to log out when the server stops, unless the settings say otherwise."""
 SHUTDOWN_FLUSH_SECONDS: Final = 1.0
 """How long disks get after that to be flushed and closed, unless the settings say otherwise."""
+DRAIN_RETURN_SECONDS: Final = 3600.0
+"""While the server drains, a machine without a session for so long counts as shut down: Linux waits 600 s."""
+INHIBIT_SECONDS: Final = 2.0
+"""How often the daemon looks whether nodes run, to keep the system from shutting down."""
+NODES_NAMED_MAX: Final = 10
+"""Nodes that a sentence names; the others are counted."""
+SILENCE_LOOK_SECONDS: Final = 2.0
+"""How often the server looks whether a node has been silent for the set time."""
+SILENT_NODE_MINUTES: Final = 5.0
+"""How long a node is silent until that is told, unless the settings say otherwise."""
+SILENT_KEPT_SECONDS: Final = 86_400
+"""A node that is silent for longer is one that was switched off, and told of no more."""
+POWER_CYCLE_PERIOD_SECONDS: Final = 3600
+"""The time in which power cycles of one node are counted."""
+STOP_POLL_SECONDS: Final = 0.1
+"""How often a command looks whether the daemon has ended or the nodes have left."""
 LAST_WORDS_SECONDS: Final = 0.1
 """How long a process that ends without a part of it waits for its log to take that."""
 

@@ -6,6 +6,7 @@ deadline of its own, kept by a thread that waits for nothing but the clock.
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Final
 
 from goldherd.limits import LAST_WORDS_SECONDS
 
-LEFT_BEHIND: Final = 1
+LEFT_BEHIND: Final = 3
 """The exit code of a daemon that ended without a part of it that hangs."""
 
 
@@ -36,6 +37,21 @@ def leave_after(seconds: float, tell: Callable[[], None]) -> None:
         leave(LEFT_BEHIND)
 
     threading.Thread(target=watch, name="deadline", daemon=True).start()
+
+
+def has_terminal() -> bool:
+    """Whether this process belongs to a terminal, which may be closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def survive_hangups() -> None:
+    """SIGHUP does not end a daemon without a terminal while it starts; before, nothing can be read again."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not has_terminal():
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 
 def is_held_up() -> bool:

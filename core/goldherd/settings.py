@@ -8,12 +8,19 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from goldherd.environment import TARGET_PREFIX, check_prefix, control_socket
+from goldherd.environment import (
+    PREFIX,
+    SETTINGS,
+    TARGET_PREFIX,
+    check_prefix,
+    control_socket,
+    read_settings_file,
+)
 from goldherd.errors import SettingsError
 from goldherd.limits import (
     CONNECTIONS_MAX,
@@ -29,6 +36,7 @@ from goldherd.limits import (
     SHUTDOWN_FLUSH_SECONDS,
     SHUTDOWN_SECONDS,
     SILENCE_SECONDS,
+    SILENT_NODE_MINUTES,
     TEXT_BYTES_MAX,
     VERIFY_RATE_BYTES,
 )
@@ -164,6 +172,10 @@ class ServerSettings(BaseSettings):
     """Budget of the golden cache in bytes; given as "8G" or "50%". Filled by what machines really read."""
     target_prefix: Annotated[str, AfterValidator(check_prefix)] = TARGET_PREFIX
     """What comes before ":NODE" in a target's name."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level of lines in the log."""
+    inhibit: Literal["block", "delay", "no"] = "block"
+    """How the system is kept from shutting down or sleeping while nodes run: see systemd-inhibit(1)."""
     login_seconds: float = Field(default=15.0, gt=0, le=600)
     """A connection that is not in full feature phase after this time is closed."""
     connections_max: int = Field(default=1, ge=1, le=CONNECTIONS_MAX)
@@ -182,6 +194,10 @@ class ServerSettings(BaseSettings):
     """An idle session is asked for a sign of life (NOP-In) this often."""
     ping_timeout_seconds: float = Field(default=float(SILENCE_SECONDS), gt=0, le=3600)
     """A session that has answered pings before and is silent for so long is closed."""
+    silent_node_minutes: float = Field(default=SILENT_NODE_MINUTES, ge=0, le=1440)
+    """A node that was up and answers no ping for so long is told of; 0: never."""
+    power_cycles_per_hour: int = Field(default=0, ge=0, le=60)
+    """How often the power of such a node is cycled within an hour; 0: its silence is told and nothing is done."""
     flush_seconds: float = Field(default=5.0, gt=0, le=600)
     """Block tables that changed reach the disk after this time even if no guest asks for a flush."""
     space_soft: Annotated[Share, NoDecode, BeforeValidator(_parse_share)] = Share(percent=10.0)
@@ -230,14 +246,32 @@ class ExportSettings:
 
 
 def server_settings(**options: Any) -> ServerSettings:
-    """The settings from options (None: not given), environment and defaults; SettingsError otherwise."""
+    """The settings from options (None: not given), the file of GOLDHERD_SETTINGS, environment and defaults.
+
+    The file wins over the environment: after a start the environment can't change any more. What systemd has copied
+    from the same file into the environment is removed from there, so that a line which leaves the file leaves the
+    settings. Raises SettingsError with one sentence.
+    """
     given = {name: value for name, value in options.items() if value is not None}
+    file = os.environ.get(SETTINGS)
+    lines = read_settings_file(Path(file)) if file else {}
+    for name, value in lines.items():
+        field = name.removeprefix(PREFIX).lower()
+        if field not in ServerSettings.model_fields:
+            continue
+        if os.environ.get(name) == value:
+            del os.environ[name]
+        if options.get(field) is None:
+            given[field] = value
     try:
         return ServerSettings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        source = f"--{name.replace('_', '-')}" if name in given else f"GOLDHERD_{name.upper()}"
+        variable = f"{PREFIX}{name.upper()}"
+        source = f"--{name.replace('_', '-')}" if options.get(name) is not None else variable
+        if source in lines:
+            source = f"{source} in {file}"
         reason = first["msg"].removeprefix("Value error, ")
         reason = reason[:1].lower() + reason[1:] if not reason.startswith("'") else reason
         raise SettingsError(f"{source} can't be used: {reason.rstrip('.')}.") from None

@@ -10,11 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from goldherd.api.control import Control
 from goldherd.errors import SettingsError
+from goldherd.model.live import NothingLive
 
 from tests.support.users import run_as
 
@@ -40,10 +41,17 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
+class Told(NothingLive):
+    """A server that says one thing."""
+
+    def status(self) -> dict[str, Any] | None:
+        return {"pid": 7}
+
+
 async def asked(folder: Path, group: int) -> subprocess.CompletedProcess[str]:
     """What a process of another user in that group gets from a daemon that says `{"pid": 7}`."""
     with Control(folder / "control.sock") as control:
-        control.status = lambda: {"pid": 7}
+        control.live = Told()
         await control.open()
         command = [sys.executable, "-c", ASK, str(folder / "control.sock")]
 
@@ -91,7 +99,7 @@ def test_socket_that_can_not_be_is_refused_in_a_sentence(tmp_path: Path) -> None
 def test_reply_of_a_socket_ends_with_its_line(folder: Path) -> None:
     async def ask() -> bytes:
         with Control(folder / "control.sock") as control:
-            control.status = lambda: {"pid": 7}
+            control.live = Told()
             await control.open()
             reader, writer = await asyncio.open_unix_connection(str(folder / "control.sock"))
             writer.write(b'{"command": "status"}\n')
@@ -105,7 +113,7 @@ def test_reply_of_a_socket_ends_with_its_line(folder: Path) -> None:
 def test_client_that_goes_at_once_harms_nobody(folder: Path) -> None:
     async def ask() -> bytes:
         with Control(folder / "control.sock") as control:
-            control.status = lambda: {"pid": 7}
+            control.live = Told()
             await control.open()
             for _ in range(3):
                 with socket.socket(socket.AF_UNIX) as gone:

@@ -18,9 +18,10 @@ from goldherd.services.context import Services
 from goldherd.services.operations import BY_NAME, TABLE, Operation, run, schema
 
 CORE = Path(goldherd.__file__).parent
-FACES = {"cli", "app.py", "settings.py"}
+FACES = {"cli", "app.py", "settings.py", "inhibitor.py"}
+"""What speaks to people, and to a program of the system by its options."""
 FACE_WORDS = re.compile(
-    r"goldherd (?:export|image|node|serve|status|plugins|doctor)\b|(?<![\w-])--[a-z][a-z-]+", re.IGNORECASE
+    r"goldherd (?:export|image|node|serve|status|plugins|doctor|drain|stop)\b|(?<![\w-])--[a-z][a-z-]+", re.IGNORECASE
 )
 """Commands and options: only a face knows them."""
 
@@ -114,6 +115,12 @@ class Serving:
 
     def __init__(self, told: dict[str, Any] | GoldherdError) -> None:
         self.told = told
+
+    def drain(self, on: bool) -> dict[str, Any] | None:
+        return self.status() | {"draining": on}
+
+    def ask_to_stop(self) -> None:
+        self.told = {}
 
     def status(self) -> dict[str, Any]:
         if isinstance(self.told, GoldherdError):

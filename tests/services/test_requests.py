@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -264,6 +265,49 @@ def _(herd: Herd) -> None:
     assert herd.ask("names", kind="filter") == ("delay", "error")
     assert "auth_chap" in herd.ask("names", kind="plugin")
     assert herd.refusal("names", kind="zebra") == ErrorKind.INVALID
+
+
+class Daemon:
+    """A process that runs until it is asked to stop, and says that a node runs from it."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(["sleep", "3600"])
+        self.draining = False
+
+    def status(self) -> dict[str, Any] | None:
+        sessions = [{"node": "pc-1", "state": "logged in"}, {"target": "iqn.x:pc-1", "state": "discovery"}]
+        return {"pid": self.process.pid, "draining": self.draining, "sessions": sessions}
+
+    def drain(self, on: bool) -> dict[str, Any] | None:
+        self.draining = on
+        return self.status()
+
+    def ask_to_stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@effect("drain/off")
+def _(herd: Herd) -> None:
+    daemon = herd.services.live = Daemon()
+    on, off = herd.ask("drain"), herd.ask("drain", off=True)
+    daemon.ask_to_stop()
+    assert [(done.draining, done.nodes, done.safe) for done in (on, off)] == [
+        (True, ("pc-1",), False),
+        (False, ("pc-1",), False),
+    ]
+
+
+@effect("stop/force")
+def _(herd: Herd) -> None:
+    daemon = herd.services.live = Daemon()
+    try:
+        assert herd.refusal("stop") == ErrorKind.IN_USE
+        done = herd.ask("stop", force=True)
+        assert (done.pid, done.nodes) == (daemon.process.pid, ("pc-1",))
+        assert daemon.process.poll() is not None
+    finally:
+        daemon.ask_to_stop()
 
 
 @effect("doctor.rebuild_catalog/dry_run")

@@ -286,6 +286,13 @@ class Session(Connection):
         found = self.take()
         assert (found.opcode, found.itt) == (0x20, self._itt)
 
+    def answer_ping(self) -> None:
+        """Waits for a ping of the target, and answers it (RFC 7143 11.18)."""
+        asked = self.receive()
+        assert asked.opcode == 0x20 and asked.header[20:24] != NO_TAG.to_bytes(4)
+        header = struct.pack(">BBxxI", 0x40, 0x80, 0) + asked.header[8:16] + NO_TAG.to_bytes(4) + asked.header[20:24]
+        self.send(header + struct.pack(">II", self.cmd_sn, self.exp_stat_sn))
+
     def text(self, keys: str) -> list[tuple[str, str]]:
         """One Text request and its answer."""
         self._itt += 1

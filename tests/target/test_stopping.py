@@ -51,19 +51,6 @@ def test_second_signal_ends_the_patience_with_clients(herd: Herd, monkeypatch: p
         assert session.read(8, 8) == PATTERN
 
 
-def test_sighup_without_a_terminal_changes_nothing(herd: Herd) -> None:
-    """As logrotate and administrators send it."""
-    with herd.serve() as daemon, daemon.log_in("pc-001") as session:
-        assert session.write(8, PATTERN).status == 0
-        (herd.data / "goldherd.log").rename(herd.data / "goldherd.log.1")
-        daemon.process.send(signal.SIGHUP)
-        with daemon.log_in("pc-002") as other:
-            other.make_ready().inquire()
-        assert session.read(8, 8) == PATTERN
-        assert daemon.stop() == 0
-    assert "SIGHUP changes nothing" in (herd.data / "goldherd.log").read_text()
-
-
 def test_a_terminal_that_is_closed_ends_the_daemon_in_good_order(herd: Herd) -> None:
     pid, terminal = pty.fork()
     if not pid:

@@ -1,6 +1,7 @@
-"""The daemon's own door for `goldherd status`: JSON lines over a unix socket in the data folder.
+"""The daemon's own door for `goldherd status`, `drain` and `stop`: JSON lines over a unix socket in the data folder.
 
-A request is {"command": NAME}; the reply is one object, {"error": SENTENCE} when it can't be had.
+A request is {"command": NAME}; the reply is one object, {"error": SENTENCE} when it can't be had. What the daemon does
+may be asked by its group, and changed by its own user and root.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 from goldherd.errors import GoldherdError, SettingsError
 from goldherd.limits import CONTROL_REQUEST_BYTES_MAX
+from goldherd.model.live import Live
 
 _CREDENTIALS: Final = struct.Struct("iII")
 """struct ucred: process, user, group."""
@@ -40,7 +42,8 @@ class Control:
         """Set when another process serves the folder, and this one has given its last answer."""
         self._leaves = False
         self._shared = shared or {}
-        self.status: Callable[[], dict[str, Any]] = dict
+        self.live: Live | None = None
+        """What it speaks for; None before that is made."""
         self.upgrade: Callable[[], Awaitable[dict[str, Any]]] | None = None
 
     def __enter__(self) -> "Control":
@@ -130,9 +133,24 @@ class Control:
                 return await self.upgrade()
             except GoldherdError as refusal:
                 return {"error": str(refusal)}
-        if command != "status":
-            return {"error": f"There is no command {command!r:.60}; there are: status, upgrade."}
-        return self.status()
+        if command not in COMMANDS:
+            return {"error": f"There is no command {command!r:.60}; there are: {', '.join((*COMMANDS, 'upgrade'))}."}
+        if command != "status" and uid not in (0, os.geteuid()):
+            return {"error": "Only the user who runs the daemon and root may do that."}
+        return COMMANDS[command](self.live) or {} if self.live is not None else {}
+
+
+def _stop(live: Live) -> dict[str, Any]:
+    live.ask_to_stop()
+    return {"pid": os.getpid()}
+
+
+COMMANDS: Final[dict[str, Callable[[Live], dict[str, Any] | None]]] = {
+    "status": lambda live: live.status(),
+    "drain": lambda live: live.drain(True),
+    "undrain": lambda live: live.drain(False),
+    "stop": _stop,
+}
 
 
 def _uid(writer: asyncio.StreamWriter) -> int:

@@ -15,7 +15,7 @@ import typer
 
 import goldherd
 from goldherd.cli import completion, logs
-from goldherd.cli.commands import doctor, export, image, node, plugins, serve, status, upgrade
+from goldherd.cli.commands import daemon, doctor, export, image, node, plugins, serve, status, upgrade
 from goldherd.cli.context import Context
 from goldherd.cli.exit_codes import REFUSED
 from goldherd.cli.hints import hint_for
@@ -40,6 +40,8 @@ app.add_typer(image.app, name="image")
 app.add_typer(node.app, name="node")
 app.command("status")(status.show)
 app.command("upgrade")(upgrade.upgrade)
+app.command("drain")(daemon.drain)
+app.command("stop")(daemon.stop)
 app.command("plugins")(plugins.plugins)
 app.command("doctor")(doctor.doctor)
 

@@ -18,6 +18,11 @@ HINTS: Final[dict[tuple[ErrorKind, str], str]] = {
     (ErrorKind.CHANGED, "version"): "'goldherd image verify' reads every byte of it.",
     (ErrorKind.ABSENT, "folder"): "'goldherd doctor --mark-volumes' marks it.",
     (ErrorKind.ABSENT, "node"): "'goldherd node reset NODE' gives it a fresh disk.",
+    (
+        ErrorKind.IN_USE,
+        "daemon",
+    ): "'goldherd drain --wait' waits for them; 'goldherd stop --force' stops it all the same.",
+    (ErrorKind.NOT_FOUND, "daemon"): "'goldherd serve' starts one.",
     (ErrorKind.RECORDS_LOST, ANYTHING): "'goldherd doctor --rebuild-catalog' does that.",
 }
 """By the error's kind and the type of the first thing it is about."""

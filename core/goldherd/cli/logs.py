@@ -20,11 +20,12 @@ _Event = MutableMapping[str, Any]
 
 
 class _Sinks:
-    """The data folder of the running command, and the least level that stderr gets."""
+    """The data folder of the running command, the least level that stderr gets, and that of all lines."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None
         self.level_on_stderr = logging.CRITICAL + 1
+        self.level = logging.INFO
 
 
 class _Stderr:
@@ -84,7 +85,7 @@ def start() -> None:
             write_file,
             render_for_people,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(_sinks.level),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
         cache_logger_on_first_use=False,
     )
@@ -108,6 +109,17 @@ def to_text(event: _Event) -> str:
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) and _QUOTED.isdisjoint(value) else repr(value)
+
+
+def choose_level(name: str) -> None:
+    """Lines from this level on are written, from now on: debug, info, warning or error."""
+    import structlog
+
+    _sinks.level = logging.getLevelNamesMapping()[name.upper()]
+    if _sinks.level_on_stderr <= logging.CRITICAL:  # lines appear there already
+        _sinks.level_on_stderr = _sinks.level
+    if structlog.is_configured():
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_sinks.level))
 
 
 def speak(level: int = logging.INFO) -> None:

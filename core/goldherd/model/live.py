@@ -20,6 +20,17 @@ class Live(Protocol):
         """
         ...
 
+    def drain(self, on: bool) -> dict[str, Any] | None:
+        """Lets no machine begin to boot from now on, or lets them in again; what status() says then.
+
+        Raises GoldherdError like status().
+        """
+        ...
+
+    def ask_to_stop(self) -> None:
+        """Has the daemon end, and does not wait for that. Raises GoldherdError like status()."""
+        ...
+
 
 class NothingLive:
     """No daemon is known of."""
@@ -31,3 +42,10 @@ class NothingLive:
     def upgrade(self) -> dict[str, Any] | None:
         """None."""
         return None
+
+    def drain(self, on: bool) -> dict[str, Any] | None:  # noqa: ARG002 - nothing is there that could drain
+        """None."""
+        return None
+
+    def ask_to_stop(self) -> None:
+        """Nothing ends."""

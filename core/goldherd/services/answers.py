@@ -135,6 +135,26 @@ class Upgraded:
 
 
 @dataclass(frozen=True, slots=True)
+class Drained:
+    """Whether the daemon drains, and which nodes run from it."""
+
+    draining: bool
+    nodes: tuple[str, ...]
+    """Those with a session; a node that is not in the catalog any more by its target's name."""
+    safe: bool
+    """Whether the daemon can be stopped: it drains, and no node runs from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The daemon that has ended."""
+
+    pid: int
+    nodes: tuple[str, ...]
+    """The nodes that ran from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """An installed plugin, and what it did wrong in the running daemon."""
 

@@ -111,6 +111,8 @@ TABLE: Final[tuple[Operation, ...]] = (
     # --- the installation ---
     _op("status", r.ShowStatus, a.Status, "glance:status", _VIEWER, "GET /status"),
     _op("upgrade", r.UpgradeDaemon, a.Upgraded, "daemon:upgrade", _ADMIN, "POST /upgrade"),
+    _op("drain", r.Drain, a.Drained, "daemon:drain", _OPERATOR, "POST /drain"),
+    _op("stop", r.StopDaemon, a.Stopped, "daemon:stop", _ADMIN, "POST /stop"),
     _op("plugins", r.ListPlugins, a.Plugins, "plugins:plugins", _VIEWER, "GET /plugins"),
     _op("names", r.FindNames, a.Names, "glance:names", _VIEWER, "GET /names/{kind}"),
     _op("doctor.mark_volumes", r.MarkVolumes, a.Marked, "installation:mark_volumes", _ADMIN, "POST /doctor/volumes"),

@@ -194,6 +194,22 @@ class UpgradeDaemon(Request[answers.Upgraded]):
 
 
 @dataclass(frozen=True, slots=True)
+class Drain(Request[answers.Drained]):
+    """Lets no machine begin to boot, and tells which nodes still run from here."""
+
+    off: bool = False
+    """Let machines boot again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopDaemon(Request[answers.Stopped]):
+    """Ends the daemon and waits for that; refuses while nodes run from it."""
+
+    force: bool = False
+    """End it all the same: running nodes wait until a daemon serves them again."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListPlugins(Request[answers.Plugins]):
     """Lists the plugins in use with what they bring, and those declined with the reason."""
 

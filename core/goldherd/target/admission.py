@@ -25,6 +25,7 @@ from goldherd.negotiation.states import SessionAction, Status
 from goldherd.negotiation.text_exchange import TextExchange
 from goldherd.scsi.fastpath.unit import HotNexus
 from goldherd.target.drains import Drains
+from goldherd.target.lifecycle.draining import Draining
 from goldherd.target.logins import Arrival
 from goldherd.target.open_targets import OpenTargets
 from goldherd.target.resolver import LastKnownFacts, Resolver
@@ -39,7 +40,8 @@ class Admission:
 
     Args:
         resolver: the addresses of DNS names in access rules.
-        login_seconds: how long a login waits for its target.
+        login_seconds: tells how long a login waits for its target.
+        draining: knows which logins are refused while the server drains.
         announced: the portals that discovery tells of.
         take_apart: ends a session that never began, and says why.
     """
@@ -50,9 +52,10 @@ class Admission:
     hooks: Hooks
     drains: Drains
     resolver: Resolver
-    login_seconds: float
+    login_seconds: Callable[[], float]
     announced: Callable[[], list[Portal]]
     take_apart: Callable[[Session, str], None]
+    draining: Draining
 
     async def admit(self, arrival: Arrival) -> None:
         """Makes a session of a finished login; ProtocolError or ImageError when its disks can't be had."""
@@ -61,10 +64,11 @@ class Admission:
         if config is None:
             await self._hand_over(arrival, None)
             return
-        async with self.targets.held(config.name, self.login_seconds):
+        async with self.targets.held(config.name, self.login_seconds()):
             if login.joins:
                 await self._join(arrival)
                 return
+            self.draining.check(login, self.targets.get(config.name))
             await self._end_replaced(login)
             if login.isid.startswith(LOADER_ISID):
                 await self._begin_boot(config)

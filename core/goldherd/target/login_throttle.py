@@ -74,6 +74,11 @@ class LoginThrottle:
     def __len__(self) -> int:
         return len(self._pending)
 
+    def reconfigure(self, logins_max: int, logins_per_address: int, failures_free: int) -> None:
+        """Other limits, for connections that come from now on."""
+        self.logins_max, self._logins_per_address = logins_max, logins_per_address
+        self._failures_free = failures_free
+
     def enter(self, address: str, evict: Callable[[], object]) -> PendingLogin:
         """A connection begins its login; the oldest one goes if there are too many."""
         pending = PendingLogin(origin(address), evict)

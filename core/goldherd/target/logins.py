@@ -94,6 +94,10 @@ class Logins:
         if self._running:
             await asyncio.wait(self._running, timeout=limits.CLOSE_SECONDS)
 
+    def reconfigure(self, login_seconds: float, policy: LoginPolicy) -> None:
+        """Other limits, for logins that begin from now on."""
+        self._login_seconds, self._policy = login_seconds, policy
+
     async def close(self, seconds: float) -> None:
         """Drops the logins under way; complete ones become sessions first, which may take so long.
 

@@ -7,6 +7,7 @@ the connection ends, `_take_apart` takes the session apart.
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -41,6 +42,9 @@ from goldherd.settings import ServerSettings
 from goldherd.target.admission import Admission
 from goldherd.target.disks import Disks, Seals
 from goldherd.target.drains import Drains
+from goldherd.target.lifecycle.draining import Draining
+from goldherd.target.lifecycle.reconfiguring import differences, merged
+from goldherd.target.lifecycle.silence import Silence
 from goldherd.target.lifecycle.stopping import Stopping
 from goldherd.target.login_throttle import LoginThrottle
 from goldherd.target.logins import Logins
@@ -138,11 +142,8 @@ class Server:
         self.volumes = Volumes(self.targets, settings.space_soft, settings.space_hard)
         self._requests = Requests(self._drains, self._end_reset)
         throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
-        policy = LoginPolicy(
-            connections_max=settings.connections_max,
-            rounds_max=settings.login_rounds,
-            text_bytes_max=settings.login_text_bytes,
-        )
+        self._draining = Draining(clock)
+        self._silence = Silence(lambda: self.settings, hooks, self._in_use, self._exists, clock)
         self.resolver = Resolver(clock)
         admission = Admission(
             directory,
@@ -151,12 +152,13 @@ class Server:
             hooks,
             self._drains,
             self.resolver,
-            settings.login_seconds,
+            lambda: self.settings.login_seconds,
             lambda: self._portals.announced,
             self._take_apart,
+            self._draining,
         )
         self._throttle = throttle
-        self._logins = Logins(self, admission.admit, self._numbers, settings.login_seconds, throttle, policy)
+        self._logins = Logins(self, admission.admit, self._numbers, settings.login_seconds, throttle, _policy(settings))
         self._portals: Portals = Portals(self._logins.begin, throttle.make_room)
         self._timers: list[asyncio.Task[None]] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -209,9 +211,10 @@ class Server:
         """What is done every few seconds."""
         loop = asyncio.get_running_loop()
         for work in (self._upkeep.run, self._slow_steps.tell):
-            self._timers.append(loop.create_task(self._every(self.settings.flush_seconds, work)))
-        self._timers.append(loop.create_task(self._every(limits.SPACE_LOOK_SECONDS, self._full_disks.look)))
-        self._timers.append(loop.create_task(self._every(limits.VOLUME_LOOK_SECONDS, self.volumes.look)))
+            self._timers.append(loop.create_task(self._every(lambda: self.settings.flush_seconds, work)))
+        self._timers.append(loop.create_task(self._every(lambda: limits.SPACE_LOOK_SECONDS, self._full_disks.look)))
+        self._timers.append(loop.create_task(self._every(lambda: limits.SILENCE_LOOK_SECONDS, self._silence.look)))
+        self._timers.append(loop.create_task(self._every(lambda: limits.VOLUME_LOOK_SECONDS, self.volumes.look)))
 
     def stop_timers(self) -> None:
         """Nothing is done by the clock any more."""
@@ -249,12 +252,12 @@ class Server:
             step()
 
         loop.add_reader(reactor.descriptor, step)
-        return loop.create_task(self._every(limits.TICK_MILLISECONDS / 1000, tick))
+        return loop.create_task(self._every(lambda: limits.TICK_MILLISECONDS / 1000, tick))
 
     @staticmethod
-    async def _every(seconds: float, work: Callable[[], Any]) -> None:
+    async def _every(seconds: Callable[[], float], work: Callable[[], Any]) -> None:
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds())
             try:
                 await work()
             except Exception:
@@ -284,6 +287,43 @@ class Server:
         self._executor.shutdown(wait=False)
         log.info("left")
         return True
+
+    def reconfigure(self, new: ServerSettings) -> tuple[list[str], list[str]]:
+        """Takes other settings: the names of those that have changed, and of those that need a restart."""
+        changed, waiting = differences(self.settings, new)
+        self.settings = settings = merged(self.settings, new)
+        self._stopping.settings = settings
+        self._throttle.reconfigure(
+            min(settings.logins_max, logins_allowed()), settings.logins_per_address, settings.login_failures
+        )
+        self._logins.reconfigure(settings.login_seconds, _policy(settings))
+        for reactor in self._reactors:
+            reactor.set_ping_times(settings.ping_seconds, settings.ping_timeout_seconds)
+        return changed, waiting
+
+    def drain(self, on: bool) -> dict[str, Any]:
+        """Lets no machine begin to boot from now on, or lets them in again; what status() says then."""
+        if on != self._draining.on:
+            log.info("no machine may begin to boot" if on else "machines may boot again", nodes=self.nodes_running())
+        self._draining.on = on
+        return self.status()
+
+    def ask_to_stop(self) -> None:
+        """Has the process end as by SIGTERM."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def nodes_running(self) -> int:
+        """How many targets have sessions."""
+        return sum(bool(target.sessions) for target in self.targets.all())
+
+    def _in_use(self, target: str) -> bool:
+        """Whether a target has a session."""
+        found = self.targets.get(target)
+        return found is not None and any(not session.ending for session in found.sessions)
+
+    async def _exists(self, target: str) -> bool:
+        """Whether the directory still has a target."""
+        return await self.directory.find(target) is not None
 
     def hurry(self) -> None:
         """The server stops without waiting for its clients."""
@@ -375,6 +415,7 @@ class Server:
         elif isinstance(event, RequestEvent):
             self._requests.request(session, event)
         elif event.last:
+            self._silence.note_end(session, event.reason == CloseReason.CLOSE_SILENT and not session.ending)
             reason = session.ending or REASONS[event.reason]
             self._when_over(session.running.values(), lambda: self._take_apart(session, reason))
         else:
@@ -408,6 +449,7 @@ class Server:
         if session.open_target is not None:
             log.info("a session was closed", target=session.target, initiator=session.initiator, reason=reason)
             self.hooks.session_closed(session, reason)
+            self._draining.note_end(session.target)
             self.targets.release(session.open_target)
 
     @staticmethod
@@ -476,6 +518,7 @@ class Server:
             "pid": os.getpid(),
             "portals": [str(portal) for portal in self.portals],
             "reactors": self.settings.reactors,
+            "draining": self._draining.on,
             "sessions": [
                 {
                     "node": session.open_target.config.node if session.open_target else None,
@@ -492,6 +535,7 @@ class Server:
                 }
                 for session in self.sessions
             ],
+            "silent_nodes": self._silence.describe(),
             "failed_disks": self.targets.failed_disks(),
             "full_disks": self._full_disks.describe(),
             "volumes": self.volumes.describe(),
@@ -503,3 +547,12 @@ class Server:
             "plugins": [{"name": name, **self.hooks.faults.of(name)._asdict()} for name in self.hooks.names],
             **self.also_tell(),
         }
+
+
+def _policy(settings: ServerSettings) -> LoginPolicy:
+    """The rules of logins."""
+    return LoginPolicy(
+        connections_max=settings.connections_max,
+        rounds_max=settings.login_rounds,
+        text_bytes_max=settings.login_text_bytes,
+    )

@@ -76,6 +76,8 @@ def _full_text(disk: dict[str, Any]) -> str:
 
 def _show_daemon(daemon: dict[str, Any]) -> None:
     say(f"Serving on {', '.join(map(str, daemon.get('portals', []))) or 'no address'}.")
+    if daemon.get("draining"):
+        say("It drains: no machine may begin to boot until 'goldherd drain --off'.")
     cache = daemon.get("cache") or {}
     if cache:
         say("Golden cache: " + ", ".join(f"{name} {_value_text(name, value)}" for name, value in cache.items()) + ".")
@@ -98,6 +100,9 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
         under_way = daemon["verifying"]
         done, total = under_way["done_bytes"], under_way["total_bytes"]
         say(f"Verifying {under_way['version']}: {size_text(done)} of {size_text(total)}.")
+    for node in daemon.get("silent_nodes", []):
+        cycles = f", power-cycled {node['power_cycles']} times within the hour" if node["power_cycles"] else ""
+        say(f"The node {node['node']} was up and has been silent for {node['seconds'] // 60} minutes{cycles}.")
     for path in daemon.get("lost_disks", []):
         say(f"The file {path} was removed or replaced while it is open: put it back before its machine logs out.")
     sessions = daemon.get("sessions", [])

@@ -59,7 +59,7 @@ class OwnThreads(Executor):
         return future
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stopping:
     """What it needs of the server.
 
