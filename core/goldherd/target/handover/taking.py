@@ -60,7 +60,7 @@ class Taking:
             end = socket.socket(fileno=descriptor)
         except OSError:
             raise HandoverError(
-                "There is no process to take over from: --take-over is for 'goldherd upgrade' alone."
+                "There is no process to take over from: only a running daemon starts one that takes over."
             ) from None
         end.set_inheritable(False)
         self._channel = Channel(end)
