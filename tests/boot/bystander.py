@@ -5,6 +5,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from typing import Self
 
 from tests.target.initiator import Session
 
@@ -15,7 +16,7 @@ PAUSE_SECONDS = 0.005
 
 
 class Bystander:
-    """Reads in a thread of its own while the block runs.
+    """Reads in a thread of its own while the block runs; it is logged in before that begins.
 
     Args:
         log_in: makes a session on the node's disk.
@@ -23,6 +24,7 @@ class Bystander:
     """
 
     def __init__(self, log_in: Callable[[], Session], golden: bytes) -> None:
+        self._session: Session
         self._log_in, self._golden = log_in, golden
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._read, name="bystander")
@@ -31,7 +33,8 @@ class Bystander:
         self.seconds: list[float] = []
         """How long each read took."""
 
-    def __enter__(self) -> "Bystander":
+    def __enter__(self) -> Self:
+        self._session = self._log_in()
         self._thread.start()
         return self
 
@@ -42,7 +45,7 @@ class Bystander:
     def _read(self) -> None:
         dice = random.Random(4)
         try:
-            with self._log_in() as session:
+            with self._session as session:
                 while not self._over.wait(PAUSE_SECONDS):
                     lba = dice.randrange(len(self._golden) // 512 - BLOCKS)
                     begun = time.monotonic()

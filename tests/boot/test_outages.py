@@ -4,7 +4,9 @@ One boot, one outage after the other: the node's files are verified at the end, 
 second node on another file system notices nothing while the first one's disk is in trouble.
 """
 
+import contextlib
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +28,7 @@ from tests.boot.volume import Volume
 from tests.support.process import Process, free_port
 from tests.support.targets import GOLDHERD, PREFIX
 from tests.target.daemon import Daemon, Herd
+from tests.target.handing import end
 
 pytestmark = [pytest.mark.boot, pytest.mark.timeout(1800)]
 GOLDEN_BYTES = 64 << 20
@@ -59,6 +63,15 @@ class Scene:
     """Of daemons that were asked to end."""
     bystanders: dict[str, str] = field(default_factory=dict)
     """By outage: what the second node saw that it should not, "" when nothing."""
+    upgraded: list[dict[str, Any]] = field(default_factory=list)
+    """What each hand-over answered."""
+    at_work: LoadedNode | None = None
+
+    @property
+    def node(self) -> LoadedNode:
+        """The first node."""
+        assert self.at_work is not None
+        return self.at_work
 
     def serve(self) -> None:
         """A daemon, always at the same port, as a supervisor starts it."""
@@ -91,15 +104,27 @@ class Scene:
         self.statuses.append(self.running.stop())
         self.serve()
 
+    def hand_over(self) -> None:
+        """New processes take over, one after the other, while the node works."""
+        for _ in range(HANDOVERS):
+            self.upgraded.append(json.loads(self.herd.do("upgrade", "--json")))
+            self.node.await_rounds(1)
+
     def hang(self) -> None:
         """The volume answers nothing for a while."""
         self.watched("hang", self.volume.hanging(), HANG_SECONDS)
+
+    def fill(self) -> None:
+        """The volume has no space for a while: writes are held, and go on by themselves."""
+        self.watched("full", self.volume.full(), FULL_SECONDS)
 
 
 OUTAGES: dict[str, Callable[[Scene], None]] = {
     "restart": Scene.restart,
     "kill": Scene.kill,
     "hang": Scene.hang,
+    "full": Scene.fill,
+    "hand-over": Scene.hand_over,
 }
 """In this order."""
 
@@ -122,12 +147,11 @@ def told() -> Iterator[Told]:
         data = folder / "data"
         volume = Volume(folder / "overlays.ext4", data / "overlays", VOLUME_BYTES)
         scene = Scene(folder, Herd(data), volume)
-        node = None
         try:
             scene.herd.do("image", "import", make_golden(folder), "--name", "lab")
             scene.herd.do("node", "add", "pc-[1-2]", "--image", "lab")
             scene.serve()
-            node = LoadedNode(folder / "node", scene.port, f"{PREFIX}:pc-1", f"{PREFIX}.node:pc-1")
+            node = scene.at_work = LoadedNode(folder / "node", scene.port, f"{PREFIX}:pc-1", f"{PREFIX}.node:pc-1")
             node.await_rounds(3)
             survived = {}
             for outage, happens in OUTAGES.items():
@@ -139,15 +163,17 @@ def told() -> Iterator[Told]:
                     survived[outage] = str(failure)
                     break
             found = node.finish()
+            end(scene.herd, scene.running.process.pid)
             scene.statuses.append(scene.running.stop())
             yield Told(found, survived, scene)
         finally:
-            if node is not None:
-                node.switch_off()
+            if scene.at_work is not None:
+                scene.at_work.switch_off()
             if scene.daemon is not None:
-                scene.daemon.kill()
+                with contextlib.suppress(ProcessLookupError):  # the whole family: those that took over too
+                    os.killpg(scene.daemon.process.pid, signal.SIGKILL)
             if kept := os.environ.get("GOLDHERD_TEST_KEEP"):
-                shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("overlays*"), dirs_exist_ok=True)
+                shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("data", "overlays*"), dirs_exist_ok=True)
             volume.unmount()
 
 
@@ -165,9 +191,15 @@ def test_nothing_else_went_wrong(told: Told) -> None:
     assert {name: why for name, why in told.found.items() if why and name not in CHECKS} == {}
 
 
-@pytest.mark.parametrize("outage", ["hang"])
+@pytest.mark.parametrize("outage", ["hang", "full"])
 def test_second_node_notices_nothing_of(told: Told, outage: str) -> None:
     assert told.scene.bystanders.get(outage, "it was not reached") == ""
+
+
+def test_each_hand_over_took_the_nodes_session_along(told: Told) -> None:
+    upgrades = told.scene.upgraded
+    print(f"hand-overs paused for {[upgrade['pause_seconds'] for upgrade in upgrades]} s")
+    assert [upgrade["sessions"] for upgrade in upgrades] == [1] * HANDOVERS
 
 
 def test_daemons_end_in_good_order(told: Told) -> None:

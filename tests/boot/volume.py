@@ -1,11 +1,14 @@
 """An ext4 of its own for the disks of nodes: a real file system that can be full, and that can hang."""
 
+import errno
 import os
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+BLOCK_BYTES = 4096
 
 
 class Volume:
@@ -40,12 +43,17 @@ class Volume:
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """No block is free until the block ends; what comes free in between is taken again."""
-        ballast = self.folder / "ballast"
+        """No block of it is free until the `with` block ends."""
+        ballast, step = self.folder / "ballast", 1 << 20
         try:
             with ballast.open("wb") as file:
-                while free := os.statvfs(self.folder).f_bfree:
-                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), free * 4096 // 2 or 4096)
+                while step >= BLOCK_BYTES:
+                    try:
+                        os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
+                    except OSError as failure:
+                        if failure.errno != errno.ENOSPC:
+                            raise
+                        step //= 2
             yield
         finally:
             ballast.unlink()
