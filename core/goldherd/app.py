@@ -152,7 +152,13 @@ def _serve(
         state.mkdir(mode=0o700, exist_ok=True)
         try:
             server = Server(
-                directory, settings.server, Hooks(), seals=directory, state=state, reset=directory.remove_disks
+                directory,
+                settings.server,
+                Hooks(),
+                seals=directory,
+                state=state,
+                reset=directory.remove_disks,
+                quotas=directory.quotas,
             )
             server.volumes.folders = services.volumes.marked
             services.live = server

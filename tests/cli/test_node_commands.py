@@ -18,6 +18,9 @@ NODE_KEYS = [
     "created_at",
     "seen_at",
     "seen_address",
+    "quota_soft",
+    "quota_hard",
+    "used_bytes",
     "failed",
 ]
 

@@ -12,6 +12,7 @@ import pytest
 from goldherd import Place
 from goldherd.errors import ErrorKind, GoldherdError
 from goldherd.files.failed import failure_of, mark
+from goldherd.model.nodes import Quota
 from goldherd.services.context import Services
 from goldherd.services.operations import BY_NAME, TABLE, run
 
@@ -200,6 +201,14 @@ def _(herd: Herd) -> None:
     herd.ask("node.set", nodes=("pc-1",), chap_user="u", chap_secret=b"a-secret-of-ours")
     herd.ask("node.set", nodes=("pc-1",), without_chap=True)
     assert herd.node("pc-1").chap_user is None and not herd.services.volumes.secret("pc-1").exists()
+
+
+@effect("node.set/quota_soft", "node.set/quota_hard")
+def _(herd: Herd) -> None:
+    herd.ask("node.set", nodes=("pc-1",), quota_soft="1G", quota_hard="2G")
+    assert herd.node("pc-1").quota == Quota(1 << 30, 2 << 30)
+    herd.ask("node.set", nodes=("pc-1",), quota_soft="none")
+    assert herd.node("pc-1").quota == Quota(0, 2 << 30)
 
 
 def _has_everything(herd: Herd, name: str) -> None:

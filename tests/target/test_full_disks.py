@@ -38,6 +38,8 @@ class Load:
         self.under_way: dict[int, tuple[int, bytes]] = {}
         self.keys: list[tuple[int, int, int]] = []
         self.reminders = 0
+        self.asked: dict[int, int] = {}
+        """LBA to how often its data was asked for."""
 
     def write(self, lba: int, data: bytes) -> None:
         cdb = struct.pack(">BBIBH", 0x2A, 0, lba, 0, len(data) // 512)
@@ -46,8 +48,9 @@ class Load:
     def step(self) -> None:
         """Acts on the next PDU that is no ping."""
         pdu = self.session.take()
-        _, data = self.under_way[pdu.itt]
+        lba, data = self.under_way[pdu.itt]
         if pdu.opcode == 0x31:
+            self.asked[lba] = self.asked.get(lba, 0) + 1
             self.reminders += int.from_bytes(pdu.header[44:48]) == 512
             self.session._data_out(pdu, data)
         else:

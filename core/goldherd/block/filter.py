@@ -36,6 +36,9 @@ class FilterImage(Image):
     def extent_at(self, offset_bytes: int, length_bytes: int) -> tuple[int, bool]:
         return self.below.extent_at(offset_bytes, length_bytes)
 
+    def stop_growth(self, stopped: bool) -> None:
+        self.below.stop_growth(stopped)
+
     def refresh(self) -> int:
         return self.below.refresh()
 

@@ -39,6 +39,7 @@ cdef enum:
     IMAGE_PYTHON = 1        # the C door takes the GIL: use the threads for Python, never a reactor
     IMAGE_STORE_BLOCKS = 2  # store() may wait for a disk: never call it on a reactor
     IMAGE_STORE_NOW = 4     # store_now() is worth a try before a thread is asked
+    IMAGE_NO_GROWTH = 8     # the disk has used up its quota: store() and erase() answer -EDQUOT where they need new space
 
 cdef enum ExtentState:
     EXTENT_MAPPED = 0
@@ -76,6 +77,10 @@ cdef class Image:
 cdef inline bint has_failed(Image image) noexcept nogil:
     """Whether a sync of the image has failed, which another thread may find out at any time."""
     return load32(&image.failed) != 0
+
+cdef inline bint may_not_grow(Image image) noexcept nogil:
+    """Whether the image's quota is used up, which another thread may find out at any time."""
+    return load32(&image.flags) & IMAGE_NO_GROWTH != 0
 
 cdef class NativeImage(Image):
     """An image whose C door is the real one; its Python door calls it."""

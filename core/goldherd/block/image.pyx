@@ -8,7 +8,7 @@ Knows no file, no format and no protocol. Start reading at image.pxd.
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, ENOSPC, ENOSYS, EROFS, ESPIPE, errno as last_errno
+from libc.errno cimport EAGAIN, EDQUOT, EINTR, EINVAL, EIO, ENOSPC, ENOSYS, EROFS, ESPIPE, errno as last_errno
 from libc.string cimport memcpy
 
 from goldherd.native.linux cimport (SYNC_FILE_RANGE_WAIT_BEFORE, close, fdatasync, pthread_mutex_destroy,
@@ -43,6 +43,8 @@ cdef int fill(object image, uint64_t offset, uint64_t length, char* target) exce
 cdef int report(object image, str doing) except? 0:
     """Logs the exception being handled and gives the errno for it, below zero."""
     kind, value, _ = sys.exc_info()
+    if isinstance(value, (StorageFullError, OSError)) and value.errno in (ENOSPC, EDQUOT):
+        return -ENOSPC      # writes wait then, and are tried again and again: that is told elsewhere, and once
     import structlog
     structlog.get_logger("goldherd.image").error(
         "a backend failed", image=repr(image), doing=doing, exc_info=True)
@@ -157,6 +159,10 @@ cdef class Image:
         if self.sync_failure is None:
             self.sync_failure = failure
             store32(&self.failed, failure.number)
+
+    def stop_growth(self, stopped: bool) -> None:
+        """Whether writes that need new space are refused from now on (EDQUOT); a format that can't tell them takes them."""
+        store32(&self.flags, self.flags | IMAGE_NO_GROWTH if stopped else self.flags & ~<uint32_t>IMAGE_NO_GROWTH)
 
     def refresh(self) -> int:
         """Looks again at what of it is in memory; called every few seconds on a thread that may sleep.

@@ -131,6 +131,15 @@ STEPS: Final[tuple[Step, ...]] = (
             "ALTER TABLE versions ADD COLUMN verity TEXT",
         ),
     ),
+    Step(
+        "quotas: how much space the disks of nodes may take",
+        (
+            """CREATE TABLE quotas (
+                 node_id INTEGER PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+                 soft_bytes INTEGER NOT NULL CHECK (soft_bytes >= 0),
+                 hard_bytes INTEGER NOT NULL CHECK (hard_bytes >= 0))""",
+        ),
+    ),
 )
 
 

@@ -86,6 +86,9 @@ changes: Final = Table("changes", metadata, Column("id", String, primary_key=Tru
 installation: Final = Table(
     "installation", metadata, Column("id", String, primary_key=True), _number("names_disks"), _number("marked")
 )
+quotas: Final = Table(
+    "quotas", metadata, _number("node_id", primary_key=True), _number("soft_bytes"), _number("hard_bytes")
+)
 disks: Final = Table("disks", metadata, _number("node_id", primary_key=True), _number("version_id", primary_key=True))
 
 _parents = versions.alias("parents")

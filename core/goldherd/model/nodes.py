@@ -15,6 +15,16 @@ ANYBODY: Final = f"initiator:{ANY_INITIATOR}"
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How much space the disk of a node may take; 0: no bound."""
+
+    soft_bytes: int = 0
+    """Beyond it people are warned."""
+    hard_bytes: int = 0
+    """Beyond it writes that need more space wait, and then fail, as on a full disk."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRecord:
     """One diskless machine."""
 
@@ -35,6 +45,9 @@ class NodeRecord:
     created_at: str
     seen_at: str | None
     seen_address: str | None
+    quota: Quota = Quota()
+    used_bytes: int | None = None
+    """The space that its disk takes; None without a disk."""
     failed: str | None = None
     """How its disk has lost written data, so that it takes no writes (docs/failed-disks.md); None for a sound one."""
 
@@ -56,6 +69,8 @@ class NodeSpec:
     chap_user: str | None = None
     chap_secret: bytes | None = field(default=None, repr=False)
     without_chap: bool = False
+    quota_soft: int | None = None
+    quota_hard: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ waits for a change of another process.
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ import structlog
 
 from goldherd.catalog import disks
 from goldherd.catalog import nodes as records
+from goldherd.catalog.quotas import all_quotas
 from goldherd.catalog.store import now
 from goldherd.catalog.tables import StoredNode
 from goldherd.errors import ErrorKind, GoldherdError, ImageError
 from goldherd.model.access import OWN, Kind, Peer, Rule, admits
 from goldherd.model.names import parse_image_ref
-from goldherd.model.nodes import ANYBODY
+from goldherd.model.nodes import ANYBODY, Quota
 from goldherd.model.options import parse_filter
 from goldherd.model.targets import ChapCredentials, LunConfig, TargetConfig
 from goldherd.services.context import Services
@@ -98,6 +99,14 @@ class CatalogDirectory:
     async def visible_to(self, peer: Peer) -> Sequence[NodeSummary]:
         """All targets that admit this peer, in name order."""
         return await asyncio.get_running_loop().run_in_executor(self._lists, self._visible_to, peer)
+
+    async def quotas(self) -> Mapping[str, Quota]:
+        """Node to quota, of the nodes that have one."""
+        return await asyncio.get_running_loop().run_in_executor(self._lists, self._quotas)
+
+    def _quotas(self) -> Mapping[str, Quota]:
+        with self._catalog.read() as connection:
+            return all_quotas(connection)
 
     def _find(self, target: str) -> TargetConfig | None:
         with self._catalog.read() as connection:

@@ -13,17 +13,19 @@ from sqlalchemy import Connection
 
 from goldherd.catalog import disks as disk_records
 from goldherd.catalog import nodes as records
+from goldherd.catalog import quotas as quota_records
 from goldherd.catalog.tables import StoredNode
 from goldherd.errors import About, CatalogError, ErrorKind
 from goldherd.limits import CHAP_SECRET_BYTES_MAX
 from goldherd.model.images import ImageRef, VersionRecord
 from goldherd.model.names import expand_nodes, natural_key, normalise_mac, parse_image_ref, parse_rule
-from goldherd.model.nodes import POLICIES, NodeRecord, NodeSpec, Outcome, Policy
+from goldherd.model.nodes import POLICIES, NodeRecord, NodeSpec, Outcome, Policy, Quota
 from goldherd.model.secrets import can_be_secret
+from goldherd.model.sizes import parse_size
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 from goldherd.services.images import find_version, get_version, in_the_way
-from goldherd.volumes.checking import failure_of
+from goldherd.volumes.checking import failure_of, space_of
 from goldherd.volumes.overlays import Listing, fresh_name, holding, make_overlays, node_of
 from goldherd.volumes.sealing import verify_sealed
 from goldherd.volumes.secrets import load_secret, staged_name, write_secret
@@ -32,7 +34,11 @@ from goldherd.volumes.secrets import load_secret, staged_name, write_secret
 def list_nodes(services: Services, names: Sequence[str] | None = None) -> list[NodeRecord]:
     """All nodes, or the named ones, by name; CatalogError when one of those doesn't exist."""
     with services.catalog.read() as connection:
-        found = [record_of(services, node) for node in records.list_nodes(connection, services.data)]
+        quotas = quota_records.all_quotas(connection)
+        found = [
+            record_of(services, node, quotas.get(node.name, Quota()))
+            for node in records.list_nodes(connection, services.data)
+        ]
     if names is None:
         return sorted(found, key=lambda node: natural_key(node.name))
     by_name = {node.name: node for node in found}
@@ -47,8 +53,8 @@ def list_nodes(services: Services, names: Sequence[str] | None = None) -> list[N
     return [by_name[name] for name in names]
 
 
-def record_of(services: Services, node: StoredNode) -> NodeRecord:
-    """The record of a node: the catalog's, where its disk lies, and whether that has failed."""
+def record_of(services: Services, node: StoredNode, quota: Quota) -> NodeRecord:
+    """The record of a node: the catalog's, where its disk lies, what space that takes, and whether it has failed."""
     overlay = None
     if node.version is not None and node.golden_format is not None:
         overlay = services.volumes.overlay(node.name, node.image, node.version, node.golden_format)
@@ -66,6 +72,8 @@ def record_of(services: Services, node: StoredNode) -> NodeRecord:
         created_at=node.created_at,
         seen_at=node.seen_at,
         seen_address=node.seen_address,
+        quota=quota,
+        used_bytes=None if overlay is None else space_of(overlay),
         failed=None if overlay is None else failure_of(overlay),
     )
 
@@ -265,6 +273,8 @@ def _difference(services: Services, node: NodeRecord, spec: NodeSpec, *, exactly
         "policy": spec.policy not in (None, node.policy),
         "access rule": spec.rules is not None and tuple(sorted(set(spec.rules))) != node.rules,
         "MAC address": spec.macs is not None and tuple(sorted(set(spec.macs))) != node.macs,
+        "quota": spec.quota_soft not in (None, node.quota.soft_bytes)
+        or spec.quota_hard not in (None, node.quota.hard_bytes),
         "CHAP user": spec.chap_user not in (None, node.chap_user) or (spec.without_chap and node.chap_user is not None),
     }
     for what, differs in wanted.items():
@@ -311,6 +321,8 @@ def _update(connection: Connection, services: Services, names: Sequence[str], sp
         records.set_chap_user(connection, names, spec.chap_user)
     if spec.rules is not None:
         records.set_rules(connection, names, spec.rules)
+    if spec.quota_soft is not None or spec.quota_hard is not None:
+        quota_records.set_quota(connection, names, soft=spec.quota_soft, hard=spec.quota_hard)
     _set_macs(connection, names, spec)
 
 
@@ -378,7 +390,19 @@ def _spec_of(request: requests.AddNodes | requests.SetNodes) -> NodeSpec:
         chap_user=request.chap_user,
         chap_secret=request.chap_secret,
         without_chap=without_chap,
+        quota_soft=_size(request.quota_soft, "quota_soft") if isinstance(request, requests.SetNodes) else None,
+        quota_hard=_size(request.quota_hard, "quota_hard") if isinstance(request, requests.SetNodes) else None,
     )
+
+
+def _size(text: str | None, field: str) -> int | None:
+    """Bytes; `none` is no bound."""
+    if text is None:
+        return None
+    try:
+        return 0 if text.strip().lower() == "none" else parse_size(text)
+    except ValueError as error:
+        raise CatalogError(f"{error}, or none.", kind=ErrorKind.INVALID, about=(About("field", field),)) from None
 
 
 def _policy(text: str | None) -> Policy | None:

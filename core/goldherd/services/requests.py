@@ -132,6 +132,10 @@ class SetNodes(Request[answers.NodesChanged]):
     chap_user: str | None = None
     chap_secret: bytes | None = field(default=None, repr=False)
     without_chap: bool = False
+    quota_soft: str | None = None
+    """The space that the disk may take before people are warned, such as 20G; none for no bound."""
+    quota_hard: str | None = None
+    """The space beyond which writes that need more wait, and then fail, as on a full disk."""
 
 
 @dataclass(frozen=True, slots=True)

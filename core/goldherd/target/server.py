@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,6 +24,7 @@ from goldherd.block.workers import Workers
 from goldherd.errors import GoldherdError, LoginRedirectError
 from goldherd.hooks import Hooks
 from goldherd.model.access import Peer, UnresolvedError, peer_address
+from goldherd.model.nodes import Quota
 from goldherd.model.portals import Portal
 from goldherd.model.targets import Directory, TargetConfig
 from goldherd.negotiation.host import Exchange, LoginPolicy
@@ -56,6 +57,7 @@ from goldherd.target.sessions import OpenTarget, Running, Session, Sessions
 from goldherd.target.slow_commands import Commands
 from goldherd.target.slow_steps import SlowSteps
 from goldherd.target.space.full import FullDisks
+from goldherd.target.space.quotas import Quotas
 from goldherd.target.space.volumes import Volumes
 from goldherd.target.upkeep import Upkeep
 
@@ -101,6 +103,7 @@ class Server:
         seals: checks sealed parents; None without a catalog.
         state: the folder in which persistent reservations survive a restart; None: they don't.
         reset: throws a node's overlay away; called on a thread.
+        quotas: how much space the disks of nodes may take, by node; None: as much as there is.
         linger_seconds: how long a target stays open without a session; None: always.
         make_reactor: makes a reactor of a number and the queue of events; a simulation has its own.
         clock: seconds that only go on.
@@ -115,6 +118,7 @@ class Server:
         seals: Seals | None = None,
         state: Path | None = None,
         reset: Callable[[TargetConfig], None] | None = None,
+        quotas: Callable[[], Awaitable[Mapping[str, Quota]]] | None = None,
         linger_seconds: float | None = limits.LINGER_SECONDS,
         make_reactor: Callable[[int, EventQueue], Reactor] = Reactor,
         clock: Callable[[], float] = time.monotonic,
@@ -140,6 +144,7 @@ class Server:
         self._commands = Commands(self._drains, self._executor, self.targets.notice_failures, settings.full_disk_hold)
         self._full_disks = FullDisks(self.targets, settings.full_disk_hold)
         self.volumes = Volumes(self.targets, settings.space_soft, settings.space_hard)
+        self._quotas = Quotas(self.targets, self.volumes, quotas)
         self._requests = Requests(self._drains, self._end_reset)
         throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         self._draining = Draining(clock)
@@ -209,12 +214,16 @@ class Server:
 
     def start_timers(self) -> None:
         """What is done every few seconds."""
+        work: dict[Callable[[], Awaitable[None]], Callable[[], float]] = {
+            self._upkeep.run: lambda: self.settings.flush_seconds,
+            self._slow_steps.tell: lambda: self.settings.flush_seconds,
+            self._full_disks.look: lambda: limits.SPACE_LOOK_SECONDS,
+            self._silence.look: lambda: limits.SILENCE_LOOK_SECONDS,
+            self.volumes.look: lambda: limits.VOLUME_LOOK_SECONDS,
+            self._quotas.look: lambda: limits.VOLUME_LOOK_SECONDS,
+        }
         loop = asyncio.get_running_loop()
-        for work in (self._upkeep.run, self._slow_steps.tell):
-            self._timers.append(loop.create_task(self._every(lambda: self.settings.flush_seconds, work)))
-        self._timers.append(loop.create_task(self._every(lambda: limits.SPACE_LOOK_SECONDS, self._full_disks.look)))
-        self._timers.append(loop.create_task(self._every(lambda: limits.SILENCE_LOOK_SECONDS, self._silence.look)))
-        self._timers.append(loop.create_task(self._every(lambda: limits.VOLUME_LOOK_SECONDS, self.volumes.look)))
+        self._timers += [loop.create_task(self._every(seconds, look)) for look, seconds in work.items()]
 
     def stop_timers(self) -> None:
         """Nothing is done by the clock any more."""
@@ -539,6 +548,7 @@ class Server:
             "failed_disks": self.targets.failed_disks(),
             "full_disks": self._full_disks.describe(),
             "volumes": self.volumes.describe(),
+            "quotas": self._quotas.describe(),
             "lost_disks": [path for target in self.targets.all() for path in target.lost],
             "cache": {name: value for name, value in self.cache.describe().items() if name != "images"},
             "images": self.cache.describe()["images"],

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from goldherd.files.copying import data_ranges, length_of
 from goldherd.files.failed import find_mark, remove_mark, sync_or_mark
 from goldherd.files.locks import open_locked, refusal
+from goldherd.files.space import allocated_bytes
 from goldherd.limits import CHECK_FAULTS_MAX, READ_CHUNK_BYTES
 from goldherd.model.images import Formats
 from goldherd.model.progress import Progress
@@ -36,6 +37,14 @@ def failure_of(overlay: Path) -> str | None:
     except OSError as error:
         return f"its file can't be asked ({error.strerror})"
     return None if failure is None else str(failure)
+
+
+def space_of(overlay: Path) -> int | None:
+    """The space that the disk in a file takes; None when it is not there or can't be asked."""
+    try:
+        return allocated_bytes(overlay)
+    except OSError:
+        return None
 
 
 def check_file(formats: Formats, path: Path, *, clear: bool, progress: Progress) -> Checked:

@@ -5,12 +5,12 @@ walk over runs is run_at(); plan, load, erase and extent are made of it. Reads t
 bit becomes visible only after what it stands for (writer.pyx keeps the order).
 """
 
-from libc.errno cimport EAGAIN, EBADF, EINVAL, EIO, EROFS
+from libc.errno cimport EAGAIN, EBADF, EDQUOT, EINVAL, EIO, EROFS
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from goldherd.block.fileio cimport file_extent, read_whole, store_flags, write_now, write_whole, zero_range
-from goldherd.block.image cimport EXTENT_HOLE, RUN_FILE, RUN_ZERO, Run, has_failed
+from goldherd.block.image cimport EXTENT_HOLE, RUN_FILE, RUN_ZERO, Run, has_failed, may_not_grow
 from goldherd.native.linux cimport close
 from goldherd_plugins.vhd.bat cimport place_of
 from goldherd_plugins.vhd.bitmap cimport bit_run
@@ -269,7 +269,7 @@ cdef class VhdImage(NativeImage):
         cdef int result
         if self.fd < 0:
             return -EBADF
-        if place == 0:
+        if place == 0 or may_not_grow(self):
             return -EAGAIN
         stamp(self.pending)
         result = write_now(self.fd, <int64_t>(place + self.bitmap_bytes + inside), length, source)
@@ -295,6 +295,8 @@ cdef class VhdImage(NativeImage):
         cdef int result
         if self.fd < 0:
             return -EBADF
+        if may_not_grow(self) and (place == 0 or not self._owns(block, inside, length)):
+            return -EDQUOT
         if place == 0:
             result = self.writer.allocate(block)
             if result:

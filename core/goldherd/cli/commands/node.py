@@ -70,6 +70,9 @@ def node_json(node: "NodeRecord") -> dict[str, Any]:
         "created_at": node.created_at,
         "seen_at": node.seen_at,
         "seen_address": node.seen_address,
+        "quota_soft": node.quota.soft_bytes or None,
+        "quota_hard": node.quota.hard_bytes or None,
+        "used_bytes": node.used_bytes,
         "failed": node.failed,
     }
 
@@ -130,6 +133,12 @@ def set_(
     chap_secret_file: ChapSecretOption = None,
     no_chap: Annotated[bool, typer.Option("--no-chap", help="Ask for no CHAP any more.")] = False,
     no_mac: Annotated[bool, typer.Option("--no-mac", help="Forget the MAC addresses.")] = False,
+    quota_soft: Annotated[
+        str | None, typer.Option(metavar="SIZE|none", help="Warn when the disk takes more space: 20G.")
+    ] = None,
+    quota_hard: Annotated[
+        str | None, typer.Option(metavar="SIZE|none", help="Hold writes that would make the disk take more space.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Changes nodes: only what is named. Another image means another disk; the old one is kept."""
@@ -148,6 +157,8 @@ def set_(
         chap_user=chap_user,
         chap_secret=read_chap(chap_user, chap_secret_file),
         without_chap=no_chap,
+        quota_soft=quota_soft,
+        quota_hard=quota_hard,
     )
     if request == SetNodes(request.nodes):
         raise typer.BadParameter("nothing to change: name at least one option.")
@@ -223,6 +234,7 @@ def show(context: typer.Context, name: Nodes, as_json: Json = False) -> None:
                 ("MAC", " ".join(node.macs) or "none"),
                 ("CHAP user", node.chap_user or "none"),
                 ("Disk", "none" if node.overlay is None else str(node.overlay)),
+                ("Space", _space_text(node)),
                 *([("Failed", node.failed)] if node.failed is not None else []),
                 ("Created", node.created_at),
                 ("Last seen", f"{node.seen_at} from {node.seen_address}" if node.seen_at else "never"),
@@ -263,6 +275,16 @@ def check(
             _tell_checked(disk)
     if any(disk.faults or (disk.failure is not None and not disk.cleared) for disk in disks):
         raise typer.Exit(1)
+
+
+def _space_text(node: "NodeRecord") -> str:
+    bounds = [
+        f"{size_text(count)} {what}"
+        for count, what in ((node.quota.soft_bytes, "soft"), (node.quota.hard_bytes, "hard"))
+        if count
+    ]
+    used = "none" if node.used_bytes is None else size_text(node.used_bytes)
+    return f"{used} of {' and '.join(bounds)} quota" if bounds else used
 
 
 def failed_text(name: str, reason: str) -> str:

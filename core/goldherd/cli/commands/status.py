@@ -92,6 +92,9 @@ def _show_daemon(daemon: dict[str, Any]) -> None:
         if volume["threshold"] != "ok":
             free, total = size_text(volume["free_bytes"]), size_text(volume["total_bytes"])
             say(f"The file system of {volume['path']} runs out of space: {free} of {total} are free.")
+    for quota in daemon.get("quotas", []):
+        kind = "hard" if quota["hard"] else "soft"
+        say(f"The disk of {quota['node']} takes {size_text(quota['used_bytes'])}: its {kind} quota is used up.")
     for disk in daemon.get("full_disks", []):
         say(_full_text(disk))
     for fault in daemon.get("golden_faults", []):

@@ -61,6 +61,8 @@ class Volumes:
         self._targets, self._soft, self._hard = targets, soft, hard
         self.folders: tuple[Path, ...] = ()
         """Watched though no disk may be open there."""
+        self.used_bytes: dict[str, int] = {}
+        """The space that the files of open disks take, by location."""
         self._asked: dict[Path | int, threading.Thread] = {}
         """By folder, or by the device of open disks: who asks now."""
         self._volumes: dict[int, Volume] = {}
@@ -71,6 +73,8 @@ class Volumes:
         for target in self._targets.all():
             for location, (device, _) in target.files.items():
                 places.setdefault(device, (str(Path(location).parent), []))[1].append(location)
+        open_files = {file for _, files in places.values() for file in files}
+        self.used_bytes = {file: used for file, used in self.used_bytes.items() if file in open_files}
         loop = asyncio.get_running_loop()
         self._asked = {place: thread for place, thread in self._asked.items() if thread.is_alive()}
         paths = {path for path, _ in places.values()}
@@ -99,6 +103,7 @@ class Volumes:
             tell("a file system of disks runs out of space", threshold=volume.level, **facts)
         elif volume.level == "ok" != before:
             log.warning("a file system of disks has space again", **facts)
+        self.used_bytes.update(answer.used_bytes)
         reached = before == "ok" != volume.level
         for location, unit in self._units_on(answer.device):
             space = UnitSpace(answer.free_bytes, answer.used_bytes.get(location, 0), soft_bytes)
