@@ -95,6 +95,31 @@ def test_the_service_serves_writes_and_flushes(machine: Machine) -> None:
     use_disk(machine, "a5", "00")
 
 
+def main_pid(machine: Machine) -> int:
+    return int(machine.property("goldherd", "MainPID"))
+
+
+def test_a_reload_hands_over_to_a_new_process_of_the_service(machine: Machine) -> None:
+    use_disk(machine, "00", "5a")
+    before = main_pid(machine)
+    machine.do("systemctl", "reload", "goldherd")
+    machine.wait_for(lambda: machine.run("test", "-e", f"/proc/{before}").returncode == 1)
+    assert main_pid(machine) not in (0, before)
+    assert machine.property("goldherd", "ActiveState") == "active"
+    assert machine.property("goldherd", "NRestarts") == "0"
+    use_disk(machine, "5a", "00")
+
+
+def test_a_daemon_that_was_killed_is_started_again(machine: Machine) -> None:
+    use_disk(machine, "00", "77")
+    before, printed = main_pid(machine), machine.console.count("ready ")
+    machine.do("kill", "-KILL", str(before))
+    machine.wait_for(lambda: machine.console.count("ready ") > printed)
+    assert main_pid(machine) not in (0, before)
+    assert machine.property("goldherd", "NRestarts") == "1"
+    use_disk(machine, "77", "00")
+
+
 def test_the_daemon_has_no_rights_but_its_users(machine: Machine) -> None:
     status = status_of_the_daemon(machine)
     user = machine.do("id", "-u", "goldherd").strip()
