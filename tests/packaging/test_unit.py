@@ -15,9 +15,9 @@ NO_SOCKET = {"AF_UNSPEC"}
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit with a command that every system has."""
+    """The unit with commands that every system has."""
     path = tmp_path / UNIT.name
-    path.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
+    path.write_text(re.sub(r"^(Exec\w+)=\S+", r"\1=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
     return path
 
 
