@@ -1,5 +1,6 @@
 """Builds loadgen beside its source: python -m bench.build. It is no part of the wheel."""
 
+import fcntl
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -11,7 +12,18 @@ DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "c
 
 
 def build() -> None:
-    """Compiles bench/loadgen.pyx against core's .pxd files; does nothing when it is up to date."""
+    """Compiles bench/loadgen.pyx against core's .pxd files; does nothing when it is up to date.
+
+    Processes that build at the same time do it one after the other: none loads a module that another one writes.
+    """
+    folder = HERE.parent / "build"
+    folder.mkdir(exist_ok=True)
+    with (folder / "bench.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build()
+
+
+def _build() -> None:
     modules = cythonize(  # type: ignore[no-untyped-call]
         [Extension("bench.loadgen", [str(HERE / "loadgen.pyx")], extra_compile_args=["-O2"])],
         include_path=[str(HERE.parent / "core"), str(HERE.parent)],
