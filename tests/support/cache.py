@@ -40,8 +40,11 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
         draft = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache_folder()))
         try:
             make(draft)
-            if not place.exists():
+            try:
                 draft.rename(place)
+            except OSError:  # another run was first
+                if not place.exists():
+                    raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return place
