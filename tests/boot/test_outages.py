@@ -2,6 +2,9 @@
 
 One boot, one outage after the other: the node's files are verified at the end, its kernel saw no I/O fail, and a
 second node on another file system notices nothing while the first one's disk is in trouble.
+
+GOLDHERD_TEST_BEFORE names the Python of another goldherd, such as the release before: then that one makes the herd and
+serves it first, and the restart is the upgrade to this one.
 """
 
 import contextlib
@@ -11,6 +14,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,11 +35,13 @@ from tests.target.daemon import Daemon, Herd
 from tests.target.handing import end
 
 pytestmark = [pytest.mark.boot, pytest.mark.timeout(1800)]
+NODES = ("pc-[1-2]", "--image", "lab")
 GOLDEN_BYTES = 64 << 20
 VOLUME_BYTES = 128 << 20
 HANG_SECONDS = 30
 FULL_SECONDS = 120
 HANDOVERS = 10
+BEFORE = os.environ.get("GOLDHERD_TEST_BEFORE", sys.executable)
 CHECKS = ("login", "mount", "golden_data", "files_are_right", "files_are_right_after_a_mount", "kernel_saw_no_error")
 
 
@@ -73,10 +79,15 @@ class Scene:
         assert self.at_work is not None
         return self.at_work
 
-    def serve(self) -> None:
+    def make(self) -> None:
+        """The golden image and the nodes, by the goldherd that is there before."""
+        for words in (("image", "import", make_golden(self.folder), "--name", "lab"), ("node", "add", *NODES)):
+            run(BEFORE, *GOLDHERD[1:], "--data", self.herd.data, *words)
+
+    def serve(self, python: str = sys.executable) -> None:
         """A daemon, always at the same port, as a supervisor starts it."""
         words = ("--data", self.herd.data, "serve", "--listen", f"127.0.0.1:{self.port}")
-        process = Process([*GOLDHERD, *map(str, words)], self.folder / f"serve-{time.monotonic_ns()}.log")
+        process = Process([python, *GOLDHERD[1:], *map(str, words)], self.folder / f"serve-{time.monotonic_ns()}.log")
         process.read_line("ready ")
         self.daemon = Daemon(process, ("127.0.0.1", self.port))
 
@@ -148,9 +159,8 @@ def told() -> Iterator[Told]:
         volume = Volume(folder / "overlays.ext4", data / "overlays", VOLUME_BYTES)
         scene = Scene(folder, Herd(data), volume)
         try:
-            scene.herd.do("image", "import", make_golden(folder), "--name", "lab")
-            scene.herd.do("node", "add", "pc-[1-2]", "--image", "lab")
-            scene.serve()
+            scene.make()
+            scene.serve(BEFORE)
             node = scene.at_work = LoadedNode(folder / "node", scene.port, f"{PREFIX}:pc-1", f"{PREFIX}.node:pc-1")
             node.await_rounds(3)
             survived = {}
