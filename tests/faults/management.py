@@ -235,7 +235,7 @@ class ManagementRounds:
     def _state(self) -> State:
         """Clears up as the daemon does at its start, then looks at every record and file."""
         with self._services() as services:
-            nodes = [_plain(asdict(node), "created_at", "seen_at") for node in list_nodes(services)]
+            nodes = [_plain(asdict(node), "created_at", "seen_at", "used_bytes") for node in list_nodes(services)]
             versions = [_plain(asdict(one), "created_at", "hash", "sha256", "seal") for one in list_versions(services)]
             for version in list_versions(services):
                 sealing.verify_sealed(version)
