@@ -72,7 +72,17 @@ def moody(request: pytest.FixtureRequest, site: Path, raw: Path, tmp_path: Path)
     disk = Path(shutil.copy(raw, tmp_path / "disk.raw"))
     disk.chmod(0o644)
     go = tmp_path / "go"
-    words = ("--data", tmp_path / "data", "export", f"moody:{go}", disk, "--reactors", request.param)
+    words = (
+        "--data",
+        tmp_path / "data",
+        "export",
+        f"moody:{go}",
+        disk,
+        "--reactors",
+        request.param,
+        "--full-disk-hold",
+        0,
+    )
     with running(tmp_path / "log", *words) as daemon:
         yield daemon
         go.touch()
