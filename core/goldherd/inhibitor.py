@@ -5,6 +5,7 @@ Where there is no logind, or where it refuses, nothing is held: a line of the lo
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable
 from typing import Final
@@ -69,6 +70,8 @@ class Inhibitor:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
+                # What this program would tell the supervisor is not of the daemon.
+                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
             )
         )
         try:

@@ -24,6 +24,13 @@ APART = 1024
 DATA = bytes(range(256)) * (CHUNK // 256)
 
 
+@pytest.fixture(autouse=True)
+def no_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No unit attention tells of a threshold in between: tests/target/test_volumes.py is about these."""
+    monkeypatch.setenv("GOLDHERD_SPACE_SOFT", "0")
+    monkeypatch.setenv("GOLDHERD_SPACE_HARD", "0")
+
+
 @pytest.fixture(params=MAKE)
 def volume(herd: Herd, request: pytest.FixtureRequest) -> Iterator[Volume]:
     with small_volume(herd, request.param) as volume:
@@ -170,7 +177,9 @@ def test_writes_that_wait_end_with_their_session(herd: Herd, faults: FaultyCalls
             load = Load(mine)
             for number in range(4):
                 load.write(APART * number, DATA)
-            load.until(lambda: (full := full_disks(herd)) and full[0]["held_writes"] == 4)
+            load.until(
+                lambda: (full := full_disks(herd)) and full[0]["held_writes"] >= 3
+            )  # one may be asking for its data
             with daemon.log_in("pc-001") as again:  # the same initiator port: the older session ends
                 faults.disarm()
                 assert again.write(0, DATA).key == GOOD

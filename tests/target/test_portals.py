@@ -22,6 +22,7 @@ async def accept_one() -> None:
     came: asyncio.Queue[tuple[socket.socket, tuple[str, int], Listener]] = asyncio.Queue()
     portals = Portals(lambda *accepted: came.put_nowait(accepted), lambda: None)
     (portal,) = await portals.open([Address("127.0.0.1", 0)])
+    portals.accept()
     with socket.create_connection((portal.host, portal.port)) as client:
         connection, peer, listener = await came.get()
         with connection:

@@ -30,7 +30,7 @@ from typing import Final
 
 import structlog
 
-from goldherd.errors import ErrorKind, ImageError
+from goldherd.errors import ErrorKind, ImageError, raise_for_shortage
 from goldherd.limits import OUTLIVING_CLOCK_SECONDS, OUTLIVING_FREE_SHARE
 
 ATTRIBUTE: Final = "user.goldherd.memory"
@@ -177,6 +177,7 @@ def find(disk: int, path: str, identity: bytes, *, writable: bool) -> Left | Non
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
+            raise_for_shortage(error, path, "open")
             raise ImageError(
                 f"Could not open {path}: the daemon that wrote to it was killed, and {place}, which says what it had "
                 f"written, can't be read ({error.strerror}). Open it as the user of that daemon.",
