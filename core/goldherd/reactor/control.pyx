@@ -11,6 +11,7 @@ from libc.string cimport memcpy
 from goldherd.session.codes import StepWork
 
 from goldherd.block.pool cimport listen, unlisten
+from goldherd.native.linux cimport load32, load64
 from goldherd.native.limits cimport (
     DATA_SEGMENT_BYTES_MAX, EMIT_BYTES_MAX, LUNS_MAX, PING_SECONDS, RECEIVE_BYTES, SECTOR_BYTES, SENSE_BYTES_MAX,
     SILENCE_SECONDS)
@@ -295,4 +296,5 @@ cdef class ReactorControl:
         """Steps above SLOW_STEP_MILLISECONDS since the start: what took most of them -> (how many, the longest in
         milliseconds); read while the reactor runs, as counters() is."""
         cdef StepTimes* times = &self.core.times
-        return {work: (times.slow[<int>work], times.longest_ms[<int>work]) for work in StepWork if times.slow[<int>work]}
+        found = {work: (load64(&times.slow[<int>work]), load32(&times.longest_ms[<int>work])) for work in StepWork}
+        return {work: (steps, longest_ms) for work, (steps, longest_ms) in found.items() if steps}

@@ -11,6 +11,7 @@ from posix.uio cimport iovec
 
 from goldherd.block.pool cimport Job, Listener
 from goldherd.native.limits cimport DATA_SEGMENT_BYTES_MAX, RECEIVE_BYTES, SLOW_STEP_MILLISECONDS
+from goldherd.native.linux cimport store32, store64
 from goldherd.session.batch cimport Batch
 from goldherd.session.codes cimport STEP_COMMANDS, STEP_WORKS
 from goldherd.session.messages cimport JobMessage, MessageQueue
@@ -160,8 +161,8 @@ cdef inline void end_times(Core* core) noexcept nogil:
         if times.spent_ms[work] > times.spent_ms[most]:
             most = work
     if took > <uint32_t>SLOW_STEP_MILLISECONDS:
-        times.slow[most] += 1
+        store64(&times.slow[most], times.slow[most] + 1)        # the control plane reads both at any time
         if took > times.longest_ms[most]:
-            times.longest_ms[most] = took
+            store32(&times.longest_ms[most], took)
     for work in range(STEP_WORKS):
         times.spent_ms[work] = 0
