@@ -90,12 +90,6 @@ def test_a_strange_mark_is_still_a_mark(services: Services, overlay: Path, text:
     assert disk.failure and disk.cleared
 
 
-def test_a_node_without_a_disk_file_has_nothing_to_check(services: Services, overlay: Path) -> None:
-    overlay.unlink()
-    assert check(services) == []
-    assert nodes.list_nodes(services, ["pc-1"])[0].failed is None
-
-
 def test_a_file_that_can_not_be_asked_is_said_to_be_so(
     services: Services, overlay: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,3 +103,11 @@ def test_a_file_that_can_not_be_asked_is_said_to_be_so(
     monkeypatch.setattr(os, "getxattr", broken)
     (shown,) = nodes.list_nodes(services, ["pc-1"])
     assert shown.failed == "its file can't be asked (Input/output error)"
+
+
+def test_a_disk_that_is_gone_is_an_error(services: Services, overlay: Path) -> None:
+    overlay.unlink()
+    with pytest.raises(CatalogError, match="disk of pc-1 on lab@1 was there before and is gone") as refusal:
+        check(services, "pc-1", "pc-2")
+    assert refusal.value.kind is ErrorKind.ABSENT
+    assert [disk.node for disk in check(services, "pc-2")] == ["pc-2"]
