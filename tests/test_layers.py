@@ -95,6 +95,21 @@ SUBROOMS = {
         "command_line": {"commands", "completion", "context", "exit_codes", "hints", "logs", "output"},
         "main": {"command_line", "exit_codes"},
     },
+    "target": {
+        "disks": set[str](),
+        "sessions": set[str](),
+        "slow_steps": set[str](),
+        "open_targets": {"disks", "sessions"},
+        "upkeep": {"disks", "open_targets", "sessions"},
+        "space": {"disks", "open_targets", "sessions"},
+        "commands": {"sessions"},
+        "login": {"commands", "open_targets", "sessions"},
+        "lifecycle": {"disks", "login", "open_targets", "sessions", "upkeep"},
+        "server": {
+            *("commands", "disks", "lifecycle", "login", "open_targets", "sessions", "slow_steps", "space", "upkeep"),
+        },
+        "handover": {"login", "server", "sessions"},
+    },
 }
 """Inside a parted room: folder or file to those of the same room that it may import."""
 

@@ -66,7 +66,7 @@ LAID_OUT = {
     "scsi/reservations/persistent_out.py": "length of the parameter list (SPC-4 6.16.3)",
     "scsi/reservations/transport_id.py": "length of the header of a TransportID (SPC-4 7.6.4.6)",
     "scsi/state/rods.py": "layout of a ROD token (SPC-4 table 112), length of an HMAC-SHA-256",
-    "target/neighbours.py": "the bytes of a MAC address",
+    "target/login/neighbours.py": "the bytes of a MAC address",
     "wire/text.py": "RFC 7143 6.1: numbers have 64 bits",
     "auth_chap.py": "what Windows takes, told and not imposed",
     "filter_error.py": "the unit in which this filter counts",

@@ -14,7 +14,7 @@ from goldherd import limits
 from goldherd.app import OneTarget
 from goldherd.model.access import Peer, Rule
 from goldherd.model.targets import TargetConfig
-from goldherd.target.resolver import Resolver
+from goldherd.target.login.resolver import Resolver
 
 from tests.target.initiator import LoginRefusedError, log_in
 from tests.target.inprocess import INITIATOR, TARGET, one_disk, serving

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from goldherd.target.slow_commands import Commands
+from goldherd.target.commands.slow_commands import Commands
 
 from tests.target.initiator import ConnectionEndedError, log_in
 from tests.target.inprocess import INITIATOR, TARGET, serving

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 from goldherd import limits
-from goldherd.target.login_throttle import LoginThrottle, PendingLogin, origin
+from goldherd.target.login.throttle import LoginThrottle, PendingLogin, origin
 
 
 class Clock:

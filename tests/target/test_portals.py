@@ -7,7 +7,7 @@ import pytest
 from goldherd import limits
 from goldherd.model.portals import Portal
 from goldherd.settings import Address
-from goldherd.target.portals import Listener, Portals
+from goldherd.target.login.portals import Listener, Portals
 
 OPTIONS = {
     (socket.IPPROTO_TCP, socket.TCP_NODELAY): 1,

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 from goldherd import limits
 from goldherd.model.access import Address, Peer, Rule, UnresolvedError, admits
-from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver, look_up
+from goldherd.target.login.resolver import LastKnownFacts, NetworkFacts, Resolver, look_up
 
 
 class Clock:

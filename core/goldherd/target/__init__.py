@@ -1,4 +1,4 @@
-"""The control plane: portals, logins, sessions, rare commands, and the hand-over to the reactors.
+"""The control plane: sessions, open disks, and the server that holds logins, rare commands and reactors together.
 
-One event loop thread runs everything here; what may sleep goes to a thread pool. Start reading at server.py.
+One event loop thread runs everything here; what may sleep goes to threads. Start reading at server.py.
 """

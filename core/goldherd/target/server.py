@@ -1,7 +1,7 @@
 """A server: portals, sessions, targets and reactors, held together.
 
-The way of a connection: portals.py accepts it; logins.py leads its login; admission.py opens the target's disks, makes
-the session and gives the socket to a reactor; slow_commands.py and requests.py answer what the reactor hands back; when
+The way of a connection: login/portals.py accepts it; login/logins.py leads its login; login/admission.py opens the
+target's disks, makes the session and gives the socket to a reactor; commands/ answers what the reactor hands back; when
 the connection ends, `_take_apart` takes the session apart.
 """
 
@@ -10,8 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -21,13 +20,12 @@ from goldherd import limits
 from goldherd.block.golden import GoldenCache
 from goldherd.block.image import Image
 from goldherd.block.workers import Workers
-from goldherd.errors import GoldherdError, LoginRedirectError
+from goldherd.errors import GoldherdError
 from goldherd.hooks import Hooks
-from goldherd.model.access import Peer, UnresolvedError, peer_address
 from goldherd.model.nodes import Quota
 from goldherd.model.portals import Portal
 from goldherd.model.targets import Directory, TargetConfig
-from goldherd.negotiation.host import Exchange, LoginPolicy
+from goldherd.negotiation.host import LoginPolicy
 from goldherd.reactor.epoll import Reactor
 from goldherd.reactor.events_out import (
     ClosedEvent,
@@ -40,21 +38,22 @@ from goldherd.reactor.events_out import (
 )
 from goldherd.session.codes import CloseReason
 from goldherd.settings import ServerSettings
-from goldherd.target.admission import Admission
+from goldherd.target.commands.drains import Drains
+from goldherd.target.commands.requests import Requests
+from goldherd.target.commands.slow_commands import Commands
 from goldherd.target.disks import Disks, Seals
-from goldherd.target.drains import Drains
-from goldherd.target.lifecycle.draining import Draining
 from goldherd.target.lifecycle.reconfiguring import differences, merged
 from goldherd.target.lifecycle.silence import Silence
 from goldherd.target.lifecycle.stopping import Stopping
-from goldherd.target.login_throttle import LoginThrottle
-from goldherd.target.logins import Logins
+from goldherd.target.login.admission import Admission
+from goldherd.target.login.draining import Draining
+from goldherd.target.login.host import Host
+from goldherd.target.login.logins import Logins
+from goldherd.target.login.portals import Portals, allow_many_files, logins_allowed
+from goldherd.target.login.resolver import Resolver
+from goldherd.target.login.throttle import LoginThrottle
 from goldherd.target.open_targets import OpenTargets
-from goldherd.target.portals import Portals, allow_many_files, logins_allowed
-from goldherd.target.requests import Requests
-from goldherd.target.resolver import LastKnownFacts, NetworkFacts, Resolver
 from goldherd.target.sessions import OpenTarget, Running, Session, Sessions
-from goldherd.target.slow_commands import Commands
 from goldherd.target.slow_steps import SlowSteps
 from goldherd.target.space.full import FullDisks
 from goldherd.target.space.quotas import Quotas
@@ -149,21 +148,22 @@ class Server:
         throttle = LoginThrottle(settings.logins_max, settings.logins_per_address, settings.login_failures, clock)
         self._draining = Draining(clock)
         self._silence = Silence(lambda: self.settings, hooks, self._in_use, self._exists, clock)
-        self.resolver = Resolver(clock)
+        resolver = Resolver(clock)
         admission = Admission(
             directory,
             self.targets,
             self.sessions,
             hooks,
             self._drains,
-            self.resolver,
+            resolver,
             lambda: self.settings.login_seconds,
             lambda: self._portals.announced,
             self._take_apart,
             self._draining,
         )
         self._throttle = throttle
-        self._logins = Logins(self, admission.admit, self._numbers, settings.login_seconds, throttle, _policy(settings))
+        host = Host(directory, hooks, resolver, self.sessions, self._drains)
+        self._logins = Logins(host, admission.admit, host.numbers, settings.login_seconds, throttle, _policy(settings))
         self._portals: Portals = Portals(self._logins.begin, throttle.make_room)
         self._timers: list[asyncio.Task[None]] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -337,62 +337,6 @@ class Server:
     def hurry(self) -> None:
         """The server stops without waiting for its clients."""
         self._hurried.set()
-
-    # --- what logins ask (session.host.LoginHost) ---
-
-    async def find_target(self, target: str) -> TargetConfig | None:
-        """The target of that name."""
-        return await self.directory.find(target)
-
-    async def check_redirect(self, initiator: str, target: str, portal: str) -> None:
-        """Asks the plugins whether the login is to go elsewhere."""
-        elsewhere = await self.hooks.redirect_login(initiator, target, portal)
-        if elsewhere is not None:
-            raise LoginRedirectError(
-                f"A plugin sends {initiator} to {elsewhere.address}.",
-                address=elsewhere.address,
-                permanent=elsewhere.permanent,
-            )
-
-    async def peer(self, initiator: str, address: str, target: TargetConfig) -> Peer:
-        """The peer as the access rules of a target see it: the names in them are looked up."""
-        peer = Peer(initiator, peer_address(address), NetworkFacts(self.resolver.addresses_of))
-        try:
-            target.admits(peer)
-        except UnresolvedError as question:
-            await self.resolver.resolve(question.names)
-            return replace(peer, facts=LastKnownFacts(self.resolver))
-        return peer
-
-    async def start_login(self, initiator: str, target: TargetConfig | None) -> Exchange | None:
-        """How it must prove itself."""
-        if target is None:
-            return await self.hooks.start_login(initiator, None, await self.directory.discovery_credentials())
-        return await self.hooks.start_login(initiator, target.name, target.credentials)
-
-    def find_session(self, initiator: str, isid: bytes, target: str | None, portal_group: int | None) -> int | None:
-        """The handle of a live session of the same initiator port and target port."""
-        session = self.sessions.find(initiator, isid, target, portal_group)
-        return session.tsih if session is not None else None
-
-    def connections(self, tsih: int) -> Collection[int]:
-        """The connections of a session."""
-        session = self.sessions.of_handle(tsih)
-        return () if session is None else [connection.cid for connection in session.connections.values()]
-
-    def max_connections(self, tsih: int) -> int:
-        """How many it may have."""
-        session = self.sessions.of_handle(tsih)
-        return 1 if session is None else session.max_connections
-
-    def allocate_tsih(self) -> int:
-        """A handle for a new session."""
-        return self.sessions.allocate_handle()
-
-    async def _numbers(self, tsih: int) -> tuple[int, int] | None:
-        """Where the numbering of a session stands."""
-        session = self.sessions.of_handle(tsih)
-        return None if session is None else await self._drains.numbers(session.reactor, session.id)
 
     # --- what reactors say ---
 

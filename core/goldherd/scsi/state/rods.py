@@ -9,9 +9,9 @@ NULL as long as there are no tokens. A writer marks the watches that its range t
 TOKEN reads, then looks at the mark. All writes pass one of two doors: in the data plane the two places of the
 reactor that store (`write_blocks` in commands.pyx, `execute` in tasks.pyx), in Python `Medium.write` and
 `discard`. A write that was under way while the token was made can't slip through either: POPULATE TOKEN runs
-alone (no reactor has a write under way, target/slow_commands.py) and registers its watch under the medium's lock, which
-every Python write holds. The granularity is the byte range, so that a copy within one volume, which writes to
-the volume all the time, leaves its own token alone.
+alone (no reactor has a write under way, target/commands/slow_commands.py) and registers its watch under the medium's
+lock, which every Python write holds. The granularity is the byte range, so that a copy within one volume, which
+writes to the volume all the time, leaves its own token alone.
 
 Two things make a token hard to forge: 256 random bits, and an HMAC-SHA-256 with a key that is drawn when a target is
 opened, over everything in the token (unit, target, size, end of life, a keyed digest of the ranges). The ranges

@@ -28,7 +28,7 @@ from goldherd.scsi.fastpath.unit import HotNexus
 from goldherd.target.handover.capture import login_of, restore_closed, restore_nexus, restore_target
 from goldherd.target.handover.channel import Channel, HandoverError
 from goldherd.target.handover.giving import FORMAT
-from goldherd.target.portals import allow_many_files
+from goldherd.target.login.portals import allow_many_files
 from goldherd.target.sessions import Connection, LunNexus, OpenTarget, Session
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""The life of a running server: how it ends, and what it notices of its nodes meanwhile."""
+"""The life of a running server: how it takes other settings and ends, and what it notices of its nodes meanwhile."""

@@ -23,7 +23,7 @@ from goldherd.reactor.epoll import Reactor
 from goldherd.session.codes import PduFlag
 from goldherd.settings import ServerSettings
 from goldherd.target.disks import Disks
-from goldherd.target.logins import Logins
+from goldherd.target.login.logins import Logins
 from goldherd.target.open_targets import OpenTargets
 from goldherd.target.sessions import OpenTarget, Session, Sessions
 from goldherd.target.upkeep import flush

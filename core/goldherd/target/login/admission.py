@@ -24,11 +24,11 @@ from goldherd.negotiation.host import LoginResult
 from goldherd.negotiation.states import SessionAction, Status
 from goldherd.negotiation.text_exchange import TextExchange
 from goldherd.scsi.fastpath.unit import HotNexus
-from goldherd.target.drains import Drains
-from goldherd.target.lifecycle.draining import Draining
-from goldherd.target.logins import Arrival
+from goldherd.target.commands.drains import Drains
+from goldherd.target.login.draining import Draining
+from goldherd.target.login.logins import Arrival
+from goldherd.target.login.resolver import LastKnownFacts, Resolver
 from goldherd.target.open_targets import OpenTargets
-from goldherd.target.resolver import LastKnownFacts, Resolver
 from goldherd.target.sessions import LOADER_ISID, Connection, LunNexus, OpenTarget, Session, Sessions
 
 log = structlog.get_logger("goldherd.target")

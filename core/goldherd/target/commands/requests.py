@@ -9,9 +9,9 @@ from typing import Final
 
 from goldherd.reactor.events_out import RequestEvent
 from goldherd.session.codes import PduFlag
-from goldherd.target.drains import Drains
+from goldherd.target.commands.drains import Drains
+from goldherd.target.commands.task_management import Management
 from goldherd.target.sessions import Session
-from goldherd.target.task_management import Management
 from goldherd.wire import header
 from goldherd.wire.opcodes import FunctionResponse, LogoutCode, LogoutReason, Opcode, TaskManagement
 

@@ -30,7 +30,7 @@ from goldherd.scsi.fastpath.unit import HotUnit
 from goldherd.scsi.sam import Direction, Status
 from goldherd.scsi.state.nexus import Nexus
 from goldherd.session.codes import Purpose
-from goldherd.target.drains import Drains
+from goldherd.target.commands.drains import Drains
 from goldherd.target.sessions import LunNexus, OpenTarget, Running, Session
 
 log = structlog.get_logger("goldherd.commands")

@@ -14,7 +14,7 @@ import structlog
 from goldherd import limits
 from goldherd.reactor.epoll import Reactor
 from goldherd.scsi import task_management
-from goldherd.target.drains import Drains
+from goldherd.target.commands.drains import Drains
 from goldherd.target.sessions import LunNexus, OpenUnit, Running, Session
 from goldherd.wire.header import TaskManagementRequest
 from goldherd.wire.opcodes import FunctionResponse, TaskManagement

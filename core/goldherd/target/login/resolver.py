@@ -22,7 +22,7 @@ import structlog
 from goldherd import limits
 from goldherd.isolation import DaemonThreads
 from goldherd.model.access import Address, UnresolvedError, fold
-from goldherd.target.neighbours import mac_of
+from goldherd.target.login.neighbours import mac_of
 
 log = structlog.get_logger("goldherd.login")
 

@@ -1,7 +1,7 @@
 """Logins under way: leads each new connection through its login, and hands it to a reactor.
 
 Logins run side by side on plain non-blocking sockets: one that says nothing costs a descriptor and a timer, and
-delays no other (login_throttle.py holds the limits). When a login has finished, its socket and the bytes behind the
+delays no other (throttle.py holds the limits). When a login has finished, its socket and the bytes behind the
 login go to the reactor together.
 """
 
@@ -19,8 +19,8 @@ from goldherd.model.portals import Portal
 from goldherd.negotiation.host import LoginHost, LoginPolicy, LoginResult
 from goldherd.negotiation.login import Login
 from goldherd.negotiation.states import Status
-from goldherd.target.login_throttle import LoginThrottle, PendingLogin
-from goldherd.target.portals import Listener
+from goldherd.target.login.portals import Listener
+from goldherd.target.login.throttle import LoginThrottle, PendingLogin
 from goldherd.wire import header
 
 log = structlog.get_logger("goldherd.login")
