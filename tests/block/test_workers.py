@@ -68,3 +68,12 @@ def test_shutdown_waits_for_the_work_or_leaves_it() -> None:
     go.set()
     workers.shutdown()
     assert held.result(0) is True
+
+
+def test_one_idle_thread_is_not_counted_on_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("goldherd.block.workers.CONTROL_PATIENCE_SECONDS", 3600)
+    workers, both = Workers(4, 4), threading.Barrier(2)
+    assert workers.submit(int).result(30) == 0
+    futures = [workers.submit(both.wait, 30) for _ in range(2)]
+    assert sorted(future.result(60) for future in futures) == [0, 1]
+    workers.shutdown()

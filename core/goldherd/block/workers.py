@@ -22,7 +22,8 @@ _Work = tuple[float, Future[Any], Callable[[], Any]]
 class Workers(Executor):
     """An executor whose threads grow in number while they are held up.
 
-    The threads are daemons: one that waits for a disk that never answers does not keep the process alive.
+    The threads are daemons: one that waits for a disk that never answers does not keep the process alive. How much work
+    waits is bounded by those that ask: a flush for each open disk, SESSION_THREADS_MAX commands for each session.
 
     Args:
         threads: how many there are without a disk that hangs; each is started when it is needed first.
@@ -54,7 +55,7 @@ class Workers(Executor):
             if self._closed:
                 raise RuntimeError("the workers have been shut down")
             self._waiting.append((time.monotonic(), future, lambda: work(*args, **kwargs)))
-            if self._idle:
+            if self._idle >= len(self._waiting):  # those that were called and have not woken up yet count as idle
                 self._work.notify()
             elif self._threads < self._threads_min:
                 self._start()

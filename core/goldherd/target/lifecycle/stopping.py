@@ -9,16 +9,16 @@ A disk that is left behind loses nothing that was promised: docs/running.md, "St
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from goldherd import limits
+from goldherd.block.workers import Workers
 from goldherd.hooks import Hooks
-from goldherd.isolation import DaemonThreads
 from goldherd.reactor.epoll import Reactor
 from goldherd.session.codes import PduFlag
 from goldherd.settings import ServerSettings
@@ -38,25 +38,9 @@ _CLOSING_SHARE: Final = 0.5
 """Of the disks' time: how long disks may then take; the rest is left for threads and plugins."""
 
 
-class OwnThreads(Executor):
-    """Threads that may sleep for ever, one for each job that is under way; the process ends without them."""
-
-    def __init__(self) -> None:
-        self._threads = DaemonThreads("stopping", limits.STOP_THREADS_MAX, limits.SESSIONS_MAX * 2)
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Begins a job; RuntimeError when more wait than there can be open targets."""
-        future: Future[Any] = Future()
-
-        def work() -> None:
-            try:
-                future.set_result(function(*arguments, **named))
-            except BaseException as failure:
-                future.set_exception(failure)
-
-        if not self._threads.submit(work):
-            raise RuntimeError("too many jobs wait for a thread")
-        return future
+def own_threads() -> Workers:
+    """A thread for each job that is under way: none waits for one of the server's own, which a disk may hold."""
+    return Workers(limits.STOP_THREADS_MAX, limits.STOP_THREADS_MAX)
 
 
 @dataclass(slots=True)
@@ -81,7 +65,7 @@ class Stopping:
     async def end_sessions_and_disks(self) -> bool:
         """Ends sessions, flushes and closes disks; whether all of them are closed. Listening has ended before."""
         loop = asyncio.get_running_loop()
-        threads = OwnThreads()
+        threads = own_threads()
         self.targets.use(threads)
         flushes = {target: loop.create_task(self._flush(target, threads)) for target in self.targets.all()}
         await self.logins.close(min(self.settings.shutdown_seconds, limits.CLOSE_SECONDS))
@@ -103,7 +87,7 @@ class Stopping:
         Returns: whether no image is open any more.
         """
         loop = asyncio.get_running_loop()
-        threads = OwnThreads()
+        threads = own_threads()
         seconds = self.settings.shutdown_flush_seconds * (1 - _SESSIONS_SHARE - _CLOSING_SHARE) / 2
         if self.settings.reactors:
             reactors = [loop.run_in_executor(threads, reactor.stop) for reactor in self.reactors]
