@@ -1,6 +1,7 @@
 """Hand-overs as others see them: a supervisor, initiators that goldherd has not written, and disks that hang."""
 
 import errno
+import re
 import socket
 import subprocess
 import time
@@ -94,7 +95,8 @@ def test_disk_that_hangs_ends_a_hand_over_before_anything_stands_still(herd: Her
         pid = serving_pid(herd)
         faults.arm("fdatasync", errno.EIO, f"overlays/{NODE}.", times=1 << 20, sleep_seconds=LONG_SECONDS)
         reason = refusal(herd)
-        assert "does not answer" in reason  # of this one, or on a busy machine of another one first
+        # On a busy machine another disk may be late too.
+        assert re.search(rf"disks? of {NODE}\b.* (does|do) not answer", reason), reason
         assert serving_pid(herd) == pid
         assert well.read(8, 8) == words(4096, 4096)
         assert well.write(8, b"\x5a" * 4096).status == 0

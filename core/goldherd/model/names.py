@@ -6,6 +6,7 @@ Every refusal is a CatalogError that says what a good name looks like.
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
@@ -15,6 +16,7 @@ from goldherd.errors import CatalogError, ErrorKind, ProtocolError
 from goldherd.limits import (
     IMAGE_NAME_CHARACTERS_MAX,
     NODE_NAME_CHARACTERS_MAX,
+    NODES_NAMED_MAX,
     NODES_PER_COMMAND_MAX,
 )
 from goldherd.model import access
@@ -120,6 +122,11 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorts pc-2 before pc-11: digits count as numbers."""
     parts = re.findall(r"\d+|\D+", name)
     return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names for a sentence: "pc-1, pc-2, ..."."""
+    return ", ".join(names[:NODES_NAMED_MAX]) + (", ..." if names[NODES_NAMED_MAX:] else "")
 
 
 def _invalid(sentence: str) -> CatalogError:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from goldherd.errors import About, ErrorKind, GoldherdError
-from goldherd.limits import NODES_NAMED_MAX, STOP_POLL_SECONDS
+from goldherd.limits import STOP_POLL_SECONDS
+from goldherd.model.names import listed, natural_key
 from goldherd.services import answers, requests
 from goldherd.services.context import Services
 
@@ -42,9 +43,9 @@ def stop(services: Services, request: requests.StopDaemon) -> answers.Stopped:
         raise _none_runs(services)
     nodes = _nodes(daemon)
     if nodes and not request.force:
-        named = ", ".join(nodes[:NODES_NAMED_MAX]) + (", ..." if nodes[NODES_NAMED_MAX:] else "")
         raise GoldherdError(
-            f"{_run_text(nodes)} from here: {named}. Their disks would be away until a daemon serves them again.",
+            f"{_run_text(nodes)} from here: {listed(nodes)}. Their disks would be away until a daemon serves them "
+            "again.",
             kind=ErrorKind.IN_USE,
             about=(About("daemon", str(services.data)), *(About("node", node) for node in nodes)),
         )
@@ -74,7 +75,7 @@ def _ending(services: Services, pid: int) -> Iterator[None]:
 def _nodes(daemon: dict[str, Any]) -> tuple[str, ...]:
     """The nodes that run from a daemon, by what it says of itself."""
     sessions = (session for session in daemon.get("sessions", []) if session.get("state") != "discovery")
-    return tuple(sorted({str(session.get("node") or session.get("target")) for session in sessions}))
+    return tuple(sorted({str(session.get("node") or session.get("target")) for session in sessions}, key=natural_key))
 
 
 def _run_text(nodes: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ import typer
 from goldherd.cli.context import context_of
 from goldherd.cli.options import Json
 from goldherd.cli.output import complain, count_text, say, show_json
-from goldherd.limits import NODES_NAMED_MAX, STOP_POLL_SECONDS
+from goldherd.limits import STOP_POLL_SECONDS
 
 if TYPE_CHECKING:
     from goldherd.client import Client
@@ -55,12 +55,12 @@ def _wait(client: "Client", state: "Drained") -> "Drained":
 
 
 def _nodes_text(nodes: tuple[str, ...]) -> str:
+    from goldherd.model.names import listed
+
     if not nodes:
         return "No node runs from here"
     verb = "runs" if len(nodes) == 1 else "run"
-    return f"{count_text(len(nodes), 'node')} {verb} from here: {', '.join(nodes[:NODES_NAMED_MAX])}" + (
-        ", ..." if nodes[NODES_NAMED_MAX:] else ""
-    )
+    return f"{count_text(len(nodes), 'node')} {verb} from here: {listed(nodes)}"
 
 
 def stop(

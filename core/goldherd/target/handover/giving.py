@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -29,6 +29,7 @@ import goldherd
 from goldherd import limits
 from goldherd.block.image import Image
 from goldherd.model.handover import STATE_VERSION, MovedListener, MovedServer, MovedSession
+from goldherd.model.names import listed, natural_key
 from goldherd.reactor.handover import busy_sessions, export_sessions
 from goldherd.target.handover.capture import closed_records, session_record, target_record
 from goldherd.target.handover.channel import Channel, HandoverError
@@ -191,7 +192,7 @@ class Giving:
                 async with asyncio.timeout(limits.HANDOVER_LOGINS_SECONDS):
                     await lock.acquire()
             except TimeoutError:
-                raise _hangs(target) from None
+                raise _hang([target]) from None
             undo.callback(lock.release)
         return targets.all()
 
@@ -203,8 +204,8 @@ class Giving:
         }
         if works:
             _, late = await asyncio.wait(works, timeout=limits.HANDOVER_FLUSH_SECONDS)
-            for work in late:
-                raise _hangs(works[work])
+            if late:
+                raise _hang([works[work] for work in late])
 
     async def _stand_still(self, targets: Sequence[OpenTarget]) -> None:
         server = self._server
@@ -303,8 +304,8 @@ class Giving:
         }
         if works:
             _, late = await asyncio.wait(works, timeout=limits.HANDOVER_CLOSE_SECONDS)
-            for work in late:
-                raise _hangs(works[work])
+            if late:
+                raise _hang([works[work] for work in late])
         for target in targets:
             server.targets.notice_failures(target)
 
@@ -335,10 +336,12 @@ def _flush(image: Image) -> None:
             log.error("a disk could not be flushed", path=image.path, reason=str(failure))
 
 
-def _hangs(target: OpenTarget) -> HandoverError:
-    return HandoverError(
-        f"The disk of {target.config.node or target.config.name} does not answer. Try again when it does."
-    )
+def _hang(targets: Iterable[OpenTarget]) -> HandoverError:
+    """Names all of them: one that is only slow must not hide the one that hangs."""
+    names = sorted({target.config.node or target.config.name for target in targets}, key=natural_key)
+    if len(names) == 1:
+        return HandoverError(f"The disk of {listed(names)} does not answer. Try again when it does.")
+    return HandoverError(f"The disks of {listed(names)} do not answer. Try again when they do.")
 
 
 def _end(
