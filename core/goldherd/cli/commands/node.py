@@ -39,7 +39,7 @@ PolicyOption = Annotated[
     str | None,
     typer.Option(
         metavar="keep|reset",
-        help="Keep the disk (default), or a fresh one at each boot.",
+        help="Keep the disk (default), or a fresh one at each boot by iPXE.",
         autocompletion=complete_policy,
     ),
 ]
