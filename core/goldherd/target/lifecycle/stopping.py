@@ -99,16 +99,23 @@ class Stopping:
         return whole
 
     async def _flush(self, target: OpenTarget, threads: Executor) -> None:
-        """Brings to the disk what is written by now, while the clients log out: less is left for the end."""
+        """Brings to the disk what is written by now, while the clients log out: less is left for the end.
+
+        Its lock keeps a target that nobody uses any more from being closed meanwhile.
+        """
         loop = asyncio.get_running_loop()
-        for image in target.images:
-            if not self.disks.is_shared(image):
-                await loop.run_in_executor(threads, flush, image)
+        async with self.targets.lock(target.config.name):
+            if self.targets.get(target.config.name) is target:
+                for image in target.images:
+                    if not self.disks.is_shared(image):
+                        await loop.run_in_executor(threads, flush, image)
 
     async def _close(self, target: OpenTarget, flushed: asyncio.Task[None] | None) -> None:
         """Flushes and closes the disks of a target when nothing uses them any more."""
-        if flushed is not None:
-            await flushed
+        if (
+            flushed is not None
+        ):  # and goes on, though this may be given up: the lock is held as long as the disk is used
+            await asyncio.shield(flushed)
         async with self.targets.lock(target.config.name):
             if self.targets.get(target.config.name) is target and target.idle:
                 await self.targets.close(target)
